@@ -1,0 +1,178 @@
+package desired
+
+import "k8s.io/apimachinery/pkg/api/resource"
+
+// The envelope that every document carries.
+const (
+	APIVersion = "sandboxer/v1"
+	Kind       = "Sandbox"
+)
+
+// State is the declared state of a sandbox.
+type State string
+
+// The states that a manifest can declare.
+const (
+	Running State = "Running"
+	Paused  State = "Paused"
+	Stopped State = "Stopped"
+	Created State = "Created"
+)
+
+// RestartPolicy says which ends of a container are followed by a new start.
+type RestartPolicy string
+
+// The restart policies, with the meaning they have in a Kubernetes Pod.
+const (
+	Always    RestartPolicy = "Always"
+	OnFailure RestartPolicy = "OnFailure"
+	Never     RestartPolicy = "Never"
+)
+
+// Network modes. CNI networks are not supported yet.
+const (
+	NetworkNone = "none"
+	NetworkHost = "host"
+)
+
+// RuntimeGVisor is the built-in runtime and the default.
+const RuntimeGVisor = "gvisor"
+
+// Sandbox is one accepted document with all defaults filled in.
+type Sandbox struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+	// Source is the file that declares it, relative to its manifest
+	// directory where there is one directory, else as given.
+	Source string `json:"source"`
+	Spec   Spec   `json:"spec"`
+}
+
+// Spec is the part of a document that a user writes below "spec".
+type Spec struct {
+	State          State          `json:"state,omitempty"`
+	Runtime        string         `json:"runtime,omitempty"`
+	Hostname       string         `json:"hostname,omitempty"`
+	RestartPolicy  RestartPolicy  `json:"restartPolicy,omitempty"`
+	RestartBackoff RestartBackoff `json:"restartBackoff,omitzero"`
+	// TerminationGracePeriodSeconds is how long a container may take to end
+	// after its stop signal, 0 (killed at once) and up; default 30.
+	TerminationGracePeriodSeconds *int64      `json:"terminationGracePeriodSeconds,omitempty"`
+	Network                       Network     `json:"network,omitzero"`
+	Volumes                       []Volume    `json:"volumes,omitempty"`
+	Containers                    []Container `json:"containers"`
+}
+
+// RestartBackoff bounds the waits between restarts: none before the first,
+// then Initial doubling to Max, and from the start again after a run of
+// ResetAfter.
+type RestartBackoff struct {
+	Initial    Duration `json:"initial,omitempty"`
+	Max        Duration `json:"max,omitempty"`
+	ResetAfter Duration `json:"resetAfter,omitempty"`
+}
+
+// Network says what a sandbox sees of the network.
+type Network struct {
+	Mode string `json:"mode,omitempty"`
+}
+
+// Volume is a named source of files; exactly one of its sources is set.
+type Volume struct {
+	Name     string            `json:"name"`
+	HostPath *HostPath         `json:"hostPath,omitempty"`
+	EmptyDir *EmptyDir         `json:"emptyDir,omitempty"`
+	Files    map[string]string `json:"files,omitempty"`
+}
+
+// HostPath is a file or directory of the host. Type is one of the Pod's:
+// "" (no check), Directory, DirectoryOrCreate, File, FileOrCreate.
+type HostPath struct {
+	Path string `json:"path"`
+	Type string `json:"type,omitempty"`
+}
+
+// EmptyDir is a directory that lives as long as its sandbox is declared. With
+// a SizeLimit it is held in memory and writes beyond it fail with ENOSPC.
+type EmptyDir struct {
+	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
+}
+
+// Container is one process tree with a file system of its own. Exactly one of
+// Rootfs and Bundle is set.
+type Container struct {
+	Name          string        `json:"name"`
+	Rootfs        *Rootfs       `json:"rootfs,omitempty"`
+	Bundle        string        `json:"bundle,omitempty"`
+	Command       []string      `json:"command,omitempty"`
+	Args          []string      `json:"args,omitempty"`
+	WorkingDir    string        `json:"workingDir,omitempty"`
+	Env           []EnvVar      `json:"env,omitempty"`
+	Resources     Resources     `json:"resources,omitzero"`
+	OOMScoreAdj   *int          `json:"oomScoreAdj,omitempty"` // -1000..1000; nil is not 0
+	VolumeMounts  []VolumeMount `json:"volumeMounts,omitempty"`
+	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty"` // after defaults: never empty
+	// StopSignal is the canonical name ("SIGTERM") of the signal that asks the
+	// container to end; manifests say it as lifecycle.stopSignal.
+	Lifecycle       Lifecycle       `json:"lifecycle,omitzero"`
+	SecurityContext SecurityContext `json:"securityContext,omitzero"`
+}
+
+// Rootfs is a directory that serves as a container's root. It is never
+// written to.
+type Rootfs struct {
+	Path     string `json:"path"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// EnvVar is one variable of the environment; Value or ValueFrom.
+type EnvVar struct {
+	Name      string     `json:"name"`
+	Value     string     `json:"value,omitempty"`
+	ValueFrom *EnvSource `json:"valueFrom,omitempty"`
+}
+
+// EnvSource reads a value when the container is made; one trailing newline of
+// the file is dropped. What it reads never shows in a status.
+type EnvSource struct {
+	File string `json:"file"`
+}
+
+// Resources bounds what a container may use.
+type Resources struct {
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// Limits are upper bounds; nil means unlimited.
+type Limits struct {
+	CPU    *resource.Quantity `json:"cpu,omitempty"`    // cores, at least 1m
+	Memory *resource.Quantity `json:"memory,omitempty"` // bytes, at least 4Mi
+}
+
+// VolumeMount puts a volume at a path of the container.
+type VolumeMount struct {
+	Name      string `json:"name"`
+	MountPath string `json:"mountPath"`
+	ReadOnly  bool   `json:"readOnly,omitempty"`
+}
+
+// Lifecycle holds what happens around a container's end.
+type Lifecycle struct {
+	StopSignal string `json:"stopSignal,omitempty"`
+}
+
+// SecurityContext is what a container's processes may do. A nil field keeps
+// the root file system's or bundle's default (root, the default capabilities).
+type SecurityContext struct {
+	RunAsUser              *int64       `json:"runAsUser,omitempty"`
+	RunAsGroup             *int64       `json:"runAsGroup,omitempty"`
+	ReadOnlyRootFilesystem *bool        `json:"readOnlyRootFilesystem,omitempty"`
+	NoNewPrivileges        *bool        `json:"noNewPrivileges,omitempty"`
+	Capabilities           Capabilities `json:"capabilities,omitzero"`
+}
+
+// Capabilities are names without the CAP_ prefix, or ALL.
+type Capabilities struct {
+	Add  []string `json:"add,omitempty"`
+	Drop []string `json:"drop,omitempty"`
+}

@@ -1,0 +1,3 @@
+module sandboxer
+
+go 1.26.0

@@ -1,0 +1,140 @@
+package observed
+
+import "time"
+
+// RecordVersion is the format that this build writes and reads.
+const RecordVersion = 1
+
+// ContainerState is a container's state in OCI's words.
+type ContainerState string
+
+// The states of a container.
+const (
+	Creating ContainerState = "creating"
+	Created  ContainerState = "created"
+	Running  ContainerState = "running"
+	Paused   ContainerState = "paused"
+	Stopped  ContainerState = "stopped"
+)
+
+// SandboxState is what a sandbox's record says was last done to it. The two
+// transitional states are written before the runtime is asked, so that a
+// crash between the two leaves a trace.
+type SandboxState string
+
+// The states of a sandbox's record.
+const (
+	SandboxCreating SandboxState = "creating" // written before a process exists
+	SandboxUp       SandboxState = "up"       // the sentry answers; containers may be started
+	SandboxPausing  SandboxState = "pausing"
+	SandboxPaused   SandboxState = "paused"
+	SandboxResuming SandboxState = "resuming"
+	SandboxStopping SandboxState = "stopping"
+	SandboxStopped  SandboxState = "stopped" // no process is left; the record stays
+)
+
+// Process identifies a process for good: a pid alone is reused.
+type Process struct {
+	PID int `json:"pid"`
+	// StartTime is field 22 of /proc/PID/stat: clock ticks since boot.
+	StartTime uint64 `json:"startTime"`
+}
+
+// Exit says how a container's command ended.
+type Exit struct {
+	// Known is false where nobody can tell any more: the sandbox died with it.
+	Known  bool      `json:"known"`
+	Code   int       `json:"code"`             // 0..255; 128+Signal after a signal
+	Signal int       `json:"signal,omitempty"` // 0: none
+	At     time.Time `json:"at"`
+	// Reason is one CamelCase word: Completed, Error, StartError, OOMKilled,
+	// GoferLost, SandboxLost.
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// Record is what is stored of a sandbox. It is written by the actuator only.
+type Record struct {
+	Version int          `json:"version"`
+	BootID  string       `json:"bootID"`
+	Name    string       `json:"name"`
+	Runtime string       `json:"runtime"`
+	State   SandboxState `json:"state"`
+	// SandboxHash is the desired.Sandbox.SandboxHash that it was made from.
+	SandboxHash string `json:"sandboxHash"`
+	// LimitsHash identifies the cgroup limits that are in force.
+	LimitsHash string `json:"limitsHash"`
+	// Cgroup is the path below each hierarchy's mount point.
+	Cgroup              string    `json:"cgroup"`
+	ControlSocket       string    `json:"controlSocket"`
+	Sentry              Process   `json:"sentry"`
+	OriginalOOMScoreAdj int       `json:"originalOOMScoreAdj"`
+	CreatedAt           time.Time `json:"createdAt"`
+}
+
+// ContainerRecord is what is stored of one container instance; a container
+// that is made anew gets a new ID and overwrites its record.
+type ContainerRecord struct {
+	Version int            `json:"version"`
+	BootID  string         `json:"bootID"`
+	Sandbox string         `json:"sandbox"`
+	Name    string         `json:"name"`
+	ID      string         `json:"id"` // SANDBOX.NAME.ATTEMPT
+	Attempt int            `json:"attempt"`
+	Hash    string         `json:"hash"` // desired.Container.Hash
+	State   ContainerState `json:"state"`
+	Gofer   Process        `json:"gofer"`
+	// StartedAt is zero until the command runs.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	Exit      *Exit     `json:"exit,omitempty"`
+}
+
+// Liveness is what is known of a recorded process.
+type Liveness int
+
+// A process that is recorded is alive or gone; None: nothing is recorded.
+const (
+	None Liveness = iota
+	Alive
+	Gone // ended, a zombie, or its pid now belongs to another process
+)
+
+// Container is one container as it was found.
+type Container struct {
+	ContainerRecord
+	// State overrides the record's where the sandbox says more: paused while
+	// it is frozen, stopped where its sandbox is gone.
+	State    ContainerState
+	GoferRun Liveness
+}
+
+// Score is the OOM score adjustment of one live process of a sandbox.
+type Score struct {
+	Process Process
+	// Container is the name of the container whose gofer it is; empty for the
+	// sentry and every process below it.
+	Container string
+	Value     int
+}
+
+// Sandbox is everything that one look found of one sandbox.
+type Sandbox struct {
+	Name string
+	// Record is nil where there is none; Broken then says why a file that is
+	// there can't be used (torn, foreign, of another boot or format).
+	Record *Record
+	Broken string
+	Sentry Liveness
+	// Unresponsive is true when the sentry lives but did not answer within
+	// the prober's deadline; Containers then show the last recorded states.
+	Unresponsive bool
+	// Containers are sorted by name. A container whose record is broken is
+	// listed in BrokenContainers (name → why) instead.
+	Containers       []Container
+	BrokenContainers map[string]string
+	// CgroupProcs counts the processes in its cgroup; CgroupExists tells an
+	// empty cgroup from none.
+	CgroupExists bool
+	CgroupProcs  int
+	Scores       []Score
+}
