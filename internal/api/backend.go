@@ -1,0 +1,55 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
+)
+
+// ErrNotFound is what a Backend returns, wrapped or not, for a sandbox or
+// container that it does not know; the server answers 404.
+var ErrNotFound = errors.New("not found")
+
+// ErrInvalid marks a request that can't be carried out as it stands; the
+// server answers 400 with the error's text.
+var ErrInvalid = errors.New("invalid request")
+
+// Backend is what the server asks. Every method may be called from many
+// goroutines at once and returns soon after its context is done. Values that
+// it returns are not changed by anyone afterwards.
+type Backend interface {
+	// Health returns nil while the daemon works, else why it does not.
+	Health(ctx context.Context) error
+
+	// Sandboxes returns every sandbox, rejected documents and held deletions
+	// included, sorted by name.
+	Sandboxes() []Sandbox
+	// Sandbox returns one, or ErrNotFound.
+	Sandbox(name string) (Sandbox, error)
+	// Watch calls send for every sandbox as it is now, then for every change,
+	// until ctx is done or send fails; it returns that error. Changes of one
+	// sandbox that come faster than send returns are merged into the latest.
+	Watch(ctx context.Context, send func(Change) error) error
+	// Describe returns everything about one sandbox, or ErrNotFound.
+	Describe(ctx context.Context, name string) (Description, error)
+
+	// Events returns the kept events, oldest first; sandbox "" means all.
+	Events(sandbox string) []events.Event
+	// FollowEvents calls send for every kept event, then for every new one,
+	// until ctx is done or send fails.
+	FollowEvents(ctx context.Context, sandbox string, send func(events.Event) error) error
+	// Logs writes what a container wrote. The server has made sure that the
+	// sandbox has such a container.
+	Logs(ctx context.Context, sandbox, container string, o logs.Options, w io.Writer) error
+
+	// ConfirmDeletions lets the deletions that the guard holds go ahead and
+	// returns their names, sorted.
+	ConfirmDeletions(ctx context.Context) ([]string, error)
+	// Plan says what would be done if paths (absolute; none: the daemon's own)
+	// were the manifests, and changes nothing. Wrap ErrInvalid for a path that
+	// can't be read.
+	Plan(ctx context.Context, paths []string) (Plan, error)
+}

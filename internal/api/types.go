@@ -1,0 +1,185 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/internal/events"
+)
+
+// Phase is where a sandbox stands, in one word.
+type Phase string
+
+// The phases. A declared state that is reached carries the state's own name.
+const (
+	Pending     Phase = "Pending"   // on its way to the declared state
+	Created     Phase = "Created"   // stands ready, no command has been started
+	Running     Phase = "Running"   // at least one container runs, none has failed
+	Paused      Phase = "Paused"    // frozen
+	Stopped     Phase = "Stopped"   // no process is left; records and logs are
+	Suspended   Phase = "Suspended" // on disk
+	Succeeded   Phase = "Succeeded" // every container ended with 0, for good
+	Failed      Phase = "Failed"    // ended with another code for good, or can't be started at present
+	Terminating Phase = "Terminating"
+	Invalid     Phase = "Invalid" // its document was never accepted
+)
+
+// The conditions that scripts may wait for.
+const (
+	OOMScoreDenied     = "OOMScoreDenied"
+	Unsupported        = "Unsupported"
+	DeletionHeld       = "DeletionHeld"
+	ManifestRejected   = "ManifestRejected"
+	RuntimeUnreachable = "RuntimeUnreachable"
+)
+
+// Sandbox is one sandbox as declared and as it is.
+type Sandbox struct {
+	Name         string `json:"name"`
+	Source       string `json:"source"`
+	DesiredState string `json:"desiredState"` // empty once nothing declares it any more
+	Status       Status `json:"status"`
+}
+
+// Status is what is known of a sandbox now.
+type Status struct {
+	Phase    Phase  `json:"phase"`
+	Ready    bool   `json:"ready"`
+	Reason   string `json:"reason"` // one CamelCase word; empty when all is well
+	Message  string `json:"message"`
+	SpecHash string `json:"specHash"`
+	Runtime  string `json:"runtime"`
+	// SandboxPID is the sentry's host pid; 0 where nothing runs.
+	SandboxPID int `json:"sandboxPid"`
+	// OOMScoreAdj is the sentry's, as read from the kernel; null where nothing runs.
+	OOMScoreAdj *int        `json:"oomScoreAdj"`
+	Cgroup      string      `json:"cgroup"`
+	Conditions  []Condition `json:"conditions"` // sorted by type; never null
+	Containers  []Container `json:"containers"` // in declared order; never null
+}
+
+// Condition is a state of affairs that lasts until its cause is gone.
+type Condition struct {
+	Type    string    `json:"type"`
+	Status  string    `json:"status"` // always "True": a condition that does not hold is not listed
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+}
+
+// Container is one container of a sandbox; the infra container never shows.
+type Container struct {
+	Name  string `json:"name"`
+	ID    string `json:"id"`    // empty until its first instance is made
+	State string `json:"state"` // creating, created, running, paused, stopped
+	Ready bool   `json:"ready"`
+	// PID is the command's pid inside the sandbox; 0 where it does not run.
+	PID int `json:"pid"`
+	// GoferPID is a host pid, null until the container is started and after its end.
+	GoferPID      *int       `json:"goferPid"`
+	GoferRestarts int        `json:"goferRestarts"`
+	RestartCount  int        `json:"restartCount"`
+	ExitCode      *int       `json:"exitCode"` // null while it runs, and where nobody knows
+	Reason        string     `json:"reason"`
+	Message       string     `json:"message,omitempty"`
+	StartedAt     *time.Time `json:"startedAt"`
+	FinishedAt    *time.Time `json:"finishedAt"`
+	NextStartAt   *time.Time `json:"nextStartAt"` // null where no start waits for its time
+}
+
+// List is what GET /v1/sandboxes answers.
+type List struct {
+	Items []Sandbox `json:"items"`
+}
+
+// Change is one line of a watch: a sandbox as it is now, or only its name and
+// that it is gone.
+type Change struct {
+	Sandbox
+	Deleted bool
+}
+
+// MarshalJSON writes a whole Sandbox, or {"name": …, "deleted": true}.
+func (c Change) MarshalJSON() ([]byte, error) {
+	if !c.Deleted {
+		return json.Marshal(c.Sandbox)
+	}
+	return json.Marshal(gone{Name: c.Name, Deleted: true})
+}
+
+// UnmarshalJSON reads either form.
+func (c *Change) UnmarshalJSON(b []byte) error {
+	var g gone
+	if err := json.Unmarshal(b, &g); err != nil {
+		return err
+	}
+	*c = Change{Deleted: g.Deleted}
+	return json.Unmarshal(b, &c.Sandbox)
+}
+
+type gone struct {
+	Name    string `json:"name"`
+	Deleted bool   `json:"deleted"`
+}
+
+// Description is everything that is known of one sandbox.
+type Description struct {
+	Sandbox
+	Labels map[string]string `json:"labels,omitempty"`
+	// Spec is the accepted specification, defaults filled in; null where no
+	// version was ever accepted or nothing is declared any more. It names the
+	// files that secrets come from and never holds what is in them.
+	Spec *desired.Spec `json:"spec"`
+	// Pending is what the last look decided to do, and why.
+	Pending []Action `json:"pending"`
+	// NextTry is when the daemon looks again without being woken.
+	NextTry *time.Time     `json:"nextTry"`
+	Events  []events.Event `json:"events"` // oldest first, at most DescribeEvents
+}
+
+// DescribeEvents is how many of the latest events a Description carries.
+const DescribeEvents = 20
+
+// Action is one step that is due, or would be.
+type Action struct {
+	Sandbox   string `json:"sandbox"`
+	Container string `json:"container"` // empty: the sandbox as a whole
+	Action    string `json:"action"`
+	Reason    string `json:"reason"`
+	// Class is which class of fields a change falls in: in place, container or
+	// sandbox; empty where no change caused the action.
+	Class string `json:"class,omitempty"`
+}
+
+// PlanRequest asks what would be done if Paths were the manifests.
+type PlanRequest struct {
+	// Paths are absolute files or folders; none: those that the daemon watches.
+	Paths []string `json:"paths"`
+}
+
+// Plan is what would be done. Problems are documents that would be rejected,
+// as "file:line: path: message"; the actions leave them out.
+type Plan struct {
+	Actions  []Action `json:"actions"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Confirmation names the sandboxes whose held deletions go ahead.
+type Confirmation struct {
+	Confirmed []string `json:"confirmed"`
+}
+
+// EventList is what GET /v1/events answers.
+type EventList struct {
+	Items []events.Event `json:"items"`
+}
+
+// Version says which build answers.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Date    string `json:"date"`
+	Go      string `json:"go"`
+	GVisor  string `json:"gvisor"`
+}
