@@ -128,6 +128,9 @@ type Sandbox struct {
 	// Unresponsive is true when the sentry lives but did not answer within
 	// the prober's deadline; Containers then show the last recorded states.
 	Unresponsive bool
+	// ProbeError says what the prober's failure was; empty where it answered
+	// or was not asked.
+	ProbeError string
 	// Containers are sorted by name. A container whose record is broken is
 	// listed in BrokenContainers (name → why) instead.
 	Containers       []Container

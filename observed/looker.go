@@ -1,0 +1,148 @@
+package observed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Prober asks a runtime what only it can answer. It must return soon after
+// ctx is done.
+type Prober interface {
+	// Probe returns the runtime's idea of the containers with these IDs, by
+	// ID; those that it does not know are left out. It asks nobody else and
+	// changes nothing. An error means that it got no answer.
+	Probe(ctx context.Context, r Record, containerIDs []string) (map[string]ContainerState, error)
+}
+
+// Config is what a Looker needs.
+type Config struct {
+	// Records are read at each look. Required.
+	Records *Records
+	// Prober is asked where a sandbox's processes live. Required.
+	Prober Prober
+	// CgroupProcs lists the pids in the cgroup with that path, and in those
+	// nested in it; exists tells an empty one from none. Required.
+	CgroupProcs func(path string) (pids []int, exists bool, err error)
+	// CgroupPath is where the cgroup of a sandbox of that name is looked for
+	// when its record can't tell. Optional: it is then not looked for.
+	CgroupPath func(name string) string
+	// ProcRoot is where the kernel tells of processes; empty: /proc.
+	ProcRoot string
+	// ProbeTimeout is how long the Prober may take; 0: 2 s.
+	ProbeTimeout time.Duration
+}
+
+// defaultProbeTimeout is long against the milliseconds that an answer takes,
+// and short against what a user waits for.
+const defaultProbeTimeout = 2 * time.Second
+
+// Looker takes snapshots of sandboxes. It writes and signals nothing.
+type Looker struct {
+	c Config
+}
+
+// New returns a Looker.
+func New(c Config) (*Looker, error) {
+	if c.Records == nil || c.Prober == nil || c.CgroupProcs == nil {
+		return nil, errors.New("a looker needs records, a prober and cgroups")
+	}
+	if c.ProcRoot == "" {
+		c.ProcRoot = procRoot
+	}
+	if c.ProbeTimeout == 0 {
+		c.ProbeTimeout = defaultProbeTimeout
+	}
+	return &Looker{c: c}, nil
+}
+
+// List names the sandboxes that there are records of, sorted.
+func (l *Looker) List() ([]string, error) { return l.c.Records.List() }
+
+// Look finds out all about one sandbox. A sandbox of which nothing exists is
+// an empty Sandbox with its name. An error means that the look failed and
+// that nothing is known. A runtime that fails to answer is no failed look but
+// an Unresponsive sandbox, unless ctx is done.
+func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
+	loaded, err := l.c.Records.Load(name)
+	if err != nil {
+		return Sandbox{}, err
+	}
+	sb := Sandbox{
+		Name:             name,
+		Record:           loaded.Record,
+		Broken:           loaded.Broken,
+		BrokenContainers: loaded.BrokenContainers,
+	}
+	if sb.Record != nil {
+		if sb.Sentry, err = l.liveness(sb.Record.Sentry); err != nil {
+			return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
+		}
+	}
+	states, err := l.probe(ctx, &sb, loaded.Containers)
+	if err != nil {
+		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
+	}
+	for _, rec := range loaded.Containers {
+		c := Container{ContainerRecord: rec}
+		c.State, c.Exit = state(rec, sb, states)
+		if c.GoferRun, err = l.liveness(rec.Gofer); err != nil {
+			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
+		}
+		sb.Containers = append(sb.Containers, c)
+	}
+	if err := l.processes(&sb); err != nil {
+		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
+	}
+	return sb, nil
+}
+
+func (l *Looker) liveness(p Process) (Liveness, error) { return p.liveness(l.c.ProcRoot) }
+
+// probed is the runtime's answer; nil where it was not asked or did not answer.
+type probed map[string]ContainerState
+
+// probe asks the runtime, if there is one to answer, and notes it in sb if
+// that got no answer.
+func (l *Looker) probe(ctx context.Context, sb *Sandbox, recs []ContainerRecord) (probed, error) {
+	if sb.Record == nil || sb.Sentry == Gone {
+		return nil, nil
+	}
+	switch sb.Record.State {
+	case SandboxCreating, SandboxStopping, SandboxStopped:
+		return nil, nil // not there yet, or not to be relied upon any more
+	}
+	ids := make([]string, len(recs))
+	for i, rec := range recs {
+		ids[i] = rec.ID
+	}
+	probeCtx, cancel := context.WithTimeout(ctx, l.c.ProbeTimeout)
+	defer cancel()
+	states, err := l.c.Prober.Probe(probeCtx, *sb.Record, ids)
+	if err == nil {
+		if states == nil {
+			states = probed{}
+		}
+		return states, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	// A sentry that died under the question did not fail to answer.
+	if sb.Sentry, err = l.afterSilence(sb, err); err != nil {
+		return nil, err
+	}
+	return nil, nil
+}
+
+func (l *Looker) afterSilence(sb *Sandbox, silence error) (Liveness, error) {
+	alive, err := l.liveness(sb.Record.Sentry)
+	if err != nil {
+		return None, err
+	}
+	if alive != Gone {
+		sb.Unresponsive, sb.ProbeError = true, silence.Error()
+	}
+	return alive, nil
+}

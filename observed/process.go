@@ -1,0 +1,217 @@
+package observed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// procRoot is where the kernel tells of processes.
+const procRoot = "/proc"
+
+// Identify returns the identity of the live process that has that pid now;
+// ErrGone where there is none, or only a zombie. It is for a caller that knows
+// by other means whom the pid belongs to: a parent, of a child not yet waited
+// for.
+func Identify(pid int) (Process, error) {
+	dir, err := openProc(procRoot, pid)
+	if err != nil {
+		return Process{}, err
+	}
+	defer unix.Close(dir)
+	st, err := readStat(dir)
+	if err != nil {
+		return Process{}, fmt.Errorf("identifying process %d: %w", pid, err)
+	}
+	if st.ended() {
+		return Process{}, fmt.Errorf("identifying process %d: %w", pid, ErrGone)
+	}
+	return Process{PID: pid, StartTime: st.start}, nil
+}
+
+// Liveness says whether the process lives: None for the zero Process, Gone for
+// one that has ended, is a zombie, or whose pid belongs to another process. An
+// error means that nobody can tell (/proc not readable, no descriptor free).
+func (p Process) Liveness() (Liveness, error) { return p.liveness(procRoot) }
+
+func (p Process) liveness(root string) (Liveness, error) {
+	if p == (Process{}) {
+		return None, nil
+	}
+	dir, err := p.openDir(root)
+	if errors.Is(err, ErrGone) {
+		return Gone, nil
+	}
+	if err != nil {
+		return None, err
+	}
+	unix.Close(dir)
+	return Alive, nil
+}
+
+// OpenDir opens the /proc directory of the process and proves that it is this
+// process's. The directory stays with the process: once that has ended, every
+// file in it answers ESRCH, also when the pid is given to another one. The
+// caller closes it. ErrGone where the process is gone.
+func (p Process) OpenDir() (*os.File, error) {
+	fd, err := p.openDir(procRoot)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), procRoot+"/"+strconv.Itoa(p.PID)), nil
+}
+
+func (p Process) openDir(root string) (int, error) {
+	dir, err := openProc(root, p.PID)
+	if err != nil {
+		return -1, err
+	}
+	st, err := readStat(dir)
+	if err == nil && (st.start != p.StartTime || st.ended()) {
+		err = ErrGone
+	}
+	if err != nil {
+		unix.Close(dir)
+		return -1, fmt.Errorf("opening process %d: %w", p.PID, err)
+	}
+	return dir, nil
+}
+
+// Open opens a pidfd (close-on-exec, non-blocking) that is proved to be of
+// this process: the start time is compared after the opening, when the pidfd
+// already pins whoever has the pid. It becomes readable when the process ends.
+// The caller closes it. ErrGone where the process is gone, zombies included.
+func (p Process) Open() (*os.File, error) {
+	fd, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pidfd "+strconv.Itoa(p.PID)), nil
+}
+
+func (p Process) open() (int, error) {
+	if p.PID <= 0 {
+		return -1, fmt.Errorf("opening process %d: %w", p.PID, ErrGone)
+	}
+	fd, err := unix.PidfdOpen(p.PID, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		err = ErrGone
+	}
+	if err != nil {
+		return -1, fmt.Errorf("opening process %d: %w", p.PID, err)
+	}
+	dir, err := p.openDir(procRoot)
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	unix.Close(dir)
+	return fd, nil
+}
+
+// Signal sends a signal to this process and to no other; ErrGone where it is
+// gone.
+func (p Process) Signal(sig unix.Signal) error {
+	fd, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		err = ErrGone
+	}
+	if err != nil {
+		return fmt.Errorf("signalling process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// openProc opens the directory of whoever has that pid.
+func openProc(root string, pid int) (int, error) {
+	path := root + "/" + strconv.Itoa(pid)
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
+			return -1, fmt.Errorf("opening process %d: %w", pid, ErrGone)
+		case err != nil:
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return fd, nil
+	}
+}
+
+// stat is what is needed of /proc/PID/stat.
+type stat struct {
+	state byte
+	start uint64
+}
+
+// ended says whether nothing of the process runs any more.
+func (s stat) ended() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
+
+// readStat reads the stat file of the process behind the directory.
+func readStat(dir int) (stat, error) {
+	var buf [1024]byte
+	n, err := readAt(dir, "stat", buf[:])
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(buf[:n])
+}
+
+// The fields of /proc/PID/stat that follow the command, counted from 0.
+const (
+	statState = 0
+	statStart = 19
+)
+
+// parseStat looks behind the last parenthesis: the command may itself contain
+// spaces and parentheses.
+func parseStat(data []byte) (stat, error) {
+	end := bytes.LastIndexByte(data, ')')
+	if end < 0 {
+		return stat{}, fmt.Errorf("no command in %q", data)
+	}
+	var st stat
+	i := 0
+	for field := range bytes.FieldsSeq(data[end+1:]) {
+		switch i {
+		case statState:
+			st.state = field[0]
+		case statStart:
+			start, err := strconv.ParseUint(string(field), 10, 64)
+			if err != nil {
+				return stat{}, fmt.Errorf("start time: %w", err)
+			}
+			st.start = start
+			return st, nil
+		}
+		i++
+	}
+	return stat{}, fmt.Errorf("%d fields after the command in %q", i, data)
+}
+
+// readAt reads a small file of a process; ErrGone where the process is gone.
+func readAt(dir int, name string, buf []byte) (int, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		var n int
+		if n, err = unix.Read(fd, buf); err == nil {
+			return n, nil
+		}
+	}
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+		err = ErrGone
+	}
+	return 0, fmt.Errorf("reading %s: %w", name, err)
+}
