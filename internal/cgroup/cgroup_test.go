@@ -1,0 +1,268 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLifecycle(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		where, err := os.ReadFile("/proc/self/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		top := parent(t, h)
+		name := top + "/web"
+		if _, err := h.Load(name); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("Load before Create = %v", err)
+		}
+		create(t, h, name, Limits{})
+		c := create(t, h, name, Limits{}) // again
+		if now, err := os.ReadFile("/proc/self/cgroup"); err != nil || string(now) != string(where) {
+			t.Errorf("the caller was moved from\n%sto\n%s%v", where, now, err)
+		}
+		if _, err := h.Load(name); err != nil {
+			t.Errorf("Load = %v", err)
+		}
+		if names, err := h.List(top); err != nil || !slices.Equal(names, []string{"web"}) {
+			t.Errorf("List = %q, %v", names, err)
+		}
+		cmd := start(t, c, "idle")
+		if pids, err := c.Procs(); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+			t.Errorf("Procs = %v, %v; want %d", pids, err, cmd.Process.Pid)
+		}
+		if pruned, err := h.Prune(top); pruned || err != nil {
+			t.Errorf("Prune of a parent in use = %v, %v", pruned, err)
+		}
+		if err := c.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pids, err := c.Procs(); err != nil || len(pids) != 0 {
+			t.Errorf("Procs after Kill = %v, %v", pids, err)
+		}
+		cmd.Wait()
+		if s := cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signal() != unix.SIGKILL {
+			t.Errorf("the process ended with %v", cmd.ProcessState)
+		}
+		for range 2 {
+			if err := errors.Join(c.Delete(t.Context()), c.Kill(t.Context())); err != nil {
+				t.Errorf("Delete, Kill = %v", err)
+			}
+		}
+		if _, err := c.Procs(); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Procs after Delete = %v", err)
+		}
+		if _, err := c.EnterFiles(); !errors.Is(err, ErrNotFound) {
+			t.Errorf("EnterFiles after Delete = %v", err)
+		}
+		for range 2 {
+			if pruned, err := h.Prune(top); !pruned || err != nil {
+				t.Errorf("Prune = %v, %v", pruned, err)
+			}
+		}
+		if names, err := h.List(top); err != nil || len(names) != 0 {
+			t.Errorf("List of what isn't there = %q, %v", names, err)
+		}
+	})
+}
+
+func TestBornInside(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		dir, ok, err := c.FD()
+		if err != nil || ok != (h.Mode() == V2) {
+			t.Fatalf("FD = %v, %v on v%d", ok, err, h.Mode())
+		}
+		if !ok {
+			return // v1 has nothing like it, which is all that can be shown
+		}
+		defer dir.Close()
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if pids, err := c.Procs(); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+			t.Errorf("Procs = %v, %v; want %d", pids, err, cmd.Process.Pid)
+		}
+		if err := c.Kill(t.Context()); err != nil {
+			t.Error(err)
+		}
+		cmd.Wait()
+	})
+}
+
+func TestNested(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		inner := create(t, h, c.Path()+"/a/b", Limits{})
+		outside, inside := start(t, c, "idle"), start(t, inner, "idle")
+		want := []int{outside.Process.Pid, inside.Process.Pid}
+		slices.Sort(want)
+		if pids, err := c.Procs(); err != nil || !slices.Equal(pids, want) {
+			t.Errorf("Procs = %v, %v; want %v", pids, err, want)
+		}
+		if err := errors.Join(c.Kill(t.Context()), c.Delete(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.Load(inner.Path()); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Load of the nested one = %v", err)
+		}
+	})
+}
+
+func TestKillOutrunsHoppers(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		for range 3 {
+			start(t, c, "hop")
+		}
+		if err := c.Kill(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestKillFrozen(t *testing.T) {
+	h := detect(t)
+	if h.Mode() != V1 || !h.has("freezer") {
+		t.Skip("only v1's freezer holds up a SIGKILL")
+	}
+	c := create(t, h, parent(t, h), Limits{})
+	inner := create(t, h, c.Path()+"/inner", Limits{})
+	start(t, c, "idle")
+	start(t, inner, "idle")
+	if err := errors.Join(inner.freeze(frozen), c.freeze(frozen)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kill(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKillGivesUp(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		start(t, c, "idle")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		// Whether the process ends before the answer is the kernel's choice;
+		// that the answer comes, and what it says, is not.
+		if err := c.Kill(ctx); err != nil && (!errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled)) {
+			t.Errorf("Kill = %v", err)
+		}
+	})
+}
+
+func TestKillRefusesItsCaller(t *testing.T) {
+	h := detect(t)
+	c := create(t, h, parent(t, h), Limits{})
+	other := start(t, c, "idle")
+	if _, said := launch(t, c, "killself="+c.Path()); said != "ready" {
+		t.Error(said)
+	}
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("another process of the cgroup: %v", err)
+	}
+}
+
+func TestDeleteWaits(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		cmd := start(t, c, "idle")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := c.Delete(ctx)
+		if !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("Delete of a cgroup in use = %v", err)
+		}
+		if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+			t.Fatalf("Delete must kill nothing: %v", err)
+		}
+		deleted := make(chan error)
+		go func() { deleted <- c.Delete(t.Context()) }()
+		cmd.Process.Kill()
+		if err := <-deleted; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestZombiesHoldNothing(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		c := create(t, h, parent(t, h), Limits{})
+		cmd := start(t, c, "idle")
+		cmd.Process.Kill()
+		awaitZombie(t, cmd)
+		if pids, err := c.Procs(); err != nil || len(pids) != 0 {
+			t.Errorf("Procs = %v, %v", pids, err)
+		}
+		if err := c.remove(); err != nil {
+			t.Errorf("a zombie holds the cgroup: %v", err)
+		}
+	})
+}
+
+func TestHalfOfIt(t *testing.T) {
+	h := detect(t)
+	if h.Mode() != V1 {
+		t.Skip("v2 has one hierarchy, so that nothing can be there by half")
+	}
+	c := create(t, h, parent(t, h), Limits{})
+	if err := os.Remove(h.dir("cpu", c.Path())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Load(c.Path()); err != nil {
+		t.Errorf("Load = %v", err)
+	}
+	if err := c.Set(Limits{CPUQuota: 1}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Set = %v", err)
+	}
+	if _, err := os.Stat(h.dir("cpu", c.Path())); err == nil {
+		t.Error("Set brought a removed directory back")
+	}
+	create(t, h, c.Path(), Limits{CPUQuota: 1})
+	if err := c.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNamesThatReachElsewhere(t *testing.T) {
+	h := detect(t)
+	for _, name := range []string{"", "/", "web", "/a/../b", "/..", "/a/", "//a", "/a/./b", "../a"} {
+		_, err := h.Create(name, Limits{})
+		_, loadErr := h.Load(name)
+		_, listErr := h.List(name)
+		_, pruneErr := h.Prune(name)
+		_, _, procsErr := h.Procs(name)
+		for _, err := range []error{err, loadErr, listErr, pruneErr, procsErr} {
+			if err == nil || !strings.Contains(err.Error(), "cgroup path") {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestSubtreeListsChildrenFirst(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got, err := subtree(dir)
+	want := []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("subtree = %q, %v; want %q", got, err, want)
+	}
+	if got, err := subtree(filepath.Join(dir, "none")); err != nil || got != nil {
+		t.Errorf("subtree of nothing = %q, %v", got, err)
+	}
+}
