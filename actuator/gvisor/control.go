@@ -1,0 +1,217 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/boot"
+	"gvisor.dev/gvisor/runsc/config"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ErrUnknownContainer says that the sentry has no such container.
+var ErrUnknownContainer = errors.New("the sentry knows no such container")
+
+// ErrNoAnswer says that the sentry did not answer within the deadline, or
+// can't be reached at all.
+var ErrNoAnswer = errors.New("the sentry does not answer")
+
+// Sentry is a running sandbox, reached through its control socket. The zero
+// value is of no use; methods may be called from many goroutines, each call
+// opens a connection of its own. Every call but Wait ends after Timeout at the
+// latest.
+type Sentry struct {
+	Socket  string
+	Timeout time.Duration
+}
+
+// Start is what StartContainer needs.
+type Start struct {
+	ID   string
+	Spec *specs.Spec
+	// Root and Mounts say, in the order of the gofer's sockets, how the root
+	// and each bind mount of Spec are served.
+	Mounts []boot.GoferMountConf
+	Stdio  [3]*os.File
+	// Filestores back the writable layers, in the order of Mounts.
+	Filestores []*os.File
+	// Gofer holds the sentry's ends of the gofer's sockets.
+	Gofer       []*os.File
+	HostNetwork bool
+}
+
+// StartContainer makes a container inside the sandbox and runs its command.
+// When it fails the sentry may know the container; Destroy takes it out.
+func (s Sentry) StartContainer(ctx context.Context, a Start) error {
+	conf, err := runscConfig(filepath.Dir(s.Socket), a.HostNetwork)
+	if err != nil {
+		return err
+	}
+	create := struct{ CID string }{a.ID}
+	if err := s.call(ctx, boot.ContMgrCreateSubcontainer, &create, nil, nil); err != nil {
+		return fmt.Errorf("creating container %s: %w", a.ID, err)
+	}
+	args := struct {
+		Spec                 *specs.Spec
+		Conf                 *config.Config
+		CID                  string
+		NumGoferFilestoreFDs int
+		GoferMountConfs      []boot.GoferMountConf
+	}{a.Spec, conf, a.ID, len(a.Filestores), a.Mounts}
+	files := append(a.Stdio[:], a.Filestores...)
+	files = append(files, a.Gofer...)
+	if err := s.call(ctx, boot.ContMgrStartSubcontainer, &args, files, nil); err != nil {
+		return fmt.Errorf("starting container %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+// Destroy ends what is left of a container and takes it out of the sandbox;
+// one that is not known is destroyed already.
+func (s Sentry) Destroy(ctx context.Context, id string) error {
+	err := s.call(ctx, boot.ContMgrDestroySubcontainer, &id, nil, nil)
+	if errors.Is(err, ErrUnknownContainer) {
+		return nil
+	}
+	return err
+}
+
+// Signal sends sig to a container's first process, or to all of them.
+func (s Sentry) Signal(ctx context.Context, id string, sig unix.Signal, all bool) error {
+	mode := boot.DeliverToProcess
+	if all {
+		mode = boot.DeliverToAllProcesses
+	}
+	return s.call(ctx, boot.ContMgrSignal, &boot.SignalArgs{CID: id, Signo: int32(sig), Mode: mode}, nil, nil)
+}
+
+// Pause freezes every task of the sandbox. Pauses add up: each needs a Resume.
+func (s Sentry) Pause(ctx context.Context) error {
+	return s.call(ctx, boot.ContMgrPause, nil, nil, nil)
+}
+
+// Resume undoes one Pause. A sandbox that is not paused must not be resumed:
+// its sentry would panic.
+func (s Sentry) Resume(ctx context.Context) error {
+	return s.call(ctx, boot.ContMgrResume, nil, nil, nil)
+}
+
+// State says whether a container's first process runs.
+func (s Sentry) State(ctx context.Context, id string) (boot.ContainerRuntimeState, error) {
+	var state boot.ContainerRuntimeState
+	err := s.call(ctx, boot.ContMgrContainerRuntimeState, &id, nil, &state)
+	return state, err
+}
+
+// Wait returns the wait status of a container's first process when it has
+// ended. It may be called again and again, also after the end, for as long as
+// the sandbox lives. It has no deadline but ctx's.
+func (s Sentry) Wait(ctx context.Context, id string) (unix.WaitStatus, error) {
+	s.Timeout = 0
+	var status unix.WaitStatus
+	err := s.call(ctx, boot.ContMgrWait, &id, nil, &status)
+	return status, err
+}
+
+// call makes one call of gVisor's urpc protocol: a JSON object each way on a
+// stream socket, files in the control message of the first byte. gVisor's own
+// client has no deadline and keeps a thread in each call; this one waits in
+// Go's poller.
+func (s Sentry) call(ctx context.Context, method string, arg any, files []*os.File, result any) error {
+	if s.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
+	}
+	conn, err := dial(ctx, s.Socket)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	err = exchange(conn, method, arg, files, result)
+	var netErr *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w: %w", method, ErrNoAnswer, context.Cause(ctx))
+	case errors.As(err, &netErr):
+		return fmt.Errorf("%s: %w: %w", method, ErrNoAnswer, err)
+	}
+	return err
+}
+
+func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, result any) error {
+	request, err := json.Marshal(struct {
+		Method string `json:"method"`
+		Arg    any    `json:"arg"`
+	}{method, arg})
+	if err != nil {
+		return err
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	n, _, err := conn.WriteMsgUnix(request, rights, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(request[n:]); err != nil {
+		return err
+	}
+	var answer struct {
+		Success bool            `json:"success"`
+		Err     string          `json:"err"`
+		Result  json.RawMessage `json:"result"`
+	}
+	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+		return &net.OpError{Op: "read", Net: "unix", Addr: conn.RemoteAddr(), Err: err}
+	}
+	if !answer.Success {
+		return remoteError(answer.Err)
+	}
+	if result == nil {
+		return nil
+	}
+	return json.Unmarshal(answer.Result, result)
+}
+
+// remoteError gives a type to what the sentry said in words.
+func remoteError(text string) error {
+	if strings.HasPrefix(text, "container ") && strings.HasSuffix(text, " not found") {
+		return fmt.Errorf("%w: %s", ErrUnknownContainer, text)
+	}
+	return errors.New(text)
+}
+
+// dial connects to a socket whose path may be longer than a socket address
+// can be (108 bytes): it goes through a descriptor of the socket's file.
+func dial(ctx context.Context, path string) (*net.UnixConn, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(fd))
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}

@@ -1,0 +1,123 @@
+package gvisor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create is what CreateSandbox needs.
+type Create struct {
+	LaunchConfig
+	// Exe is the program to execute; required.
+	Exe string
+	// Image is the infra container's root, see package infra; required.
+	Image *os.File
+	// CgroupProcs are the open cgroup.procs files of the sandbox's cgroup (v1),
+	// CgroupDir its directory (v2); one of them is set.
+	CgroupProcs []*os.File
+	CgroupDir   *os.File
+	// Started is called with the command before it is waited for, so that
+	// whoever reaps the daemon's children leaves this one alone; it returns a
+	// function that is called when the command has been waited for.
+	Started func(pid int) (done func())
+}
+
+// CreateSandbox runs a launcher. When it returns without an error the sentry
+// answers, its infra container runs, and it is on its way to becoming a child
+// of this process, which must be a child subreaper. When ctx ends first the
+// launcher is killed; what it had started is then found in the cgroup.
+func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
+	c.CgroupFDs = len(c.CgroupProcs)
+	config, err := json.Marshal(c.LaunchConfig)
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	configEnd, configIn, err := os.Pipe()
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	defer configEnd.Close()
+	resultOut, resultEnd, err := os.Pipe()
+	if err != nil {
+		configIn.Close()
+		return LaunchResult{}, err
+	}
+	defer resultOut.Close()
+	defer resultEnd.Close()
+	// A configuration is far smaller than a pipe: this does not block.
+	_, err = configIn.Write(config)
+	configIn.Close()
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	dir, err := os.Open(c.Dir)
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	defer dir.Close()
+
+	pidfd := -1
+	cmd := &exec.Cmd{
+		Path:       c.Exe,
+		Args:       []string{LauncherArg0, c.ID},
+		Env:        []string{},
+		Dir:        "/",
+		ExtraFiles: append([]*os.File{configEnd, resultEnd, dir, c.Image}, c.CgroupProcs...),
+		// A group of its own: the terminal's signals are the daemon's.
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	}
+	if c.CgroupDir != nil {
+		cmd.SysProcAttr.UseCgroupFD = true
+		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &limited{w: &stderr, left: 4096}
+	if err := cmd.Start(); err != nil {
+		return LaunchResult{}, fmt.Errorf("starting the launcher: %w", err)
+	}
+	done := c.Started(cmd.Process.Pid)
+	defer done()
+	defer unix.Close(pidfd)
+	resultEnd.Close()
+	stop := context.AfterFunc(ctx, func() {
+		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	})
+	said, readErr := io.ReadAll(io.LimitReader(resultOut, 64<<10))
+	waitErr := cmd.Wait()
+	stop()
+
+	var r LaunchResult
+	switch err := json.Unmarshal(said, &r); {
+	case ctx.Err() != nil:
+		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", context.Cause(ctx))
+	case err == nil && r.Error != "":
+		return LaunchResult{}, errors.New(r.Error)
+	case err != nil || readErr != nil:
+		return LaunchResult{}, fmt.Errorf("the launcher ended without a result: %w; it said: %q", errors.Join(readErr, waitErr), stderr.String())
+	}
+	return r, nil
+}
+
+// limited passes on the first left bytes and drops the rest.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	n := min(len(b), l.left)
+	l.left -= n
+	if _, err := l.w.Write(b[:n]); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}

@@ -1,0 +1,239 @@
+package gvisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
+	"gvisor.dev/gvisor/runsc/boot"
+	"gvisor.dev/gvisor/runsc/sandbox"
+	"gvisor.dev/gvisor/runsc/specutils"
+
+	"sandboxer/internal/infra"
+)
+
+// LauncherArg0 is the name under which a launcher shows in ps, and by which
+// the program knows that it is to be one.
+const LauncherArg0 = "sandboxer-launch"
+
+// The descriptors that a launcher finds open.
+const (
+	launchConfigFD = 3 // reads a LaunchConfig as JSON
+	launchResultFD = 4 // takes a LaunchResult as JSON
+	launchDirFD    = 5 // the sandbox's directory
+	launchImageFD  = 6 // the infra container's root
+	launchCgroupFD = 7 // and up: cgroup.procs files to join
+)
+
+// Bundle is the folder of a sandbox's directory that holds the infra
+// container's config.json.
+const Bundle = "infra"
+
+// LaunchConfig tells a launcher what sandbox to make.
+type LaunchConfig struct {
+	ID          string `json:"id"`
+	Hostname    string `json:"hostname"`
+	HostNetwork bool   `json:"hostNetwork"`
+	// Dir is the sandbox's directory as the daemon names it.
+	Dir string `json:"dir"`
+	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
+	MemoryBytes int64   `json:"memoryBytes"`
+	CPUs        float64 `json:"cpus"`
+	CgroupFDs   int     `json:"cgroupFDs"` // how many follow from launchCgroupFD
+}
+
+// LaunchResult is what became of it.
+type LaunchResult struct {
+	Error string `json:"error,omitempty"`
+	// PID is the sentry's, valid when Error is empty: it then belongs to the
+	// launcher's parent, or that one's subreaper.
+	PID                 int    `json:"pid"`
+	ControlSocket       string `json:"controlSocket"`
+	OriginalOOMScoreAdj int    `json:"originalOOMScoreAdj"`
+}
+
+// LaunchMain is the launcher process: it joins the sandbox's cgroup, creates
+// the sandbox and starts its infra container, reports and ends. It returns the
+// exit status.
+func LaunchMain() int {
+	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
+	unix.CloseOnExec(launchResultFD)
+	result := os.NewFile(launchResultFD, "result")
+	r, err := launch()
+	if err != nil {
+		r = LaunchResult{Error: err.Error()}
+	}
+	if err := json.NewEncoder(result).Encode(r); err != nil || r.Error != "" {
+		return 1
+	}
+	return 0
+}
+
+func launch() (LaunchResult, error) {
+	var c LaunchConfig
+	config := os.NewFile(launchConfigFD, "config")
+	if err := json.NewDecoder(config).Decode(&c); err != nil {
+		return LaunchResult{}, fmt.Errorf("reading the launcher's configuration: %w", err)
+	}
+	config.Close()
+	for i := range c.CgroupFDs {
+		f := os.NewFile(uintptr(launchCgroupFD+i), "cgroup.procs")
+		if _, err := f.WriteString("0"); err != nil {
+			return LaunchResult{}, fmt.Errorf("joining the sandbox's cgroup: %w", err)
+		}
+		f.Close()
+	}
+	// gVisor donates the caller's standard files to the first container.
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	os.Stdin, os.Stdout, os.Stderr = null, null, null
+	return create(c)
+}
+
+// create makes the sandbox. gVisor puts the control socket into the first of
+// several directories whose name leaves a short enough path, so it is given
+// the sandbox's directory by descriptor.
+func create(c LaunchConfig) (LaunchResult, error) {
+	dir := "/proc/self/fd/" + strconv.Itoa(launchDirFD)
+	conf, err := runscConfig(dir, c.HostNetwork)
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	spec, err := infraSpec(c)
+	if err != nil {
+		return LaunchResult{}, err
+	}
+	bundle := filepath.Join(c.Dir, Bundle)
+	if err := writeSpec(bundle, spec); err != nil {
+		return LaunchResult{}, err
+	}
+	sb, err := sandbox.New(conf, &sandbox.Args{
+		ID:              c.ID,
+		Spec:            spec,
+		BundleDir:       bundle,
+		IOFiles:         []*os.File{os.NewFile(launchImageFD, "infra image")},
+		GoferMountConfs: boot.GoferMountConfFlags{{Lower: boot.Erofs, Upper: boot.NoOverlay}},
+		MountHints:      &boot.PodMountHints{},
+		Cgroup:          visible{memory: c.MemoryBytes, cpus: c.CPUs},
+	})
+	if err != nil {
+		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", err)
+	}
+	if err := sb.StartRoot(conf, spec); err != nil {
+		err = fmt.Errorf("starting the infra container: %w", err)
+		return LaunchResult{}, errors.Join(err, sb.DestroyContainer(c.ID))
+	}
+	return LaunchResult{
+		PID:                 sb.Getpid(),
+		ControlSocket:       filepath.Join(c.Dir, filepath.Base(sb.ControlSocketPath)),
+		OriginalOOMScoreAdj: sb.OriginalOOMScoreAdj,
+	}, nil
+}
+
+// infraSpec describes the infra container, and with it the sandbox: its user
+// namespace, host name and network.
+func infraSpec(c LaunchConfig) (*specs.Spec, error) {
+	spec := &specs.Spec{
+		Version:  specs.Version,
+		Hostname: c.Hostname,
+		Root:     &specs.Root{Path: "/", Readonly: true},
+		Process: &specs.Process{
+			Args:            []string{infra.Command},
+			Cwd:             "/",
+			NoNewPrivileges: true,
+			Capabilities:    &specs.LinuxCapabilities{},
+		},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
+			{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace},
+			{Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+		}},
+		Annotations: map[string]string{
+			specutils.ContainerdContainerTypeAnnotation: specutils.ContainerdContainerTypeSandbox,
+			specutils.ContainerdSandboxIDAnnotation:     c.ID,
+			specutils.ContainerdContainerNameAnnotation: c.ID,
+		},
+	}
+	if c.HostNetwork {
+		// The host's network belongs to the host's user namespace, and so must
+		// the sentry that is to configure sockets in it.
+		return spec, nil
+	}
+	// Directfs lets the sentry open files itself. A user namespace of its own,
+	// in which every ID means itself, keeps its capabilities off the host.
+	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	var err error
+	if spec.Linux.UIDMappings, err = identityMapping("/proc/self/uid_map"); err != nil {
+		return nil, err
+	}
+	spec.Linux.GIDMappings, err = identityMapping("/proc/self/gid_map")
+	return spec, err
+}
+
+func writeSpec(bundle string, spec *specs.Spec) error {
+	if err := os.MkdirAll(bundle, 0o700); err != nil {
+		return err
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(bundle, "config.json"), b, 0o600)
+}
+
+func identityMapping(path string) ([]specs.LinuxIDMapping, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var maps []specs.LinuxIDMapping
+	for line := range strings.Lines(string(b)) {
+		var inside, outside, size uint32
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		maps = append(maps, specs.LinuxIDMapping{ContainerID: inside, HostID: inside, Size: size})
+	}
+	return maps, nil
+}
+
+// visible is the cgroup that gVisor is told of: it answers how much memory and
+// how many CPUs applications are to see. The real cgroup, with headroom for
+// the sentry itself, is made by the daemon before any process exists.
+type visible struct {
+	memory int64
+	cpus   float64
+}
+
+func (visible) Install(*specs.LinuxResources) error { return nil }
+func (visible) Update(*specs.LinuxResources) error  { return nil }
+func (visible) Uninstall() error                    { return nil }
+func (visible) Join() (func(), error)               { return func() {}, nil }
+func (visible) CPUUsage() (uint64, error)           { return 0, errors.ErrUnsupported }
+func (visible) NumCPU() (int, error)                { return runtime.NumCPU(), nil }
+func (visible) MakePath(string) string              { return "" }
+
+// CPUQuota is in CPUs; gVisor takes a number that is not positive for none.
+func (v visible) CPUQuota() (float64, error) {
+	if v.cpus == 0 {
+		return -1, nil
+	}
+	return v.cpus, nil
+}
+
+func (v visible) MemoryLimit() (uint64, error) {
+	if v.memory == 0 {
+		return 1<<63 - 1, nil
+	}
+	return uint64(v.memory), nil
+}

@@ -1,0 +1,35 @@
+package serve
+
+// The descriptors that every gofer finds open.
+const (
+	// ConfigFD reads the JSON of a Config to its end.
+	ConfigFD = 3
+	// StatusFD takes the outcome of the start: "ok", or an error's text, and
+	// is closed then.
+	StatusFD = 4
+)
+
+// Ready is what is written to StatusFD when the gofer serves.
+const Ready = "ok"
+
+// Config tells a gofer what to serve. Descriptors are given by number.
+type Config struct {
+	// CgroupFDs are cgroup.procs files to join before anything else; empty
+	// where the process was cloned into its cgroup.
+	CgroupFDs []int `json:"cgroupFDs,omitempty"`
+	// Mounts are served in this order; the root file system is the first.
+	Mounts []Mount `json:"mounts"`
+}
+
+// Mount is one tree, or one file, of the host that the container sees.
+type Mount struct {
+	// Source is an absolute host path.
+	Source string `json:"source"`
+	// ReadOnly refuses every change, in submounts too.
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// Masks are paths below Source, "" being Source itself, that show as
+	// empty and read-only.
+	Masks []string `json:"masks,omitempty"`
+	// SocketFD is this gofer's end of the lisafs connection.
+	SocketFD int `json:"socketFD"`
+}

@@ -1,0 +1,130 @@
+package serve
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
+	"gvisor.dev/gvisor/pkg/unet"
+	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/fsgofer"
+	"gvisor.dev/gvisor/runsc/fsgofer/filter"
+)
+
+// Main is the gofer process. It returns the exit status.
+func Main() int {
+	// gVisor's packages log to stderr, which nobody reads.
+	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
+	status := os.NewFile(StatusFD, "status")
+	wait, err := start(os.NewFile(ConfigFD, "config"))
+	if err != nil {
+		fmt.Fprint(status, err)
+		return 1
+	}
+	if _, err := io.WriteString(status, Ready); err != nil {
+		return 1 // whoever started this gofer is gone, and its sockets with it
+	}
+	status.Close()
+	wait()
+	return 0
+}
+
+// start does everything up to serving. The function that it returns waits
+// until every connection has ended.
+func start(config *os.File) (func(), error) {
+	var c Config
+	if err := json.NewDecoder(config).Decode(&c); err != nil {
+		return nil, fmt.Errorf("reading the gofer's configuration: %w", err)
+	}
+	config.Close()
+	if len(c.Mounts) == 0 {
+		return nil, errors.New("a gofer needs at least one mount")
+	}
+	if err := joinCgroups(c.CgroupFDs); err != nil {
+		return nil, err
+	}
+	if err := buildRoot(c.Mounts); err != nil {
+		return nil, err
+	}
+	conns, server, err := connect(c.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	// Modes arrive with the application's umask already applied.
+	unix.Umask(0)
+	if err := dropCapabilities(); err != nil {
+		return nil, err
+	}
+	if err := installFilter(); err != nil {
+		return nil, err
+	}
+	for _, conn := range conns {
+		server.StartConnection(conn.served)
+		go conn.relay.run()
+	}
+	return func() {
+		server.Wait()
+		server.Destroy()
+	}, nil
+}
+
+// joinCgroups moves this process by the donated descriptors. It is the first
+// thing a gofer does, before it has touched memory worth counting.
+func joinCgroups(fds []int) error {
+	for _, fd := range fds {
+		if _, err := unix.Write(fd, []byte("0")); err != nil {
+			return fmt.Errorf("joining the sandbox's cgroup: %w", err)
+		}
+		unix.Close(fd)
+	}
+	return nil
+}
+
+func installFilter() error {
+	err := filter.Install(filter.Options{DirectFS: true, CgoEnabled: config.CgoEnabled})
+	if err != nil {
+		return fmt.Errorf("installing the seccomp filter: %w", err)
+	}
+	return nil
+}
+
+type connection struct {
+	relay  *relay
+	served *lisafsConnection
+}
+
+// connect makes the lisafs server and, for each mount, a connection of it
+// behind a relay that faces the sentry.
+func connect(mounts []Mount) ([]connection, *fsgofer.LisafsServer, error) {
+	server := fsgofer.NewLisafsServer(fsgofer.Config{DonateMountPointFD: true})
+	var conns []connection
+	for i, m := range mounts {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return nil, nil, os.NewSyscallError("socketpair", err)
+		}
+		inner, err := unet.NewSocket(pair[0])
+		if err != nil {
+			return nil, nil, fmt.Errorf("preparing the connection of mount %d: %w", i, err)
+		}
+		served, err := server.CreateConnection(inner, mountPath(i), m.ReadOnly)
+		if err != nil {
+			return nil, nil, fmt.Errorf("creating the connection of mount %d: %w", i, err)
+		}
+		if err := unix.SetNonblock(m.SocketFD, true); err != nil {
+			return nil, nil, os.NewSyscallError("fcntl", err)
+		}
+		syscall.CloseOnExec(m.SocketFD)
+		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"))
+		if err != nil {
+			return nil, nil, err
+		}
+		conns = append(conns, connection{r, served})
+	}
+	return conns, server, nil
+}
