@@ -3,7 +3,6 @@ package reconcile
 import (
 	"time"
 
-	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
@@ -54,8 +53,11 @@ type Action struct {
 	// refuses with ErrChanged where it meets another. Zero: nobody.
 	Sentry      observed.Process
 	ContainerID string
-	// Exit says what Start and Stop record of instances whose end nobody saw
-	// (Reason SandboxLost, GoferLost); empty where there is none.
+	// Signal is the canonical name of the signal that a Signal action sends;
+	// empty for every other verb.
+	Signal string
+	// ExitReason says what Start, Kill and Stop record of instances whose end
+	// nobody saw (SandboxLost, GoferLost); empty where there is none.
 	ExitReason string
 }
 
@@ -65,9 +67,10 @@ type Input struct {
 	// Name is the sandbox's, present also when nothing is declared.
 	Name string
 	// Desired is nil when nothing is declared any more.
-	Desired *desired.Sandbox
+	Desired *Declared
 	// Held says that the absence of Desired must not be acted upon
-	// (deletion guard, unreadable directory, settling).
+	// (deletion guard, unreadable directory, settling). Where Desired is
+	// present, it is the last accepted version and holds as ever.
 	Held bool
 	// Blind says that the look failed; Observed is then meaningless.
 	Blind    bool
@@ -85,54 +88,4 @@ type Result struct {
 	Again time.Time
 	// Conditions that hold now, sorted by type.
 	Conditions []Condition
-}
-
-// Condition is a state of affairs that a user may wait for or act upon.
-type Condition struct {
-	Type    string // OOMScoreDenied, Unsupported, RuntimeUnreachable, …
-	Reason  string // one CamelCase word
-	Message string
-}
-
-// Memory is what the loop remembers of one sandbox from pass to pass. It is
-// stored, so that neither a restart of the daemon nor a reboot forgets it.
-type Memory struct {
-	Containers map[string]ContainerMemory `json:"containers,omitempty"`
-	// CreateFailures counts creations that failed in a row; NextCreate is when
-	// the next may be tried. LastError is what the last failure said.
-	CreateFailures int       `json:"createFailures,omitempty"`
-	NextCreate     time.Time `json:"nextCreate,omitzero"`
-	LastError      string    `json:"lastError,omitempty"`
-	// SpecHash is the desired.Sandbox.Hash that the failures belong to: a
-	// changed spec pre-empts back-off.
-	SpecHash string `json:"specHash,omitempty"`
-	// UnresponsiveSince is when the sentry was first found silent.
-	UnresponsiveSince time.Time `json:"unresponsiveSince,omitzero"`
-	// ScoreDenied is what the kernel said of the last score that it refused.
-	ScoreDenied string `json:"scoreDenied,omitempty"`
-	// ScoreDeniedFor is the declared score that was refused.
-	ScoreDeniedFor string `json:"scoreDeniedFor,omitempty"`
-}
-
-// ContainerMemory is what is remembered of one container by name.
-type ContainerMemory struct {
-	// Hash is the desired.Container.Hash that the counters belong to.
-	Hash string `json:"hash,omitempty"`
-	// Restarts counts the starts that followed an end under the same sandbox
-	// document (status: restartCount).
-	Restarts int `json:"restarts,omitempty"`
-	// Attempts counts ends in a row without a run of ResetAfter between them.
-	Attempts int `json:"attempts,omitempty"`
-	// Seen is the ID of the last instance whose end was counted.
-	Seen string `json:"seen,omitempty"`
-	// Exit is how the last instance ended; kept over the loss of its record.
-	Exit *observed.Exit `json:"exit,omitempty"`
-	// StartedAt is when the last instance that ended had started.
-	StartedAt time.Time `json:"startedAt,omitzero"`
-	// NextStart is when the next start is due; zero: at once, or never.
-	NextStart time.Time `json:"nextStart,omitzero"`
-	// StopAsked is when the running instance was sent its stop signal.
-	StopAsked time.Time `json:"stopAsked,omitzero"`
-	// StopID is the instance that StopAsked belongs to.
-	StopID string `json:"stopID,omitempty"`
 }

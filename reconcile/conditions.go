@@ -1,0 +1,36 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// The types of conditions that Plan gives.
+const (
+	// RuntimeUnreachable: nobody can tell what runs, or the sentry is silent.
+	RuntimeUnreachable = "RuntimeUnreachable"
+	// OOMScoreDenied: the kernel refused the declared OOM score.
+	OOMScoreDenied = "OOMScoreDenied"
+	// LimitsDenied: the declared cgroup limits could not be written.
+	LimitsDenied = "LimitsDenied"
+	// CreateFailed: the last attempt to create the sandbox failed.
+	CreateFailed = "CreateFailed"
+)
+
+// Condition is a state of affairs that a user may wait for or act upon.
+type Condition struct {
+	Type    string // OOMScoreDenied, RuntimeUnreachable, …
+	Reason  string // one CamelCase word
+	Message string
+}
+
+func (p *planner) condition(typ, reason, format string, args ...any) {
+	p.conditions = append(p.conditions, Condition{typ, reason, fmt.Sprintf(format, args...)})
+}
+
+func sortConditions(c []Condition) {
+	if len(c) > 1 {
+		slices.SortFunc(c, func(a, b Condition) int { return cmp.Compare(a.Type, b.Type) })
+	}
+}

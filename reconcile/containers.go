@@ -1,0 +1,221 @@
+package reconcile
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+// step is what one container needs. A zero step: nothing.
+type step struct {
+	verb   Verb // empty: nothing now
+	name   string
+	id     string // of the instance that is expected, empty: none
+	reason string
+	class  string
+	exit   string
+	// replaces: Start meets an instance whose command still runs.
+	replaces bool
+	// rests: the step follows an end and not a declaration, so it can rest
+	// while the sandbox is frozen.
+	rests bool
+	// waits: the container has been asked to end and has time left.
+	waits bool
+}
+
+// steps decides for every declared container, then for those that are
+// declared no more. It changes nothing but when to look again.
+func (p *planner) steps() iter.Seq[step] {
+	return func(yield func(step) bool) {
+		for i := range p.d.Spec.Containers {
+			if !yield(p.step(i)) {
+				return
+			}
+		}
+		for i := range p.o.Containers {
+			c := &p.o.Containers[i]
+			if _, ok := p.d.container(c.Name); !ok && !yield(p.leave(c)) {
+				return
+			}
+		}
+		if len(p.o.BrokenContainers) == 0 {
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.o.BrokenContainers)) {
+			if _, ok := p.d.container(name); ok {
+				continue
+			}
+			if !yield(step{verb: Remove, name: name, class: classContainer,
+				reason: fmt.Sprintf("container %q is declared no more", name)}) {
+				return
+			}
+		}
+	}
+}
+
+// step decides for the i-th declared container.
+func (p *planner) step(i int) step {
+	dc := &p.d.Spec.Containers[i]
+	c := p.find(dc.Name)
+	if c != nil && live(c) {
+		return p.stepLive(c, p.d.ContainerHash[i])
+	}
+	why, torn := p.o.BrokenContainers[dc.Name]
+	cm := p.mem.Containers[dc.Name]
+	switch {
+	case finished(dc, cm) && torn:
+		return step{verb: Remove, name: dc.Name,
+			reason: fmt.Sprintf("the record of container %q can't be used (%s), and it is not to run again", dc.Name, why)}
+	case finished(dc, cm):
+		return step{}
+	case p.now.Before(cm.NextStart):
+		p.lookAt(cm.NextStart)
+		return step{}
+	}
+	s := step{verb: Start, name: dc.Name}
+	if c != nil {
+		s.id = c.ID
+	}
+	switch {
+	case torn:
+		s.reason = fmt.Sprintf("the record of container %q can't be used (%s): made anew", dc.Name, why)
+		s.exit = "Error"
+	case c != nil && c.State == observed.Creating && c.Exit == nil:
+		s.reason = fmt.Sprintf("container %q was left half-made", dc.Name)
+	case c != nil && c.State == observed.Created && c.Exit == nil:
+		s.reason = fmt.Sprintf("container %q was made and its command not started", dc.Name)
+	case c != nil && c.Hash != p.d.ContainerHash[i]:
+		s.reason, s.class = fmt.Sprintf("container %q was changed", dc.Name), classContainer
+	case cm.Live == "":
+		s.reason = fmt.Sprintf("container %q was not started yet", dc.Name)
+	case cm.Fresh:
+		s.reason = fmt.Sprintf("container %q is to run again under what is declared now", dc.Name)
+	default:
+		s.rests = true
+		s.reason = p.restartReason(dc.Name, cm)
+	}
+	return s
+}
+
+// stepLive decides for a declared container whose command runs.
+func (p *planner) stepLive(c *observed.Container, hash string) step {
+	if c.Hash != hash {
+		why := fmt.Sprintf("container %q was changed", c.Name)
+		how, s := p.endOne(c, why)
+		if how != "" {
+			s = step{verb: Start, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer, replaces: true}
+		}
+		return s
+	}
+	if c.GoferRun == observed.Gone {
+		// No other gofer can take over, so the container would hang or be
+		// killed at its next file; its siblings are left alone.
+		return step{verb: Kill, name: c.Name, id: c.ID, exit: goferLost, rests: true,
+			reason: fmt.Sprintf("container %q lost its gofer", c.Name)}
+	}
+	return step{}
+}
+
+// leave decides for a container that is declared no more.
+func (p *planner) leave(c *observed.Container) step {
+	why := fmt.Sprintf("container %q is declared no more", c.Name)
+	how, s := "it has ended", step{}
+	if live(c) {
+		how, s = p.endOne(c, why)
+	}
+	if how != "" {
+		s = step{verb: Remove, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer}
+	}
+	return s
+}
+
+// endOne asks one running container to end. It says how it came that no more
+// time is given, or the step until then.
+func (p *planner) endOne(c *observed.Container, why string) (how string, s step) {
+	grace := p.grace()
+	if grace <= 0 {
+		return "it has no grace period", step{}
+	}
+	if !p.asked(c) {
+		return "", step{verb: Signal, name: c.Name, id: c.ID, class: classContainer,
+			reason: fmt.Sprintf("%s; it has %s to end", why, grace)}
+	}
+	deadline := p.mem.Containers[c.Name].StopAsked.Add(grace)
+	if p.now.Before(deadline) {
+		p.lookAt(deadline)
+		return "", step{waits: true}
+	}
+	return fmt.Sprintf("its grace period of %s is over", grace), step{}
+}
+
+// apply turns a step into its action and remembers whom it asked to end.
+func (p *planner) apply(s step) {
+	if s.verb == "" {
+		return
+	}
+	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, ExitReason: s.exit}
+	if s.verb == Signal {
+		a.Signal = p.stopSignal(s.name)
+	}
+	if s.verb == Signal || s.verb == Kill || s.replaces {
+		cm := p.mem.Containers[s.name]
+		if cm.StopID != s.id || cm.StopAsked.IsZero() {
+			cm.StopAsked = p.now
+		}
+		cm.StopID, cm.StopReason = s.id, s.exit
+		p.setContainer(s.name, cm)
+	}
+	p.act(a)
+}
+
+func (p *planner) restartReason(name string, cm ContainerMemory) string {
+	what := "was lost"
+	switch e := cm.Exit; {
+	case e == nil:
+	case e.Reason == "StartError":
+		what = "could not be started"
+	case e.Reason == goferLost:
+		what = "lost its gofer"
+	case e.Reason == sandboxLost:
+		what = "was lost with its sandbox"
+	case e.Reason == "OOMKilled":
+		what = "was killed for want of memory"
+	case !e.Known:
+		what = "ended and nobody saw how"
+	case e.Signal != 0:
+		what = fmt.Sprintf("was ended by signal %d", e.Signal)
+	default:
+		what = fmt.Sprintf("ended with exit code %d", e.Code)
+	}
+	when := "at once"
+	if d := restartDelay(p.d.Spec.RestartBackoff, p.in.Name, name, cm.Attempts); d > 0 {
+		when = "after back-off of " + d.Round(100*time.Millisecond).String()
+	}
+	return fmt.Sprintf("container %q %s; restart %d %s", name, what, cm.Restarts+1, when)
+}
+
+// finished reports whether a container has ended as its policy allows, and is
+// not to run again until something else is declared.
+func finished(c *desired.Container, cm ContainerMemory) bool {
+	return !cm.Fresh && cm.Exit != nil && cm.Seen == cm.Live && !restarts(c.RestartPolicy, cm.Exit)
+}
+
+// Ended reports whether every container of d has ended as its restart policy
+// allows, so that nothing will run until something else is declared, and
+// whether any of them failed in that.
+func Ended(d *Declared, m Memory) (all, failed bool) {
+	for i := range d.Spec.Containers {
+		c := &d.Spec.Containers[i]
+		cm := m.Containers[c.Name]
+		if !finished(c, cm) || cm.Hash != d.ContainerHash[i] {
+			return false, false
+		}
+		failed = failed || !cm.Exit.Known || cm.Exit.Code != 0
+	}
+	return true, failed
+}

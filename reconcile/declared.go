@@ -1,0 +1,137 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"sandboxer/desired"
+	"sandboxer/oom"
+)
+
+// Declared is a declaration with everything that Plan derives from it. The
+// hashes cost more than a whole plan, so they are computed once, when a
+// declaration changes. It is not modified after Declare returns it.
+type Declared struct {
+	*desired.Sandbox
+	// SpecHash is desired.Sandbox.Hash: everything that the document says.
+	SpecHash string
+	// WorkHash is the same without the labels, which start nothing.
+	WorkHash string
+	// SandboxHash is desired.Sandbox.SandboxHash.
+	SandboxHash string
+	// LimitsHash identifies the limits of the sandbox's cgroup.
+	LimitsHash string
+	// ContainerHash holds desired.Container.Hash in the containers' order.
+	ContainerHash []string
+	// Scores identifies the OOM scores that are declared.
+	Scores string
+
+	score    int // of the sentry and all below it
+	scoreSet bool
+}
+
+// Declare derives what Plan needs from s, which must not change any more.
+func Declare(s *desired.Sandbox) *Declared {
+	unlabelled := *s
+	unlabelled.Labels = nil
+	d := &Declared{
+		Sandbox:       s,
+		SpecHash:      s.Hash(),
+		WorkHash:      unlabelled.Hash(),
+		SandboxHash:   s.SandboxHash(),
+		LimitsHash:    limitsHash(SumLimits(s)),
+		ContainerHash: make([]string, len(s.Spec.Containers)),
+	}
+	scores := make([]oom.Declared, len(s.Spec.Containers))
+	for i := range s.Spec.Containers {
+		c := &s.Spec.Containers[i]
+		d.ContainerHash[i] = c.Hash()
+		scores[i].Score = c.OOMScoreAdj
+	}
+	d.score, d.scoreSet = oom.Score(scores)
+	d.Scores = scoresString(d)
+	return d
+}
+
+// SumLimits is what the sandbox's cgroup is limited to before the headroom
+// that the sentry gets: the sum of its containers' limits where every
+// container has one, else none (nil).
+func SumLimits(s *desired.Sandbox) desired.Limits {
+	return desired.Limits{
+		CPU:    sum(s.Spec.Containers, func(l desired.Limits) *resource.Quantity { return l.CPU }),
+		Memory: sum(s.Spec.Containers, func(l desired.Limits) *resource.Quantity { return l.Memory }),
+	}
+}
+
+func sum(containers []desired.Container, of func(desired.Limits) *resource.Quantity) *resource.Quantity {
+	var total *resource.Quantity
+	for i := range containers {
+		q := of(containers[i].Resources.Limits)
+		if q == nil {
+			return nil
+		}
+		if total == nil {
+			total = new(resource.Quantity)
+		}
+		total.Add(*q)
+	}
+	return total
+}
+
+// limitsHash is readable, because it shows in records: what is compared is
+// the value, not its notation ("1Gi" is "1024Mi").
+func limitsHash(l desired.Limits) string {
+	cpu, memory := "none", "none"
+	if l.CPU != nil {
+		cpu = fmt.Sprintf("%dm", l.CPU.MilliValue())
+	}
+	if l.Memory != nil {
+		memory = fmt.Sprint(l.Memory.Value())
+	}
+	return "cpu=" + cpu + ",memory=" + memory
+}
+
+// scoresString says every declared score: the sandbox's, then each
+// container's in order of declaration.
+func scoresString(d *Declared) string {
+	var b strings.Builder
+	b.WriteString("sandbox=")
+	if d.scoreSet {
+		fmt.Fprint(&b, d.score)
+	}
+	for i := range d.Spec.Containers {
+		c := &d.Spec.Containers[i]
+		fmt.Fprintf(&b, ",%s=", c.Name)
+		if c.OOMScoreAdj != nil {
+			fmt.Fprint(&b, *c.OOMScoreAdj)
+		}
+	}
+	return b.String()
+}
+
+// container finds a declared container by name.
+func (d *Declared) container(name string) (index int, ok bool) {
+	if d == nil {
+		return 0, false
+	}
+	for i := range d.Spec.Containers {
+		if d.Spec.Containers[i].Name == name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// defaultGrace holds where no declaration was ever seen: the manifest page's
+// default.
+const defaultGrace = 30 * time.Second
+
+func (d *Declared) graceSeconds() *int64 {
+	if d == nil {
+		return nil
+	}
+	return d.Spec.TerminationGracePeriodSeconds
+}

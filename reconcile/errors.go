@@ -1,0 +1,53 @@
+package reconcile
+
+import (
+	"errors"
+	"time"
+)
+
+// What an Actor's error can mean beyond its text.
+var (
+	// ErrChanged: the action met another process or instance than it expected.
+	// Nothing was done; the next look decides anew.
+	ErrChanged = errors.New("the world has changed since it was looked at")
+	// ErrScoreDenied: the kernel refused an OOM score. Wrap it with what the
+	// kernel said: that is what the condition shows.
+	ErrScoreDenied = errors.New("OOM score refused")
+)
+
+// deniedRetry is how long a refused score or limit rests: what refused it
+// (a missing capability, memory in use) seldom goes away at once.
+const deniedRetry = time.Minute
+
+// noteFailure remembers what a failed action means for the next plans. A
+// failed Start needs no note: its container's record says StartError.
+func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memory {
+	if errors.Is(err, ErrChanged) {
+		return m
+	}
+	switch a.Verb {
+	case Create:
+		if d != nil {
+			m.CreateFailures++
+			m.NextCreate = now.Add(createDelay(d.Spec.RestartBackoff, a.Sandbox, m.CreateFailures))
+			m.LastError = err.Error()
+		}
+	case SetOOMScore:
+		if d != nil && errors.Is(err, ErrScoreDenied) {
+			m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = err.Error(), d.Scores, now.Add(deniedRetry)
+		}
+	case SetLimits:
+		if d != nil {
+			m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = err.Error(), d.LimitsHash, now.Add(deniedRetry)
+		}
+	case Signal:
+		// It was not asked, so its time has not begun.
+		p := planner{mem: m}
+		if cm := m.Containers[a.Container]; cm.StopID == a.ContainerID {
+			cm.StopID, cm.StopAsked = "", time.Time{}
+			p.setContainer(a.Container, cm)
+		}
+		return p.mem
+	}
+	return m
+}

@@ -1,0 +1,290 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"sandboxer/observed"
+)
+
+// Looker takes one snapshot of one sandbox. An error means that nothing can
+// be told, never that nothing is there.
+type Looker interface {
+	Look(ctx context.Context, name string) (observed.Sandbox, error)
+}
+
+// Actor carries out one action and returns when it is done or has failed. d
+// is nil where nothing is declared. Actions of one sandbox that have different
+// containers may run at the same time.
+type Actor interface {
+	Do(ctx context.Context, a Action, d *Declared) error
+}
+
+// Source says what is declared. held: d's absence must not be acted upon.
+type Source interface {
+	Declared(name string) (d *Declared, held bool)
+	Names() []string
+}
+
+// Store keeps memories. Load gives the zero Memory where there is none, and
+// where what is stored can't be read any more: an error means "ask again",
+// and nothing is done for that sandbox until then. Deleting what is not there
+// succeeds.
+type Store interface {
+	Load(name string) (Memory, error)
+	Save(name string, m Memory) error
+	Delete(name string) error
+	Names() ([]string, error)
+}
+
+// Lister names the sandboxes that a look would find something of.
+type Lister interface {
+	Names(ctx context.Context) ([]string, error)
+}
+
+// Config is what a Loop needs. Looker, Actor, Source and Store are required.
+type Config struct {
+	Looker Looker
+	Actor  Actor
+	Source Source
+	Store  Store
+	// Lister adds the names of what is observed to each resync.
+	Lister Lister
+	// Workers bounds how many sandboxes are worked on at once; default 16.
+	Workers int
+	// Resync is how often every sandbox is looked at without being poked;
+	// default 30 s.
+	Resync time.Duration
+	// LookTimeout and ActionTimeout bound one call; default 10 s and 30 s. An
+	// action that has begun is given its time also when the loop is ended.
+	LookTimeout   time.Duration
+	ActionTimeout time.Duration
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+	// Log gets what the loop itself can't do, once each; default: nothing.
+	Log logr.Logger
+	// OnPass is called after every plan, before its actions; OnAction after
+	// every action. Both are called from many goroutines, OnPass one at a time
+	// per sandbox, and must not block.
+	OnPass   func(Pass)
+	OnAction func(a Action, err error, took time.Duration)
+}
+
+// Pass is what one pass over one sandbox found and decided.
+type Pass struct {
+	Name     string
+	Declared *Declared
+	Held     bool
+	Observed observed.Sandbox
+	// Blind says that the look failed with LookErr; Observed is then empty.
+	Blind      bool
+	LookErr    error
+	Memory     Memory
+	Conditions []Condition
+	// Pending are the actions that the plan holds, also those that wait for
+	// their next try. Again is when the sandbox is looked at without a poke.
+	Pending []Action
+	Again   time.Time
+}
+
+// Loop makes what is observed as declared, and keeps it so. Its methods may be
+// called from many goroutines.
+type Loop struct {
+	cfg Config
+
+	mu     sync.Mutex
+	wake   *sync.Cond // queue or closed has changed
+	keys   map[string]*key
+	queue  []string
+	closed bool
+}
+
+// key is the state of one sandbox's work. Its first group is guarded by
+// Loop.mu, its second belongs to the worker that works on it.
+type key struct {
+	queued  bool
+	running bool
+	again   bool // poked while running
+	timer   *time.Timer
+
+	loaded   bool
+	memory   Memory // what the next plan starts from
+	saved    Memory // what the store holds
+	retries  retries
+	specHash string // that the retries belong to
+	troubles troubles
+}
+
+// New makes a Loop that Run sets going.
+func New(cfg Config) (*Loop, error) {
+	if cfg.Looker == nil || cfg.Actor == nil || cfg.Source == nil || cfg.Store == nil {
+		return nil, errors.New("reconcile: Looker, Actor, Source and Store are required")
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 16
+	}
+	if cfg.Resync <= 0 {
+		cfg.Resync = 30 * time.Second
+	}
+	if cfg.LookTimeout <= 0 {
+		cfg.LookTimeout = 10 * time.Second
+	}
+	if cfg.ActionTimeout <= 0 {
+		cfg.ActionTimeout = 30 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnPass == nil {
+		cfg.OnPass = func(Pass) {}
+	}
+	if cfg.OnAction == nil {
+		cfg.OnAction = func(Action, error, time.Duration) {}
+	}
+	l := &Loop{cfg: cfg, keys: make(map[string]*key)}
+	l.wake = sync.NewCond(&l.mu)
+	return l, nil
+}
+
+// Run works until ctx is done and returns when the last worker has ended. It
+// is called once.
+func (l *Loop) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range l.cfg.Workers {
+		wg.Go(func() { l.worker(ctx) })
+	}
+	l.PokeAll()
+	resync := time.NewTicker(l.cfg.Resync)
+	defer resync.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-resync.C:
+			l.PokeAll()
+		}
+	}
+	l.close()
+	wg.Wait()
+	return nil
+}
+
+// Poke has one sandbox looked at soon; if it is being worked on, once more
+// afterwards. It carries no data and never blocks.
+func (l *Loop) Poke(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	k := l.keys[name]
+	if k == nil {
+		k = &key{retries: make(retries)}
+		l.keys[name] = k
+	}
+	switch {
+	case k.running:
+		k.again = true
+	case !k.queued:
+		l.enqueue(name, k)
+	}
+}
+
+// PokeAll pokes every sandbox that is declared, remembered or observed.
+func (l *Loop) PokeAll() {
+	names := l.cfg.Source.Names()
+	if stored, err := l.cfg.Store.Names(); err != nil {
+		l.cfg.Log.Error(err, "listing what is remembered")
+	} else {
+		names = slices.Concat(names, stored)
+	}
+	if l.cfg.Lister != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.LookTimeout)
+		found, err := l.cfg.Lister.Names(ctx)
+		cancel()
+		if err != nil {
+			l.cfg.Log.Error(err, "listing what runs")
+		}
+		names = slices.Concat(names, found)
+	}
+	for _, name := range names {
+		l.Poke(name)
+	}
+}
+
+// enqueue needs l.mu.
+func (l *Loop) enqueue(name string, k *key) {
+	k.queued = true
+	if k.timer != nil {
+		k.timer.Stop()
+		k.timer = nil
+	}
+	l.queue = append(l.queue, name)
+	l.wake.Signal()
+}
+
+func (l *Loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, k := range l.keys {
+		if k.timer != nil {
+			k.timer.Stop()
+		}
+	}
+	l.wake.Broadcast()
+}
+
+func (l *Loop) worker(ctx context.Context) {
+	for {
+		name, k, ok := l.take()
+		if !ok {
+			return
+		}
+		next := l.pass(ctx, name, k)
+		l.release(name, k, next)
+	}
+}
+
+// take waits for a key; ok is false once the loop is closed.
+func (l *Loop) take() (name string, k *key, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) == 0 && !l.closed {
+		l.wake.Wait()
+	}
+	if l.closed {
+		return "", nil, false
+	}
+	name = l.queue[0]
+	l.queue = l.queue[1:]
+	k = l.keys[name]
+	k.queued, k.running, k.again = false, true, false
+	return name, k, true
+}
+
+// next is when a key wants its next pass without being poked.
+type next struct {
+	now  bool
+	at   time.Time // zero: not at all
+	done bool      // nothing is left to remember of it
+}
+
+func (l *Loop) release(name string, k *key, n next) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k.running = false
+	switch {
+	case l.closed:
+	case k.again || n.now:
+		l.enqueue(name, k)
+	case n.done:
+		delete(l.keys, name)
+	case !n.at.IsZero():
+		k.timer = time.AfterFunc(n.at.Sub(l.cfg.Now()), func() { l.Poke(name) })
+	}
+}

@@ -1,0 +1,135 @@
+package reconcile
+
+import (
+	"maps"
+	"time"
+
+	"sandboxer/observed"
+)
+
+// Memory is what the loop remembers of one sandbox from pass to pass. It is
+// stored, so that neither a restart of the daemon nor a reboot forgets it.
+type Memory struct {
+	Containers map[string]ContainerMemory `json:"containers,omitempty"`
+	// GraceSeconds is the grace period that was declared last: it is needed
+	// when nothing is declared any more. Nil: never seen, the default holds.
+	GraceSeconds *int64 `json:"graceSeconds,omitempty"`
+	// SpecHash is the Declared.WorkHash that the counters belong to: a changed
+	// spec pre-empts back-off.
+	SpecHash string `json:"specHash,omitempty"`
+	// StopAsked is when the graceful end of the whole sandbox began.
+	StopAsked time.Time `json:"stopAsked,omitzero"`
+
+	// CreateFailures counts creations that failed in a row; NextCreate is when
+	// the next may be tried, after a failure or a loss. LastError is what the
+	// last failure said.
+	CreateFailures int       `json:"createFailures,omitempty"`
+	NextCreate     time.Time `json:"nextCreate,omitzero"`
+	LastError      string    `json:"lastError,omitempty"`
+	// Losses counts sentries that died in a row without a run of ResetAfter
+	// between them; LostSentry is the last one that was counted.
+	Losses     int              `json:"losses,omitempty"`
+	LostSentry observed.Process `json:"lostSentry,omitzero"`
+	// UnresponsiveSince is when the sentry was first found silent.
+	UnresponsiveSince time.Time `json:"unresponsiveSince,omitzero"`
+
+	// ScoreDenied is what was said when the last scores were refused,
+	// ScoreDeniedFor the Declared.Scores that were refused, and ScoreRetry
+	// when they are tried again.
+	ScoreDenied    string    `json:"scoreDenied,omitempty"`
+	ScoreDeniedFor string    `json:"scoreDeniedFor,omitempty"`
+	ScoreRetry     time.Time `json:"scoreRetry,omitzero"`
+	// LimitsDenied, LimitsDeniedFor (a LimitsHash) and LimitsRetry are the
+	// same for cgroup limits: one below what is in use is refused.
+	LimitsDenied    string    `json:"limitsDenied,omitempty"`
+	LimitsDeniedFor string    `json:"limitsDeniedFor,omitempty"`
+	LimitsRetry     time.Time `json:"limitsRetry,omitzero"`
+}
+
+// ContainerMemory is what is remembered of one container by name.
+type ContainerMemory struct {
+	// Hash is the desired.Container.Hash that the counters belong to.
+	Hash string `json:"hash,omitempty"`
+	// StopSignal is the signal that was declared last.
+	StopSignal string `json:"stopSignal,omitempty"`
+	// Live is the ID of the last instance that was seen to exist.
+	Live string `json:"live,omitempty"`
+	// Seen is the ID of the last instance whose end was counted.
+	Seen string `json:"seen,omitempty"`
+	// Exit is how the last instance that ended did so; kept over the loss of
+	// its record.
+	Exit *observed.Exit `json:"exit,omitempty"`
+	// StartedAt is when the last instance that ended had started.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	// Fresh says that the last end does not bear on the next start: it was
+	// asked for, or what is declared has changed since. The next start is due
+	// at once, under every restart policy, and is no restart.
+	Fresh bool `json:"fresh,omitempty"`
+	// Restarts counts the instances that followed an end that nobody asked
+	// for (status: restartCount). It lasts as long as the container is
+	// declared.
+	Restarts int `json:"restarts,omitempty"`
+	// Attempts counts ends in a row without a run of ResetAfter between them.
+	Attempts int `json:"attempts,omitempty"`
+	// NextStart is when the next start is due; zero: at once, or never.
+	NextStart time.Time `json:"nextStart,omitzero"`
+	// StopAsked is when the instance StopID was asked to end; StopReason is
+	// the exit reason that its end gets, empty where the end is as declared.
+	StopAsked  time.Time `json:"stopAsked,omitzero"`
+	StopID     string    `json:"stopID,omitempty"`
+	StopReason string    `json:"stopReason,omitempty"`
+}
+
+// IsZero reports whether there is nothing to remember.
+func (m Memory) IsZero() bool { return m.Equal(Memory{}) }
+
+// Equal reports whether both remember the same; instants are compared, not
+// their time zones.
+func (m Memory) Equal(o Memory) bool {
+	return m.SpecHash == o.SpecHash &&
+		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
+		m.StopAsked.Equal(o.StopAsked) &&
+		m.CreateFailures == o.CreateFailures &&
+		m.NextCreate.Equal(o.NextCreate) &&
+		m.LastError == o.LastError &&
+		m.Losses == o.Losses &&
+		m.LostSentry == o.LostSentry &&
+		m.UnresponsiveSince.Equal(o.UnresponsiveSince) &&
+		m.ScoreDenied == o.ScoreDenied &&
+		m.ScoreDeniedFor == o.ScoreDeniedFor &&
+		m.ScoreRetry.Equal(o.ScoreRetry) &&
+		m.LimitsDenied == o.LimitsDenied &&
+		m.LimitsDeniedFor == o.LimitsDeniedFor &&
+		m.LimitsRetry.Equal(o.LimitsRetry) &&
+		maps.EqualFunc(m.Containers, o.Containers, ContainerMemory.Equal)
+}
+
+// Equal reports whether both remember the same.
+func (c ContainerMemory) Equal(o ContainerMemory) bool {
+	return c.Hash == o.Hash &&
+		c.StopSignal == o.StopSignal &&
+		c.Live == o.Live &&
+		c.Seen == o.Seen &&
+		equalExit(c.Exit, o.Exit) &&
+		c.StartedAt.Equal(o.StartedAt) &&
+		c.Fresh == o.Fresh &&
+		c.Restarts == o.Restarts &&
+		c.Attempts == o.Attempts &&
+		c.NextStart.Equal(o.NextStart) &&
+		c.StopAsked.Equal(o.StopAsked) &&
+		c.StopID == o.StopID &&
+		c.StopReason == o.StopReason
+}
+
+func equalPtr(a, b *int64) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+func equalExit(a, b *observed.Exit) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.At, y.At = time.Time{}, time.Time{}
+	return x == y && a.At.Equal(b.At)
+}

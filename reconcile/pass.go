@@ -1,0 +1,157 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// pass looks at one sandbox, plans, remembers, publishes and acts.
+func (l *Loop) pass(ctx context.Context, name string, k *key) next {
+	// Wall time without Go's monotonic reading, so that what is remembered
+	// means the same before and after it was stored.
+	now := l.cfg.Now().UTC().Round(0)
+	d, held := l.cfg.Source.Declared(name)
+	in := Input{Now: now, Name: name, Desired: d, Held: held}
+
+	err := l.load(name, k)
+	if err == nil {
+		lookCtx, cancel := context.WithTimeout(ctx, l.cfg.LookTimeout)
+		in.Observed, err = l.cfg.Looker.Look(lookCtx, name)
+		cancel()
+	}
+	if ctx.Err() != nil {
+		return next{} // the look may have failed for that alone
+	}
+	if in.Blind = err != nil; in.Blind {
+		in.Observed.Name = name
+	}
+	l.trouble(&k.troubles.look, err, name, "looking at the sandbox")
+	in.Memory = k.memory
+
+	r := Plan(in)
+	k.memory = r.Memory
+	l.remember(name, k)
+	if hash := specHash(d); hash != k.specHash {
+		k.specHash = hash
+		clear(k.retries) // what is declared now was never tried
+	}
+	if !in.Blind {
+		k.retries.prune(r.Actions)
+	}
+	due, again := k.due(r, now)
+	l.cfg.OnPass(Pass{
+		Name: name, Declared: d, Held: held, Observed: in.Observed, Blind: in.Blind, LookErr: err,
+		Memory: r.Memory, Conditions: r.Conditions, Pending: r.Actions, Again: again,
+	})
+	if len(due) > 0 {
+		l.act(ctx, k, due, d)
+		return next{now: true}
+	}
+	done := !in.Blind && !held && d == nil && nothing(&in.Observed) && k.saved.IsZero()
+	if !done && !k.memory.Equal(k.saved) {
+		again = earliest(again, now.Add(retryMax)) // the store was full
+	}
+	return next{at: again, done: done}
+}
+
+func specHash(d *Declared) string {
+	if d == nil {
+		return ""
+	}
+	return d.SpecHash
+}
+
+// due splits off the actions that may be carried out now; again is when to
+// look for the others and for what the plan waits for.
+func (k *key) due(r Result, now time.Time) (due []Action, again time.Time) {
+	again = r.Again
+	for _, a := range r.Actions {
+		if at, ok := k.retries.due(a, now); ok {
+			due = append(due, a)
+		} else {
+			again = earliest(again, at)
+		}
+	}
+	return due, again
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// act carries out actions that are free of each other side by side. Each gets
+// its full time even if ctx ends: half of a creation is worse than either.
+func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
+	errs := make([]error, len(actions))
+	do := func(i int) {
+		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.ActionTimeout)
+		defer cancel()
+		began := l.cfg.Now()
+		errs[i] = l.cfg.Actor.Do(actCtx, actions[i], d)
+		l.cfg.OnAction(actions[i], errs[i], l.cfg.Now().Sub(began))
+	}
+	var wg sync.WaitGroup
+	for i := range actions[1:] {
+		wg.Go(func() { do(i + 1) })
+	}
+	do(0)
+	wg.Wait()
+
+	now := l.cfg.Now().UTC().Round(0)
+	for i, a := range actions {
+		k.retries.note(a, errs[i], now)
+		if errs[i] != nil {
+			k.memory = noteFailure(k.memory, a, d, errs[i], now)
+		}
+	}
+}
+
+// load reads what is remembered of a sandbox when it is first worked on.
+func (l *Loop) load(name string, k *key) error {
+	if k.loaded {
+		return nil
+	}
+	m, err := l.cfg.Store.Load(name)
+	if err != nil {
+		return fmt.Errorf("reading what is remembered: %w", err)
+	}
+	k.memory, k.saved, k.loaded = m, m, true
+	return nil
+}
+
+// remember stores the memory if it has changed. A store that fails does not
+// stop the work: what is remembered lives on here and is stored later.
+func (l *Loop) remember(name string, k *key) {
+	if !k.loaded || k.memory.Equal(k.saved) {
+		return
+	}
+	var err error
+	if k.memory.IsZero() {
+		err = l.cfg.Store.Delete(name)
+	} else {
+		err = l.cfg.Store.Save(name, k.memory)
+	}
+	if err == nil {
+		k.saved = k.memory
+	}
+	l.trouble(&k.troubles.store, err, name, "storing what is remembered")
+}
+
+// troubles are the errors that were logged last, so that each is logged once.
+type troubles struct{ look, store string }
+
+func (l *Loop) trouble(last *string, err error, name, doing string) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != *last && err != nil {
+		l.cfg.Log.Error(err, doing, "sandbox", name)
+	}
+	*last = text
+}

@@ -1,0 +1,284 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+const (
+	// blindAgain is when a failed look is repeated.
+	blindAgain = 2 * time.Second
+	// silenceLimit is how long a sentry may be silent before it is taken for
+	// lost: longer than any pause that a loaded host explains.
+	silenceLimit = 30 * time.Second
+)
+
+// Exit reasons and classes that actions carry.
+const (
+	sandboxLost = "SandboxLost"
+	goferLost   = "GoferLost"
+
+	classInPlace   = "in place"
+	classContainer = "container"
+	classSandbox   = "sandbox"
+)
+
+// Plan decides what to do next for one sandbox. It is a pure function: the
+// same input gives the same result, and in is not modified. A world that is
+// as declared gives no actions.
+//
+// Create, Pause, Resume, Stop, Destroy, SetLimits and SetOOMScore are alone in
+// their result; the other actions are at most one per container, sorted by
+// container.
+func Plan(in Input) Result {
+	p := planner{in: &in, d: in.Desired, o: &in.Observed, now: in.Now, mem: in.Memory}
+	switch {
+	case in.Blind:
+		p.condition(RuntimeUnreachable, "LookFailed", "what runs of the sandbox can't be told; nothing is done until it can")
+		p.lookAt(p.now.Add(blindAgain))
+	case p.d == nil && in.Held:
+		// What is there stays as it is, and so does what is remembered.
+	case p.d == nil && nothing(p.o):
+		p.mem = Memory{}
+	default:
+		p.world = classify(p.o)
+		p.noteSilence()
+		if p.d == nil {
+			p.remove()
+		} else {
+			p.remember()
+			p.keep()
+		}
+		if !p.ending {
+			p.mem.StopAsked = time.Time{}
+		}
+	}
+	if len(p.actions) > 1 {
+		slices.SortStableFunc(p.actions, func(a, b Action) int { return cmp.Compare(a.Container, b.Container) })
+	}
+	sortConditions(p.conditions)
+	return Result{Actions: p.actions, Memory: p.mem, Again: p.again, Conditions: p.conditions}
+}
+
+// planner is one call of Plan. The memory's map is the caller's until the
+// first change to it.
+type planner struct {
+	in     *Input
+	d      *Declared
+	o      *observed.Sandbox
+	now    time.Time
+	world  world
+	mem    Memory
+	cloned bool
+	ending bool // the graceful end of the whole sandbox goes on
+
+	actions    []Action
+	conditions []Condition
+	again      time.Time
+}
+
+func (p *planner) lookAt(t time.Time) {
+	if p.again.IsZero() || t.Before(p.again) {
+		p.again = t
+	}
+}
+
+// act adds an action on the sandbox as a whole, or on what a names.
+func (p *planner) act(a Action) {
+	a.Sandbox = p.in.Name
+	if p.o.Record != nil {
+		a.Sentry = p.o.Record.Sentry
+	}
+	p.actions = append(p.actions, a)
+}
+
+func (p *planner) setContainer(name string, cm ContainerMemory) {
+	p.own()
+	p.mem.Containers[name] = cm
+}
+
+func (p *planner) own() {
+	if p.cloned {
+		return
+	}
+	p.cloned = true
+	if p.mem.Containers = maps.Clone(p.mem.Containers); p.mem.Containers == nil {
+		p.mem.Containers = make(map[string]ContainerMemory)
+	}
+}
+
+// find gives the observed container of that name, nil where there is none.
+func (p *planner) find(name string) *observed.Container {
+	for i := range p.o.Containers {
+		if p.o.Containers[i].Name == name {
+			return &p.o.Containers[i]
+		}
+	}
+	return nil
+}
+
+func (p *planner) grace() time.Duration {
+	s := p.d.graceSeconds()
+	if s == nil {
+		s = p.mem.GraceSeconds
+	}
+	if s == nil {
+		return defaultGrace
+	}
+	return time.Duration(*s) * time.Second
+}
+
+// remove plans for a sandbox that is declared no more.
+func (p *planner) remove() {
+	const why = "the sandbox is declared no more"
+	switch p.world {
+	case up, paused, between:
+		if how, done := p.end(why, ""); done {
+			p.act(Action{Verb: Destroy, Reason: why + "; " + how})
+		}
+	case silent:
+		// A signal would not reach anybody: what is left of the grace is the
+		// hope that the sentry answers again.
+		limit := min(p.grace(), silenceLimit)
+		if p.silentFor(limit) {
+			p.act(Action{Verb: Destroy, Reason: fmt.Sprintf("%s; its sentry has not answered for %s", why, limit)})
+		}
+	default:
+		p.act(Action{Verb: Destroy, Reason: why + "; nothing runs in it that could be asked to end"})
+	}
+}
+
+// keep plans for a declared sandbox: what is broken is cleared away first,
+// then the declared state is sought.
+func (p *planner) keep() {
+	switch p.world {
+	case broken:
+		p.stop(p.brokenReason(), "", sandboxLost)
+	case halfMade:
+		p.stop("the sandbox was left half-made", "", sandboxLost)
+	case stopping:
+		p.stop("stopping the sandbox was not finished", "", sandboxLost)
+	case lost:
+		p.noteLoss()
+		p.stop("the sandbox's sentry is gone", "", sandboxLost)
+	case silent:
+		if p.silentFor(silenceLimit) {
+			p.noteLoss()
+			p.stop(fmt.Sprintf("the sandbox's sentry has not answered for %s", silenceLimit), "", sandboxLost)
+		}
+	default:
+		p.seek()
+	}
+	if p.mem.CreateFailures > 0 {
+		p.condition(CreateFailed, "CreateFailed", "%s (failed %s in a row)", p.mem.LastError, times(p.mem.CreateFailures))
+	}
+}
+
+func (p *planner) brokenReason() string {
+	switch {
+	case p.o.Record != nil:
+		return fmt.Sprintf("the sandbox's record has the unknown state %q", p.o.Record.State)
+	case p.o.Broken != "":
+		return "the sandbox's record can't be used: " + p.o.Broken
+	}
+	return fmt.Sprintf("the sandbox's cgroup holds %d processes that no record explains", p.o.CgroupProcs)
+}
+
+// stop ends every process. Without an exit reason the ends are as declared,
+// and the containers owe no back-off for them.
+func (p *planner) stop(reason, class, exitReason string) {
+	if exitReason == "" {
+		for i := range p.o.Containers {
+			if c := &p.o.Containers[i]; live(c) {
+				cm := p.mem.Containers[c.Name]
+				if cm.StopID != c.ID || cm.StopAsked.IsZero() {
+					cm.StopAsked = p.now
+				}
+				cm.StopID, cm.StopReason = c.ID, ""
+				p.setContainer(c.Name, cm)
+			}
+		}
+	}
+	p.act(Action{Verb: Stop, Reason: reason, Class: class, ExitReason: exitReason})
+}
+
+// silentFor reports whether the sentry has been silent for so long, and else
+// has the sandbox looked at when it will have been.
+func (p *planner) silentFor(limit time.Duration) bool {
+	deadline := p.mem.UnresponsiveSince.Add(limit)
+	if p.now.Before(deadline) {
+		p.lookAt(deadline)
+		return false
+	}
+	return true
+}
+
+// end asks every running container to end, and reports whether all have, or
+// their time is over, and which of the two.
+func (p *planner) end(why, class string) (how string, done bool) {
+	grace := p.grace()
+	switch {
+	case !slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return live(&c) }):
+		return "no container runs", true
+	case grace <= 0:
+		return "it has no grace period", true
+	}
+	p.ending = true
+	if p.mem.StopAsked.IsZero() {
+		p.mem.StopAsked = p.now
+	}
+	deadline := p.mem.StopAsked.Add(grace)
+	if !p.now.Before(deadline) {
+		return fmt.Sprintf("the grace period of %s is over", grace), true
+	}
+	p.lookAt(deadline)
+	if p.world != up {
+		// A frozen container can neither see a signal nor be taken down
+		// without its sandbox hanging.
+		p.act(Action{Verb: Resume, Reason: why + "; its containers are thawed so that they can end", Class: class})
+		return "", false
+	}
+	for i := range p.o.Containers {
+		if c := &p.o.Containers[i]; live(c) && !p.asked(c) {
+			p.signal(c, why, class)
+		}
+	}
+	return "", false
+}
+
+// asked reports whether c was sent its stop signal.
+func (p *planner) asked(c *observed.Container) bool {
+	cm := p.mem.Containers[c.Name]
+	return cm.StopID == c.ID && !cm.StopAsked.IsZero()
+}
+
+func (p *planner) signal(c *observed.Container, why, class string) {
+	p.apply(step{verb: Signal, name: c.Name, id: c.ID, class: class,
+		reason: fmt.Sprintf("%s; container %q has %s to end", why, c.Name, p.grace())})
+}
+
+// stopSignal is the signal that asks a container to end.
+func (p *planner) stopSignal(name string) string {
+	signal := p.mem.Containers[name].StopSignal
+	if i, ok := p.d.container(name); ok {
+		signal = p.d.Spec.Containers[i].Lifecycle.StopSignal
+	}
+	return cmp.Or(signal, "SIGTERM")
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// wantsRun reports whether the declared state has commands running, or frozen
+// while they run.
+func wantsRun(s desired.State) bool { return s == desired.Running || s == desired.Paused }

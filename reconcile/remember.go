@@ -1,0 +1,202 @@
+package reconcile
+
+import (
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+// remember brings memory up to date with what is declared and observed,
+// before anything is decided. Each thing is counted once, by its identity.
+func (p *planner) remember() {
+	m := &p.mem
+	if !equalPtr(m.GraceSeconds, p.d.Spec.TerminationGracePeriodSeconds) {
+		m.GraceSeconds = p.d.Spec.TerminationGracePeriodSeconds
+	}
+	if p.running() {
+		// It was created after all.
+		m.CreateFailures, m.NextCreate, m.LastError = 0, time.Time{}, ""
+	} else {
+		m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = "", "", time.Time{}
+		m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = "", "", time.Time{}
+	}
+	for i := range p.d.Spec.Containers {
+		p.rememberContainer(i)
+	}
+	p.rememberSpec()
+	p.forget()
+}
+
+// rememberSpec lets a changed declaration pre-empt every back-off. Where
+// nothing runs it is the start of something new, so that what had ended runs
+// again; where something runs, only what was itself changed does.
+func (p *planner) rememberSpec() {
+	m := &p.mem
+	changed := m.SpecHash != "" && m.SpecHash != p.d.WorkHash
+	m.SpecHash = p.d.WorkHash
+	if changed {
+		m.CreateFailures, m.NextCreate, m.LastError, m.Losses = 0, time.Time{}, "", 0
+	}
+	anew := !wantsRun(p.d.Spec.State) || p.outdated() ||
+		changed && (!p.running() && p.world != silent || p.finished())
+	if !anew && !changed {
+		return
+	}
+	for i := range p.d.Spec.Containers {
+		name := p.d.Spec.Containers[i].Name
+		cm := p.mem.Containers[name]
+		was := cm
+		cm.Attempts, cm.NextStart = 0, time.Time{}
+		if anew && cm.Seen != "" {
+			cm.Fresh = true
+		}
+		if cm != was {
+			p.setContainer(name, cm)
+		}
+	}
+}
+
+// rememberContainer notes a declared container's instance, its end, and what
+// is declared of it now.
+func (p *planner) rememberContainer(i int) {
+	dc, hash := &p.d.Spec.Containers[i], p.d.ContainerHash[i]
+	cm := p.mem.Containers[dc.Name]
+	was := cm
+	c := p.find(dc.Name)
+	switch {
+	case c == nil:
+		cm = p.missed(dc, cm)
+	case c.ID != "" && (live(c) || ended(c)):
+		if cm.Live != c.ID {
+			cm = newInstance(cm, c, hash)
+		}
+		if cm.Seen != c.ID && (c.Exit != nil || ended(c) && p.settled()) {
+			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
+		}
+		if cm.StopID == c.ID && cm.StopReason == "" && c.Hash == hash && !p.now.Before(cm.StopAsked.Add(p.grace())) &&
+			wantsRun(p.d.Spec.State) && !p.outdated() {
+			// It outlived a stop that was called off since.
+			cm.StopID, cm.StopAsked = "", time.Time{}
+		}
+	}
+	if cm.Hash != hash {
+		if cm.Hash != "" {
+			cm.Attempts, cm.NextStart, cm.Fresh = 0, time.Time{}, cm.Live != ""
+		}
+		cm.Hash = hash
+	}
+	cm.StopSignal = dc.Lifecycle.StopSignal
+	if cm != was {
+		p.setContainer(dc.Name, cm)
+	}
+}
+
+// settled reports whether an end without a record of it will get none: while
+// a Stop is due, that is what writes it.
+func (p *planner) settled() bool {
+	return p.world == absent || p.world == stopped || p.running()
+}
+
+func newInstance(cm ContainerMemory, c *observed.Container, hash string) ContainerMemory {
+	if cm.Live != "" && !cm.Fresh {
+		cm.Restarts++
+	}
+	cm.Live = c.ID
+	cm.NextStart = time.Time{}
+	if c.Hash == hash {
+		cm.Fresh = false
+	}
+	return cm
+}
+
+// missed counts the end of an instance whose record is gone or torn: the host
+// lost power, or somebody removed it. Whether it did its work is unknown.
+func (p *planner) missed(dc *desired.Container, cm ContainerMemory) ContainerMemory {
+	if cm.Live == "" || cm.Live == cm.Seen {
+		return cm
+	}
+	exit := &observed.Exit{At: p.now, Reason: sandboxLost, Message: "its record is gone"}
+	if why, torn := p.o.BrokenContainers[dc.Name]; torn {
+		exit.Reason, exit.Message = "Error", why
+	}
+	return p.ended(dc, cm, exit, time.Time{}, false)
+}
+
+// ended counts the end of the instance cm.Live. An end that was asked for, or
+// that of an instance that is declared otherwise now, owes no back-off.
+func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observed.Exit, startedAt time.Time, outdated bool) ContainerMemory {
+	e := observed.Exit{At: p.now, Reason: sandboxLost}
+	if exit != nil {
+		e = *exit
+	}
+	if e.At.IsZero() || e.At.After(p.now) {
+		e.At = p.now // an unknown instant, or the clock was set back
+	}
+	asked := cm.StopID == cm.Live && cm.StopReason == ""
+	if cm.StopID == cm.Live && cm.StopReason != "" {
+		e.Reason = cm.StopReason
+	}
+	cm.Seen, cm.Exit, cm.StartedAt = cm.Live, &e, startedAt
+	cm.StopID, cm.StopReason, cm.StopAsked = "", "", time.Time{}
+	if asked || outdated {
+		cm.Fresh, cm.Attempts, cm.NextStart = true, 0, time.Time{}
+		return cm
+	}
+	b := p.d.Spec.RestartBackoff
+	if ranLongEnough(b, startedAt, e.At) {
+		cm.Attempts = 0
+	}
+	cm.Attempts++
+	cm.Fresh = false // a change that made it so was taken back while it ran
+	cm.NextStart = time.Time{}
+	if delay := restartDelay(b, p.in.Name, dc.Name, cm.Attempts); delay > 0 && restarts(dc.RestartPolicy, &e) {
+		cm.NextStart = e.At.Add(delay)
+	}
+	return cm
+}
+
+// forget drops containers that are neither declared nor observed.
+func (p *planner) forget() {
+	if len(p.mem.Containers) <= len(p.d.Spec.Containers) {
+		return // every declared one has an entry by now
+	}
+	for name := range p.mem.Containers {
+		_, declared := p.d.container(name)
+		_, torn := p.o.BrokenContainers[name]
+		if !declared && !torn && p.find(name) == nil {
+			p.own()
+			delete(p.mem.Containers, name)
+		}
+	}
+}
+
+// noteSilence dates the sentry's silence and says so while it lasts.
+func (p *planner) noteSilence() {
+	if p.world != silent {
+		p.mem.UnresponsiveSince = time.Time{}
+		return
+	}
+	if p.mem.UnresponsiveSince.IsZero() {
+		p.mem.UnresponsiveSince = p.now
+	}
+	p.condition(RuntimeUnreachable, "SentrySilent", "the sandbox's sentry lives and does not answer")
+}
+
+// noteLoss counts a sentry that is gone, so that one that keeps dying is not
+// made anew in a hurry: the first time at once, then with back-off.
+func (p *planner) noteLoss() {
+	r, m := p.o.Record, &p.mem
+	if m.Losses > 0 && m.LostSentry == r.Sentry {
+		return
+	}
+	if ranLongEnough(p.d.Spec.RestartBackoff, r.CreatedAt, p.now) {
+		m.Losses = 0
+	}
+	m.Losses++
+	m.LostSentry = r.Sentry
+	m.NextCreate = time.Time{}
+	if delay := restartDelay(p.d.Spec.RestartBackoff, p.in.Name, "", m.Losses); delay > 0 {
+		m.NextCreate = p.now.Add(delay)
+	}
+}

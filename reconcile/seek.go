@@ -1,0 +1,192 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+const (
+	whyStopped  = "the declared state is Stopped"
+	whyCreated  = "the declared state is Created and commands were started"
+	whyReplaced = "runtime, hostname, network or volumes were changed"
+)
+
+// seek plans the next step to the declared state from a world that is whole:
+// absent, stopped, up, paused or between.
+func (p *planner) seek() {
+	switch p.d.Spec.State {
+	case desired.Stopped:
+		p.seekStopped()
+	case desired.Created:
+		p.seekCreated()
+	default:
+		p.seekRunning()
+	}
+}
+
+func (p *planner) running() bool { return p.world == up || p.world == paused || p.world == between }
+
+// seekStopped wants no process. Where nothing ever ran the state is reached
+// without an action: what there is to record is the declaration itself.
+func (p *planner) seekStopped() {
+	if !p.running() {
+		return
+	}
+	if how, done := p.end(whyStopped, classInPlace); done {
+		p.stop(whyStopped+"; "+how, classInPlace, "")
+	}
+}
+
+// seekCreated wants a sandbox in which no command was ever started: one in
+// which a command ran is replaced.
+func (p *planner) seekCreated() {
+	if !p.running() {
+		p.create(time.Time{})
+		return
+	}
+	why, class := "", classInPlace
+	switch {
+	case p.outdated():
+		why, class = whyReplaced, classSandbox
+	case slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return ranIn(p.o.Record, &c) }):
+		why = whyCreated
+	}
+	switch {
+	case why != "":
+		if how, done := p.end(why, class); done {
+			p.stop(why+"; "+how, class, "")
+		}
+	case p.world != up:
+		p.act(Action{Verb: Resume, Reason: "the declared state is Created", Class: classInPlace})
+	case !p.limits():
+		p.scores()
+	}
+}
+
+// seekRunning wants every container to run, or to have ended as its policy
+// allows; for Paused, it wants that first and the sandbox frozen then.
+func (p *planner) seekRunning() {
+	switch {
+	case !p.running():
+		if due, wanted := p.nextStart(); wanted {
+			p.create(due)
+		}
+	case p.outdated():
+		if how, done := p.end(whyReplaced, classSandbox); done {
+			p.stop(whyReplaced+"; "+how, classSandbox, "")
+		}
+	case p.world != up:
+		p.seekFrozen()
+	default:
+		p.seekUp()
+	}
+}
+
+// seekFrozen leaves a frozen sandbox alone if it is to be frozen, but for
+// work that was declared since: that needs it thawed.
+func (p *planner) seekFrozen() {
+	if p.d.Spec.State != desired.Paused {
+		p.act(Action{Verb: Resume, Reason: fmt.Sprintf("the declared state is %s", p.d.Spec.State), Class: classInPlace})
+		return
+	}
+	for s := range p.steps() {
+		if s.verb != "" && !s.rests {
+			p.act(Action{Verb: Resume, Reason: "thawed for a while: " + s.reason, Class: s.class})
+			return
+		}
+	}
+	p.again = time.Time{} // restarts rest while it is frozen
+	switch {
+	case p.finished():
+		p.stopFinished()
+	case p.world == between:
+		p.act(Action{Verb: Pause, Reason: "the declared state is Paused, and freezing it was not finished", Class: classInPlace})
+	case !p.limits():
+		p.scores()
+	}
+}
+
+func (p *planner) seekUp() {
+	if p.limits() {
+		return
+	}
+	waits := false
+	for s := range p.steps() {
+		waits = waits || s.waits
+		p.apply(s)
+	}
+	switch {
+	case len(p.actions) > 0:
+	case waits:
+		p.scores()
+	case p.finished():
+		p.stopFinished()
+	case p.d.Spec.State == desired.Paused:
+		p.again = time.Time{} // restarts rest while it is frozen
+		p.act(Action{Verb: Pause, Reason: "the declared state is Paused", Class: classInPlace})
+	default:
+		p.scores()
+	}
+}
+
+// stopFinished frees the memory of a sandbox in which nothing will run.
+func (p *planner) stopFinished() {
+	p.stop("every container has ended and is not to run again", "", "")
+}
+
+// outdated reports whether the sandbox was made from fields that have changed
+// since and can't be changed in place.
+func (p *planner) outdated() bool {
+	return p.o.Record != nil && p.o.Record.SandboxHash != p.d.SandboxHash
+}
+
+// create makes the sandbox once the containers' back-off (due) and the
+// sandbox's own allow it.
+func (p *planner) create(due time.Time) {
+	if p.mem.NextCreate.After(due) {
+		due = p.mem.NextCreate
+	}
+	if p.now.Before(due) {
+		p.lookAt(due)
+		return
+	}
+	reason, class := "the sandbox is declared and not there", ""
+	switch r := p.o.Record; {
+	case p.mem.CreateFailures > 0:
+		reason = fmt.Sprintf("creating the sandbox failed %s in a row and is tried again", times(p.mem.CreateFailures))
+	case p.outdated():
+		reason, class = whyReplaced, classSandbox
+	case r != nil && p.mem.Losses > 0 && p.mem.LostSentry == r.Sentry:
+		reason = "the sandbox was lost and is made anew"
+	case r != nil:
+		reason = fmt.Sprintf("the declared state is %s and no process is left", p.d.Spec.State)
+	}
+	// Whom it expects to meet is nobody: the record's sentry has ended.
+	p.actions = append(p.actions, Action{Verb: Create, Sandbox: p.in.Name, Reason: reason, Class: class})
+}
+
+// nextStart is when the first container is due that is to run (zero: now);
+// wanted is false where none is to.
+func (p *planner) nextStart() (due time.Time, wanted bool) {
+	for i := range p.d.Spec.Containers {
+		c := &p.d.Spec.Containers[i]
+		cm := p.mem.Containers[c.Name]
+		if finished(c, cm) {
+			continue
+		}
+		if !wanted || cm.NextStart.Before(due) {
+			due = cm.NextStart
+		}
+		wanted = true
+	}
+	return due, wanted
+}
+
+func (p *planner) finished() bool {
+	_, wanted := p.nextStart()
+	return !wanted
+}
