@@ -51,16 +51,16 @@ type Sandbox struct {
 // Spec is the part of a document that a user writes below "spec".
 type Spec struct {
 	State          State          `json:"state,omitempty"`
-	Runtime        string         `json:"runtime,omitempty"`
+	Runtime        string         `json:"runtime,omitempty" jsonschema:"enum=gvisor"`
 	Hostname       string         `json:"hostname,omitempty"`
 	RestartPolicy  RestartPolicy  `json:"restartPolicy,omitempty"`
 	RestartBackoff RestartBackoff `json:"restartBackoff,omitzero"`
 	// TerminationGracePeriodSeconds is how long a container may take to end
 	// after its stop signal, 0 (killed at once) and up; default 30.
-	TerminationGracePeriodSeconds *int64      `json:"terminationGracePeriodSeconds,omitempty"`
+	TerminationGracePeriodSeconds *int64      `json:"terminationGracePeriodSeconds,omitempty" jsonschema:"minimum=0"`
 	Network                       Network     `json:"network,omitzero"`
 	Volumes                       []Volume    `json:"volumes,omitempty"`
-	Containers                    []Container `json:"containers"`
+	Containers                    []Container `json:"containers" jsonschema:"minItems=1"`
 }
 
 // RestartBackoff bounds the waits between restarts: none before the first,
@@ -74,7 +74,7 @@ type RestartBackoff struct {
 
 // Network says what a sandbox sees of the network.
 type Network struct {
-	Mode string `json:"mode,omitempty"`
+	Mode string `json:"mode,omitempty" jsonschema:"enum=none,enum=host"`
 }
 
 // Volume is a named source of files; exactly one of its sources is set.
@@ -89,7 +89,7 @@ type Volume struct {
 // "" (no check), Directory, DirectoryOrCreate, File, FileOrCreate.
 type HostPath struct {
 	Path string `json:"path"`
-	Type string `json:"type,omitempty"`
+	Type string `json:"type,omitempty" jsonschema:"enum=,enum=Directory,enum=DirectoryOrCreate,enum=File,enum=FileOrCreate"`
 }
 
 // EmptyDir is a directory that lives as long as its sandbox is declared. With
@@ -109,7 +109,7 @@ type Container struct {
 	WorkingDir    string        `json:"workingDir,omitempty"`
 	Env           []EnvVar      `json:"env,omitempty"`
 	Resources     Resources     `json:"resources,omitzero"`
-	OOMScoreAdj   *int          `json:"oomScoreAdj,omitempty"` // -1000..1000; nil is not 0
+	OOMScoreAdj   *int          `json:"oomScoreAdj,omitempty" jsonschema:"minimum=-1000,maximum=1000"` // -1000..1000; nil is not 0
 	VolumeMounts  []VolumeMount `json:"volumeMounts,omitempty"`
 	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty"` // after defaults: never empty
 	// StopSignal is the canonical name ("SIGTERM") of the signal that asks the

@@ -1,0 +1,268 @@
+package desired
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// rules are the settings that the core decides by.
+type rules struct {
+	settle time.Duration
+	guard  float64
+}
+
+// stamp identifies a state of a file or folder: it changes whenever the
+// content may have changed.
+type stamp struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime int64 // nanoseconds
+}
+
+// scan is one complete look at the manifest directories.
+type scan struct {
+	at       time.Time
+	files    []file
+	folders  map[string]stamp // by the path that a user would name it by
+	problems []Problem        // of paths that give no file
+	skipped  []Problem
+	// faulty are paths that could not be looked at: nothing at or below them
+	// counts as absent.
+	faulty []string
+	// blocked lists why nothing at all counts as absent.
+	blocked []string
+	// confirmed are the names whose held removal the user lets go ahead.
+	confirmed map[string]bool
+}
+
+// file is one manifest file.
+type file struct {
+	path   string // absolute, through links as named
+	shown  string // as Source and Problems name it
+	stamp  stamp
+	docs   []Document
+	broken bool // could not be read or was refused: problems say why
+}
+
+// entry is one declared sandbox and what is known of its absence.
+type entry struct {
+	sandbox *Sandbox
+	path    string // of the file that declares it
+	// absent is when its document was first missed, in a file or folder whose
+	// stamp was where; zero while it is there or nothing can be said.
+	absent time.Time
+	where  stamp
+	// held stays set until the document is back: the mere passing of time or
+	// the return of others lets no held removal go ahead.
+	held      bool
+	confirmed bool
+}
+
+// state is the core's memory between two scans.
+type state struct {
+	entries map[string]entry
+	removed map[string]time.Time // removals of the last window
+	vacant  map[string]vacancy   // by path: files that hold no document
+}
+
+// vacancy is when an empty file was first seen in its present state.
+type vacancy struct {
+	since time.Time
+	stamp stamp
+}
+
+// outcome is what one scan leads to.
+type outcome struct {
+	state state
+	set   *Set
+	wake  time.Time // when to look again without any event; zero for never
+}
+
+// claim is a document that bears a name, accepted or not.
+type claim struct {
+	file *file
+	doc  *Document
+}
+
+// step is one run of the core over one scan.
+type step struct {
+	rules
+	scan
+	next     state
+	problems []Problem
+	rejected map[string]bool // paths of files that hold a rejected document
+	wake     time.Time
+}
+
+// decide is the whole policy of what a directory change means. It is pure:
+// it reads nothing but its arguments and changes none of them.
+func decide(r rules, prev state, sc scan) outcome {
+	s := &step{rules: r, scan: sc, rejected: map[string]bool{}}
+	s.problems = slices.Clone(sc.problems)
+	s.next = state{entries: map[string]entry{}, removed: map[string]time.Time{}, vacant: map[string]vacancy{}}
+	claims := s.claims(prev)
+	for name, cs := range claims {
+		s.present(name, cs, prev)
+	}
+	missing := map[string][]string{} // by path of a file with a rejected document
+	for name, e := range prev.entries {
+		if _, claimed := claims[name]; !claimed {
+			s.missed(name, e, sc.confirmed[name], missing)
+		}
+	}
+	for name, at := range prev.removed {
+		if _, back := s.next.entries[name]; !back && sc.at.Sub(at) < guardWindow {
+			s.next.removed[name] = at
+		}
+	}
+	s.remove()
+	s.attribute(missing)
+	return outcome{state: s.next, set: s.set(), wake: s.wake}
+}
+
+// claims collects the documents by name, and the problems of all of them.
+func (s *step) claims(prev state) map[string][]claim {
+	claims := map[string][]claim{}
+	for i := range s.files {
+		f := &s.files[i]
+		s.rejected[f.path] = f.broken
+		if len(f.docs) == 0 && !f.broken {
+			s.rejected[f.path] = true
+			s.vacant(f, prev)
+		}
+		for j := range f.docs {
+			d := &f.docs[j]
+			s.problems = append(s.problems, d.Problems...)
+			if d.Sandbox == nil {
+				s.rejected[f.path] = true
+			}
+			if d.Name != "" {
+				claims[d.Name] = append(claims[d.Name], claim{f, d})
+			}
+		}
+	}
+	for name, cs := range claims {
+		if len(cs) > 1 {
+			s.duplicate(name, cs)
+		}
+	}
+	return claims
+}
+
+// vacant reports a file without a document once it has been so for the settle
+// time: a writer that does not rename is empty-handed for a moment.
+func (s *step) vacant(f *file, prev state) {
+	v, seen := prev.vacant[f.path]
+	if !seen || v.stamp != f.stamp {
+		v = vacancy{s.at, f.stamp}
+	}
+	s.next.vacant[f.path] = v
+	if due := v.since.Add(s.settle); due.After(s.at) {
+		s.wakeAt(due)
+		return
+	}
+	s.problems = append(s.problems, Problem{File: f.shown, Line: 1,
+		Message: "holds no document, which removes nothing: delete the file to remove what it declared"})
+}
+
+// duplicate rejects all documents of one name, each with the others' places.
+func (s *step) duplicate(name string, cs []claim) {
+	for i, c := range cs {
+		var others []string
+		for j, o := range cs {
+			if i != j {
+				others = append(others, fmt.Sprintf("%s:%d", o.file.shown, o.doc.Line))
+			}
+		}
+		s.rejected[c.file.path] = true
+		s.problems = append(s.problems, Problem{File: c.file.shown, Line: c.doc.Line, Path: "metadata.name", Name: name,
+			Message: fmt.Sprintf("%q is declared more than once: also in %s; none of them counts until one is left, and what ran goes on", name, strings.Join(others, ", "))})
+	}
+}
+
+// present enters a name that documents bear: their version if there is one
+// document and it is accepted, else the last accepted one.
+func (s *step) present(name string, cs []claim, prev state) {
+	old, had := prev.entries[name]
+	if len(cs) == 1 && cs[0].doc.Sandbox != nil {
+		sb := cs[0].doc.Sandbox
+		if had && old.sandbox.same(sb) {
+			sb = old.sandbox // keeps the pointer, so that nothing seems changed
+		}
+		s.next.entries[name] = entry{sandbox: sb, path: cs[0].file.path}
+		return
+	}
+	if had {
+		s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path}
+	}
+}
+
+// same compares all that a reader can see.
+func (a *Sandbox) same(b *Sandbox) bool {
+	return a == b || a.Source == b.Source && a.Name == b.Name && a.Hash() == b.Hash()
+}
+
+// missed keeps an entry that no document names, with its absence counted from
+// the first scan that could be sure of it.
+func (s *step) missed(name string, e entry, confirm bool, missing map[string][]string) {
+	e.confirmed = e.confirmed || e.held && confirm
+	where, sure := s.whereabouts(e.path)
+	switch {
+	case s.rejected[e.path]:
+		// Its document may well be the one that cannot be read.
+		missing[e.path] = append(missing[e.path], name)
+		e.absent = time.Time{}
+	case len(s.blocked) > 0 || !sure:
+		e.absent = time.Time{}
+	case e.absent.IsZero() || e.where != where:
+		e.absent, e.where = s.at, where
+	}
+	s.next.entries[name] = e
+}
+
+// whereabouts returns the stamp of the file at p if there is one, else of the
+// nearest folder above it, and whether that place was looked at.
+func (s *step) whereabouts(p string) (stamp, bool) {
+	for _, f := range s.faulty {
+		if p == f || strings.HasPrefix(p, f+"/") {
+			return stamp{}, false
+		}
+	}
+	for _, f := range s.files {
+		if f.path == p {
+			return f.stamp, true
+		}
+	}
+	for dir := path.Dir(p); ; dir = path.Dir(dir) {
+		if at, ok := s.folders[dir]; ok {
+			return at, true
+		}
+		if dir == "/" || dir == "." {
+			return stamp{}, true // outside all directories: they were changed
+		}
+	}
+}
+
+// attribute gives the problems of a file that name nobody to the one sandbox
+// that is missing from the file, if it is one.
+func (s *step) attribute(missing map[string][]string) {
+	for i, p := range s.problems {
+		if p.Name != "" {
+			continue
+		}
+		for _, f := range s.files {
+			if names := missing[f.path]; f.shown == p.File && len(names) == 1 {
+				s.problems[i].Name = names[0]
+			}
+		}
+	}
+}
+
+func (s *step) wakeAt(t time.Time) {
+	if s.wake.IsZero() || t.Before(s.wake) {
+		s.wake = t
+	}
+}

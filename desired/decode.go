@@ -1,0 +1,232 @@
+package desired
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// MaxFileSize bounds a manifest file, in bytes.
+const MaxFileSize = 1 << 20
+
+// Document is one YAML document of a file: accepted or rejected.
+type Document struct {
+	// Name is metadata.name, "" where it cannot be read.
+	Name string
+	// Line is where the document's content begins.
+	Line int
+	// Sandbox is what it declares, nil where it is rejected.
+	Sandbox *Sandbox
+	// Problems says why it is rejected, every reason found.
+	Problems []Problem
+}
+
+// Decode reads every document of a manifest file; data is at most MaxFileSize
+// bytes. Documents without content are left out, so that a file of nothing
+// but comments gives none. file names the file in Source and Problems; its
+// extension .json asks for exactly one JSON object.
+//
+// Decode sees one file: that a name is declared in two files is for
+// Directory and ReadDir to find.
+func Decode(file string, data []byte) []Document {
+	whole := func(line int, format string, args ...any) []Document {
+		return []Document{{Line: line, Problems: []Problem{{File: file, Line: line, Message: fmt.Sprintf(format, args...)}}}}
+	}
+	if len(data) > MaxFileSize {
+		return whole(1, "too large: a manifest file has at most %d bytes", MaxFileSize)
+	}
+	if filepath.Ext(file) == ".json" && len(bytes.TrimSpace(data)) > 0 {
+		if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
+			line := 1
+			if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+				line += bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
+			}
+			return whole(line, "not valid JSON: %v", err)
+		}
+	}
+	var docs []Document
+	for _, c := range split(data) {
+		docs = append(docs, c.decode(file)...)
+	}
+	return docs
+}
+
+// chunk is the text of one document, or of more where "..." ends them.
+type chunk struct {
+	text   []byte
+	before int // lines that precede it in the file
+}
+
+// split cuts data before every "---" that follows content. Each document is
+// parsed by itself, so that a syntax error takes down no other.
+func split(data []byte) []chunk {
+	var chunks []chunk
+	var cur chunk
+	line, content := 0, false
+	for rest := data; len(rest) > 0; line++ {
+		text := rest
+		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+			text = rest[:i+1]
+		}
+		rest = rest[len(text):]
+		marker := bytes.HasPrefix(text, []byte("---")) && (len(text) == 3 || strings.IndexByte(" \t\r\n", text[3]) >= 0)
+		if marker && content {
+			chunks = append(chunks, cur)
+			cur, content = chunk{before: line}, false
+		}
+		cur.text = append(cur.text, text...)
+		if marker {
+			text = text[3:]
+		}
+		// Comments and directives (%YAML) belong to the document they precede.
+		if t := bytes.TrimSpace(text); len(t) > 0 && t[0] != '#' && (t[0] != '%' || marker) {
+			content = true
+		}
+	}
+	return append(chunks, cur)
+}
+
+func (c chunk) decode(file string) []Document {
+	var docs []Document
+	for dec := yaml.NewDecoder(bytes.NewReader(c.text)); ; {
+		var root yaml.Node
+		err := dec.Decode(&root)
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			return append(docs, c.broken(file, err))
+		}
+		if len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
+			continue
+		}
+		docs = append(docs, c.document(file, root.Content[0]))
+	}
+}
+
+// broken reports a document that is no YAML. Its name is guessed from the
+// text, so that the error can show at the sandbox it concerns.
+func (c chunk) broken(file string, err error) Document {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1
+	for line <= bytes.Count(c.text, []byte("\n")) && blank(c.text, line) {
+		line++
+	}
+	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line, message = n, m[2]
+		}
+	}
+	name := ""
+	if m := regexp.MustCompile(`(?m)^metadata:(?:[ \t]*\{|[ \t]*\r?\n(?:[ \t]*#.*\n)*[ \t]+)[ \t]*name:[ \t]*["']?([a-z0-9-]+)`).FindSubmatch(c.text); m != nil {
+		name = string(m[1])
+	}
+	p := Problem{File: file, Line: c.before + line, Message: "not valid YAML: " + message, Name: name}
+	return Document{Name: name, Line: p.Line, Problems: []Problem{p}}
+}
+
+// blank says that the given line of text (from 1) has no content.
+func blank(text []byte, line int) bool {
+	rest := text
+	for range line - 1 {
+		_, rest, _ = bytes.Cut(rest, []byte("\n"))
+	}
+	l, _, _ := bytes.Cut(rest, []byte("\n"))
+	l = bytes.TrimSpace(l)
+	return len(l) == 0 || l[0] == '#' || bytes.Equal(l, []byte("---"))
+}
+
+func (c chunk) document(file string, n *yaml.Node) Document {
+	doc := Document{Line: c.before + n.Line}
+	sandbox, name, faults := decodeNode(file, n)
+	doc.Name = name
+	for _, f := range faults {
+		doc.Problems = append(doc.Problems, Problem{File: file, Line: c.before + f.line, Path: f.path, Message: f.message, Name: name})
+	}
+	if doc.Problems = sortProblems(doc.Problems); len(doc.Problems) == 0 {
+		doc.Sandbox = sandbox
+	}
+	return doc
+}
+
+// decodeNode returns the sandbox that n declares, the name it gives, and all
+// that is wrong; lines count from the node's own text.
+func decodeNode(file string, n *yaml.Node) (*Sandbox, string, []fault) {
+	e := expander{open: map[*yaml.Node]bool{}}
+	tree, err := e.expand(n, "", 0)
+	if f := (*fault)(nil); errors.As(err, &f) {
+		return nil, nameOf(n), append(e.faults, *f)
+	}
+	name := nameOf(tree)
+	if fs := envelope(tree); len(fs) > 0 {
+		return nil, name, append(e.faults, fs...)
+	}
+	w := walker{lines: map[string]int{"": n.Line}}
+	m, err := w.manifest(tree)
+	faults := append(e.faults, w.faults...)
+	if err != nil {
+		return nil, name, append(faults, fault{line: n.Line, message: err.Error()})
+	}
+	s := &Sandbox{Name: m.Metadata.Name, Labels: m.Metadata.Labels, Source: file, Spec: m.Spec}
+	setDefaults(s)
+	v := checker{}
+	v.sandbox(s)
+	return s, name, append(faults, w.place(v.faults, faults)...)
+}
+
+// manifest decodes what is right in the tree.
+func (w *walker) manifest(tree *yaml.Node) (*Manifest, error) {
+	m := &Manifest{}
+	v, _ := w.value(tree, reflectManifest(), "")
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("writing the document as JSON: %w", err)
+	}
+	// Strict once more: a field that the walk let through by mistake, or a
+	// value that its type does not take, must not become a silent zero.
+	if err := sigsyaml.UnmarshalStrict(yamlSafe(b), m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// place gives each of found the line of its field, or of the nearest field
+// around it that is written down. Dropped are those that follow from a field
+// already known to be wrong: at or below it, or missing where it stands.
+func (w *walker) place(found, known []fault) []fault {
+	var out []fault
+	for _, f := range found {
+		follows := false
+		for _, k := range known {
+			follows = follows || within(f.path, k.path) || f.missing && within(k.path, f.path)
+		}
+		if follows {
+			continue
+		}
+		at := f.path
+		for {
+			if line, ok := w.lines[at]; ok {
+				f.line = line
+				break
+			}
+			at = at[:max(0, strings.LastIndexAny(at, ".["))]
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// within says that path is the field outer or lies below it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || outer == "" || rest[0] == '.' || rest[0] == '[')
+}

@@ -1,0 +1,202 @@
+package desired
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// Config is what New needs.
+type Config struct {
+	// Dirs are the manifest directories; at least one. They need not exist.
+	Dirs []string
+	// Store is the folder that accepted documents are kept in, made if need
+	// be; "" keeps them in memory only.
+	Store string
+	// Resync is how often everything is read anew without any event; more
+	// than 0.
+	Resync time.Duration
+	// Settle is how long a document must be absent before that counts; 0 and
+	// up.
+	Settle time.Duration
+	// DeletionGuard is the share of the sandboxes, 0 to 1, beyond which
+	// removals are held; 1 turns the guard off.
+	DeletionGuard float64
+	// AllowUnsafeOwners obeys manifests that others than root and the
+	// daemon's user can write.
+	AllowUnsafeOwners bool
+	// NoEvents leaves file events alone: only the resync, Rescan and the
+	// directory's own timers lead to a scan.
+	NoEvents bool
+	// Log is optional.
+	Log logr.Logger
+	// Now is optional; time.Now by default.
+	Now func() time.Time
+}
+
+// Directory keeps the set of sandboxes that manifest directories declare. All
+// methods may be called from any goroutine.
+type Directory struct {
+	cfg     Config
+	scanner *scanner
+	store   *store
+	latest  atomic.Pointer[Set]
+	wake    chan struct{} // capacity 1: a scan is wanted
+
+	mu        sync.Mutex
+	confirmed map[string]bool // asked for since the last scan
+	unstored  error           // why the store is behind
+
+	// Run's own.
+	state     state
+	lost      map[string]error // stored documents that cannot be read
+	unwatched error            // the last failure to watch
+}
+
+// New reads the store and returns a Directory that has not looked yet. It
+// fails on a config that makes no sense and on a store that cannot be used.
+func New(cfg Config) (*Directory, error) {
+	switch {
+	case len(cfg.Dirs) == 0:
+		return nil, errors.New("desired: no manifest directory given")
+	case cfg.Resync <= 0:
+		return nil, fmt.Errorf("desired: the resync interval %s must be more than 0", cfg.Resync)
+	case cfg.Settle < 0:
+		return nil, fmt.Errorf("desired: the settle time %s must not be negative", cfg.Settle)
+	case !(cfg.DeletionGuard >= 0 && cfg.DeletionGuard <= 1):
+		return nil, fmt.Errorf("desired: the deletion guard %v must be between 0 and 1", cfg.DeletionGuard)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	d := &Directory{
+		cfg:       cfg,
+		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, uid: uint32(os.Geteuid()), now: cfg.Now},
+		wake:      make(chan struct{}, 1),
+		confirmed: map[string]bool{},
+	}
+	for _, dir := range cfg.Dirs {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("manifest directory %q: %w", dir, err)
+		}
+		r := root{path: abs}
+		if len(cfg.Dirs) > 1 {
+			r.shown = dir
+		}
+		d.scanner.roots = append(d.scanner.roots, r)
+	}
+	var err error
+	d.store, d.state.entries, d.lost, err = openStore(cfg.Store)
+	return d, err
+}
+
+// Set returns the latest snapshot, nil before the first scan has ended.
+func (d *Directory) Set() *Set { return d.latest.Load() }
+
+// Rescan asks for a scan now. Requests made while one is running cause one
+// more, however many they are.
+func (d *Directory) Rescan() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ConfirmDeletions lets the removals that are held now go ahead, and returns
+// their names.
+func (d *Directory) ConfirmDeletions() []string {
+	s := d.Set()
+	if s == nil || len(s.Held) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(s.Held))
+	d.mu.Lock()
+	for _, name := range names {
+		d.confirmed[name] = true
+	}
+	d.mu.Unlock()
+	d.Rescan()
+	return names
+}
+
+// Run scans until ctx ends, then writes out the store and returns nil. After
+// each scan that changed what Set returns, changed is told the names of the
+// sandboxes concerned, after the first one all of them; it may be none, where
+// a problem belongs to no sandbox. It must not block. Run is called once.
+func (d *Directory) Run(ctx context.Context, changed func(names []string)) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	stop := d.watch(&group)
+	defer stop()
+	kept := make(chan map[string]entry, 1)
+	defer close(kept)
+	group.Go(func() { d.keep(kept) })
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case <-timer.C:
+		}
+		wake := d.look(changed)
+		// The store follows behind: its fsync must not delay a start. Only the
+		// newest state is worth writing.
+		select {
+		case <-kept:
+		default:
+		}
+		kept <- d.state.entries
+		wait := d.cfg.Resync
+		if !wake.IsZero() {
+			wait = min(wait, max(0, wake.Sub(d.cfg.Now())))
+		}
+		timer.Reset(wait)
+	}
+}
+
+// watch starts the flow of file events. Without it the resync is enough, only
+// slower, so that a failure is reported and no more.
+func (d *Directory) watch(group *sync.WaitGroup) (stop func()) {
+	if d.cfg.NoEvents {
+		return func() {}
+	}
+	w, err := newWatcher(d.Rescan)
+	if err != nil {
+		d.cfg.Log.Error(err, "manifest changes are seen at the resync only")
+		return func() {}
+	}
+	d.scanner.watch = w
+	group.Go(w.run)
+	return func() {
+		if err := w.fs.Close(); err != nil {
+			d.cfg.Log.Error(err, "file events did not end cleanly")
+		}
+	}
+}
+
+// keep writes every state it is given to the store, until there are no more.
+func (d *Directory) keep(states <-chan map[string]entry) {
+	for entries := range states {
+		err := d.store.sync(entries)
+		d.mu.Lock()
+		before := d.unstored
+		d.unstored = err
+		d.mu.Unlock()
+		if fmt.Sprint(before) != fmt.Sprint(err) {
+			d.Rescan() // so that it shows
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package desired
+
+import "time"
+
+const (
+	// guardWindow is how long a removal counts after it was carried out.
+	guardWindow = 10 * time.Second
+	// guardLeast is the number of sandboxes below which removing most of them
+	// is an ordinary thing to do.
+	guardLeast = 4
+)
+
+// remove carries out the removals that have settled, unless together with
+// the others that wait and those of the last window they would take away too
+// much: then all that wait are held.
+func (s *step) remove() {
+	var waiting, due []string
+	fresh := false // is one due that no confirmation covers?
+	for name, e := range s.next.entries {
+		if e.absent.IsZero() {
+			continue
+		}
+		waiting = append(waiting, name)
+		at := e.absent.Add(s.settle)
+		switch {
+		case !at.After(s.at):
+			due = append(due, name)
+			fresh = fresh || !e.held
+		case !e.held || e.confirmed:
+			s.wakeAt(at)
+		}
+	}
+	if fresh && s.tooMany(len(waiting)+len(s.next.removed), len(s.next.entries)+len(s.next.removed)) {
+		for _, name := range waiting {
+			e := s.next.entries[name]
+			e.held = true
+			s.next.entries[name] = e
+		}
+	}
+	for _, name := range due {
+		if e := s.next.entries[name]; !e.held || e.confirmed {
+			delete(s.next.entries, name)
+			s.next.removed[name] = s.at
+		}
+	}
+}
+
+// tooMany applies the guard's ratio to the removals and what there was before
+// any of them.
+func (r rules) tooMany(removals, total int) bool {
+	// The small number keeps a product such as 0.29 * 100, a little less than
+	// 29, from turning "exactly the ratio" into "more".
+	return total >= guardLeast && float64(removals) > r.guard*float64(total)+1e-9
+}

@@ -1,0 +1,52 @@
+package desired
+
+import (
+	"reflect"
+	"slices"
+)
+
+const notYet = "not supported yet"
+
+// later returns why a field that the manifest format or a Kubernetes Pod has,
+// and the Go type t lacks, is rejected; "" for a field that nobody knows. Such
+// a field must never be ignored: what it asks for would silently not be done.
+func later(t reflect.Type, field string) string {
+	known := func(names ...string) string {
+		if slices.Contains(names, field) {
+			return notYet
+		}
+		return ""
+	}
+	switch t {
+	case reflect.TypeFor[Spec]():
+		return known("dependsOn", "initContainers", "restoreFrom", "pidFile", "consoleSocket", "userLog")
+	case reflect.TypeFor[Network]():
+		return known("ports")
+	case reflect.TypeFor[HostPath]():
+		return known("sockets")
+	case reflect.TypeFor[EmptyDir]():
+		return known("medium")
+	case reflect.TypeFor[Volume]():
+		return known("configMap", "secret", "projected", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi", "image",
+			"nfs", "iscsi", "fc", "cephfs", "glusterfs", "rbd", "flexVolume", "gitRepo")
+	case reflect.TypeFor[Container]():
+		return known("image", "imagePullPolicy", "hooks", "livenessProbe", "readinessProbe", "startupProbe", "terminal",
+			"restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices")
+	case reflect.TypeFor[EnvSource]():
+		return known("configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef")
+	case reflect.TypeFor[Resources]():
+		return known("requests", "claims")
+	case reflect.TypeFor[Limits]():
+		if field == "pids" {
+			return "not supported by gvisor: a sandbox's processes are not the host's, so no limit of the host counts them; leave it out"
+		}
+		return known("ephemeral-storage")
+	case reflect.TypeFor[VolumeMount]():
+		return known("subPath", "subPathExpr", "mountPropagation")
+	case reflect.TypeFor[Lifecycle]():
+		return known("preStop", "postStart")
+	case reflect.TypeFor[SecurityContext]():
+		return known("privileged", "runAsNonRoot", "seccompProfile", "appArmorProfile", "seLinuxOptions", "procMount")
+	}
+	return ""
+}
