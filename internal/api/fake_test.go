@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a Backend whose answers a test sets.
+type fake struct {
+	sandboxes []Sandbox
+	changes   chan Change
+	events    []events.Event
+	logs      func(ctx context.Context, w io.Writer) error
+	planned   []string
+	opts      logs.Options
+	err       error
+}
+
+func (f *fake) Health(context.Context) error { return f.err }
+func (f *fake) Sandboxes() []Sandbox         { return f.sandboxes }
+
+func (f *fake) Sandbox(name string) (Sandbox, error) {
+	for _, s := range f.sandboxes {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return Sandbox{}, fmt.Errorf("looking for %s: %w", name, ErrNotFound)
+}
+
+func (f *fake) Watch(ctx context.Context, send func(Change) error) error {
+	for _, s := range f.sandboxes {
+		if err := send(Change{Sandbox: s}); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case c, ok := <-f.changes:
+			if !ok {
+				return errors.New("the watch broke")
+			}
+			if err := send(c); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *fake) Describe(_ context.Context, name string) (Description, error) {
+	s, err := f.Sandbox(name)
+	return Description{Sandbox: s, Events: f.events}, err
+}
+
+func (f *fake) Events(sandbox string) []events.Event { return f.events }
+
+func (f *fake) FollowEvents(ctx context.Context, sandbox string, send func(events.Event) error) error {
+	for _, e := range f.events {
+		if err := send(e); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (f *fake) Logs(ctx context.Context, sandbox, container string, o logs.Options, w io.Writer) error {
+	f.opts = o
+	if f.logs != nil {
+		return f.logs(ctx, w)
+	}
+	_, err := fmt.Fprintf(w, "%s/%s\n", sandbox, container)
+	return err
+}
+
+func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
+
+func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {
+	f.planned = paths
+	return Plan{}, f.err
+}
+
+// box is a sandbox with the given containers.
+func box(name string, containers ...string) Sandbox {
+	s := Sandbox{Name: name, Source: name + ".yaml", DesiredState: "Running", Status: Status{Phase: Running,
+		Conditions: []Condition{}, Containers: []Container{}}}
+	for _, c := range containers {
+		s.Status.Containers = append(s.Status.Containers, Container{Name: c, ID: name + "." + c + ".1", State: "running"})
+	}
+	return s
+}
+
+// serve runs a server until the test ends, or until stop is called.
+func serve(t *testing.T, f *fake) (c *Client, stop func()) {
+	t.Helper()
+	s, err := New(Config{Backend: f, Version: Version{Version: "v1.2.3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "s.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	c = NewClient(path)
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		c.Close()
+	})
+	t.Cleanup(stop)
+	return c, stop
+}
+
+// dial is a bare connection to a client's daemon.
+func dial(t *testing.T, c *Client) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}

@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
+)
+
+// linesOfJSON is the type of a stream of JSON values, one per line.
+const linesOfJSON = "application/jsonl"
+
+func (s *Server) health(r *http.Request) (any, error) {
+	if err := s.cfg.Backend.Health(r.Context()); err != nil {
+		return nil, &Error{http.StatusServiceUnavailable, err.Error()}
+	}
+	return map[string]string{"status": "ok"}, nil
+}
+
+func (s *Server) list(r *http.Request) (any, error) {
+	items := s.cfg.Backend.Sandboxes()
+	if items == nil {
+		items = []Sandbox{}
+	}
+	return List{Items: items}, nil
+}
+
+func (s *Server) watch(r *http.Request) streamer {
+	watch, err := boolean(r, "watch")
+	if err != nil {
+		return refuse(err)
+	}
+	if !watch {
+		return nil
+	}
+	return func(ctx context.Context, w *streamWriter) error {
+		w.begin(linesOfJSON)
+		return s.cfg.Backend.Watch(ctx, func(c Change) error { return w.line(c) })
+	}
+}
+
+func (s *Server) get(r *http.Request) (any, error) {
+	return s.find(r.PathValue("name"))
+}
+
+func (s *Server) find(name string) (Sandbox, error) {
+	sb, err := s.cfg.Backend.Sandbox(name)
+	if errors.Is(err, ErrNotFound) {
+		return Sandbox{}, unknown(name)
+	}
+	return sb, err
+}
+
+func unknown(name string) error {
+	return &Error{http.StatusNotFound, fmt.Sprintf("there is no sandbox %q; \"sandboxer get\" lists those there are", name)}
+}
+
+func (s *Server) describe(r *http.Request) (any, error) {
+	name := r.PathValue("name")
+	d, err := s.cfg.Backend.Describe(r.Context(), name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, unknown(name)
+	}
+	if d.Pending == nil {
+		d.Pending = []Action{}
+	}
+	if d.Events == nil {
+		d.Events = []events.Event{}
+	}
+	d.Events = d.Events[max(0, len(d.Events)-DescribeEvents):]
+	return d, err
+}
+
+func (s *Server) events(r *http.Request) (any, error) {
+	items := s.cfg.Backend.Events(r.URL.Query().Get("sandbox"))
+	if items == nil {
+		items = []events.Event{}
+	}
+	return EventList{Items: items}, nil
+}
+
+func (s *Server) followEvents(r *http.Request) streamer {
+	follow, err := boolean(r, "follow")
+	if err != nil {
+		return refuse(err)
+	}
+	if !follow {
+		return nil
+	}
+	return func(ctx context.Context, w *streamWriter) error {
+		w.begin(linesOfJSON)
+		return s.cfg.Backend.FollowEvents(ctx, r.URL.Query().Get("sandbox"),
+			func(e events.Event) error { return w.line(e) })
+	}
+}
+
+func (s *Server) logs(r *http.Request) streamer {
+	o, err := logOptions(r)
+	if err != nil {
+		return refuse(err)
+	}
+	return func(ctx context.Context, w *streamWriter) error {
+		sb, err := s.find(r.PathValue("name"))
+		if err != nil {
+			return err
+		}
+		container, err := chooseContainer(sb, r.URL.Query().Get("container"))
+		if err != nil {
+			return err
+		}
+		if o.Follow {
+			w.begin("application/octet-stream")
+		}
+		return s.cfg.Backend.Logs(ctx, sb.Name, container, o, w)
+	}
+}
+
+// chooseContainer finds the container that is meant; name may be empty where
+// there is only one.
+func chooseContainer(sb Sandbox, name string) (string, error) {
+	var names []string
+	for _, c := range sb.Status.Containers {
+		if c.Name == name {
+			return name, nil
+		}
+		names = append(names, c.Name)
+	}
+	switch {
+	case len(names) == 0:
+		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no containers; \"sandboxer describe %s\" says why", sb.Name, sb.Name)}
+	case name != "":
+		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no container %q; it has: %s", sb.Name, name, strings.Join(names, ", "))}
+	case len(names) > 1:
+		return "", badRequest("sandbox %q has several containers; say which: %s/%s", sb.Name, sb.Name, strings.Join(names, ", "+sb.Name+"/"))
+	}
+	return names[0], nil
+}
+
+func logOptions(r *http.Request) (logs.Options, error) {
+	o := logs.Options{Tail: logs.All}
+	var err, err2 error
+	o.Follow, err = boolean(r, "follow")
+	o.Timestamps, err2 = boolean(r, "timestamps")
+	if err := errors.Join(err, err2); err != nil {
+		return o, err
+	}
+	q := r.URL.Query()
+	if v := q.Get("tail"); v != "" && v != "all" {
+		if o.Tail, err = strconv.Atoi(v); err != nil || o.Tail < 0 {
+			return o, badRequest("parameter tail=%q: want a number of lines from 0 up, or all", v)
+		}
+	}
+	if v := q.Get("since"); v != "" {
+		if o.Since, err = time.Parse(time.RFC3339Nano, v); err != nil {
+			return o, badRequest("parameter since=%q: want a time such as 2026-01-02T15:04:05Z", v)
+		}
+	}
+	return o, nil
+}
+
+// boolean reads a parameter that is off where it is left out.
+func boolean(r *http.Request, name string) (bool, error) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, badRequest("parameter %s=%q: want 1 or 0", name, v)
+	}
+	return b, nil
+}
+
+// refuse is the stream that was not understood.
+func refuse(err error) streamer {
+	return func(context.Context, *streamWriter) error { return err }
+}
+
+func (s *Server) confirm(r *http.Request) (any, error) {
+	names, err := s.cfg.Backend.ConfirmDeletions(r.Context())
+	if names == nil {
+		names = []string{}
+	}
+	return Confirmation{Confirmed: names}, err
+}
+
+func (s *Server) plan(r *http.Request) (any, error) {
+	var req PlanRequest
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil && err != io.EOF { // no body: no paths
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			return nil, err
+		}
+		return nil, badRequest(`the request is not understood: %v; want {"paths": ["/etc/sandboxer.d"]}`, err)
+	}
+	for _, p := range req.Paths {
+		if !filepath.IsAbs(p) {
+			return nil, badRequest("path %q is relative; the daemon needs absolute ones", p)
+		}
+	}
+	p, err := s.cfg.Backend.Plan(r.Context(), req.Paths)
+	if p.Actions == nil {
+		p.Actions = []Action{}
+	}
+	return p, err
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "s.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Lstat(path); err != nil || st.Mode() != os.ModeSocket|SocketMode {
+		t.Errorf("the socket: %v, %v", st.Mode(), err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another daemon answers on "+path) {
+		t.Errorf("a second daemon: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestListenReplacesWhatIsDead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.sock")
+	for _, name := range []string{path, path + bindSuffix} { // killed, and killed while binding
+		dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead.SetUnlinkOnClose(false)
+		dead.Close()
+	}
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A successor that took the path keeps it.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the successor's socket: %v", err)
+	}
+}
+
+func TestListenRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.sock")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "it is not a socket") {
+		t.Errorf("over a file: %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "precious" {
+		t.Error("the file is gone")
+	}
+	if _, err := Listen("/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("with a long path: %v", err)
+	}
+	if _, err := Listen(filepath.Join(path, "s.sock")); err == nil {
+		t.Error("below a file: no error")
+	}
+}
+
+func TestClientSaysWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, "dead.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	other := filepath.Join(dir, "other.sock")
+	o, err := net.Listen("unix", other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.NotFoundHandler()}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = srv.Serve(o) }()
+	defer func() { srv.Close(); <-ended }()
+	for _, c := range []struct{ socket, want string }{
+		{filepath.Join(dir, "none.sock"), `start one with "sandboxer daemon"`},
+		{dead, "nobody answers on " + dead},
+		{other, "is no sandboxer daemon: 404 Not Found"},
+	} {
+		cl := NewClient(c.socket)
+		if _, err := cl.List(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.socket, err)
+		}
+		cl.Close()
+	}
+	cl := NewClient(dead)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := cl.List(ctx); err != context.Canceled {
+		t.Errorf("after cancel: %v", err)
+	}
+}

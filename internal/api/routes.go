@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// route is one request that the server answers.
+type route struct {
+	method, path string
+	query        []string // the parameters that it knows
+	// answer returns what to send as JSON; stream says that it is called
+	// instead where the request asks for a stream.
+	answer func(r *http.Request) (any, error)
+	stream func(r *http.Request) streamer
+}
+
+// streamer sends until it is done; nil: the request asks for no stream.
+type streamer func(ctx context.Context, w *streamWriter) error
+
+func (s *Server) routes() []route {
+	return []route{
+		{method: "GET", path: "/healthz", answer: s.health},
+		{method: "GET", path: "/openapi.json", answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
+		{method: "GET", path: "/v1/version", answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
+		{method: "GET", path: "/v1/sandboxes", query: []string{"watch"}, answer: s.list, stream: s.watch},
+		{method: "GET", path: "/v1/sandboxes/{name}", answer: s.get},
+		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
+		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
+			query: []string{"container", "follow", "tail", "since", "timestamps"}},
+		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
+		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},
+		{method: "POST", path: "/v1/plan", answer: s.plan},
+	}
+}
+
+// mux puts the bounds around every route.
+func (s *Server) mux() http.Handler {
+	mux := http.NewServeMux()
+	answers, streams := make(chan struct{}, maxAnswers), make(chan struct{}, maxStreams)
+	for _, rt := range s.routes() {
+		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			if err := knownQuery(r, rt.query); err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			var stream streamer
+			if rt.stream != nil {
+				stream = rt.stream(r)
+			}
+			slots := answers
+			if stream != nil {
+				slots = streams
+			}
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			default:
+				s.fail(w, r, &Error{http.StatusServiceUnavailable, "too many requests at once; try again"})
+				return
+			}
+			if stream != nil {
+				s.send(w, r, stream)
+				return
+			}
+			s.answer(w, r, rt.answer)
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		// The mux knows whether the path or only the method is wrong, and says
+		// it as text.
+		refusal := &refusal{header: w.Header(), code: http.StatusNotFound}
+		h.ServeHTTP(refusal, r)
+		msg := "there is nothing at " + r.URL.Path + "; GET /openapi.json lists what there is"
+		if refusal.code == http.StatusMethodNotAllowed {
+			msg = r.URL.Path + " takes " + w.Header().Get("Allow") + ", not " + r.Method
+		}
+		s.fail(w, r, &Error{refusal.code, msg})
+	})
+}
+
+// knownQuery refuses parameters that would be ignored: a misspelled one is no
+// request for everything.
+func knownQuery(r *http.Request, known []string) error {
+	for k := range r.URL.Query() {
+		if !slices.Contains(known, k) {
+			list := "none"
+			if len(known) > 0 {
+				list = strings.Join(known, ", ")
+			}
+			return badRequest("unknown parameter %q; known here: %s", k, list)
+		}
+	}
+	return nil
+}
+
+// answer sends one JSON value within answerTime.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, answer func(*http.Request) (any, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
+	defer cancel()
+	rc := http.NewResponseController(w)
+	deadline := time.Now().Add(answerTime)
+	_ = rc.SetReadDeadline(deadline) // only a test's recorder has no deadlines
+	_ = rc.SetWriteDeadline(deadline.Add(answerTime))
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	v, err := answer(r.WithContext(ctx))
+	_ = rc.SetReadDeadline(time.Time{})
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, v)
+}
+
+// send runs a stream. Once something is sent, an error can only be told by
+// cutting the connection.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, stream streamer) {
+	sw := &streamWriter{w: w, rc: http.NewResponseController(w)}
+	err := stream(r.Context(), sw)
+	if err != nil && !sw.began {
+		s.fail(w, r, err)
+		return
+	}
+	if err != nil {
+		s.cfg.Log.V(1).Info("a stream was cut", "path", r.URL.Path, "error", err.Error())
+		panic(http.ErrAbortHandler)
+	}
+	sw.begin("application/octet-stream")
+}
+
+// refusal takes what the mux answers to a request that it does not know.
+type refusal struct {
+	header http.Header
+	code   int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) WriteHeader(code int)        { r.code = code }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Error is a refusal, in the form in which the API sends it.
+type Error struct {
+	Code    int    `json:"code"` // the HTTP status
+	Message string `json:"error"`
+}
+
+// Error returns the message alone: it says what to do.
+func (e *Error) Error() string { return e.Message }
+
+// Is makes a 404 an ErrNotFound and a 400 an ErrInvalid on the client's side
+// too.
+func (e *Error) Is(target error) bool {
+	return e.Code == http.StatusNotFound && target == ErrNotFound ||
+		e.Code == http.StatusBadRequest && target == ErrInvalid
+}
+
+func badRequest(format string, args ...any) error {
+	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// fail sends err in its form.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *Error
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &e):
+	case errors.As(err, &tooBig):
+		e = &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than %d bytes", tooBig.Limit)}
+	case errors.Is(err, ErrNotFound):
+		e = &Error{http.StatusNotFound, err.Error()}
+	case errors.Is(err, ErrInvalid):
+		e = &Error{http.StatusBadRequest, err.Error()}
+	case r.Context().Err() != nil:
+		e = &Error{http.StatusServiceUnavailable, "the daemon is ending; try again once it runs"}
+	default:
+		e = &Error{http.StatusInternalServerError, err.Error()}
+		s.cfg.Log.Error(err, "a request failed", "method", r.Method, "path", r.URL.Path)
+	}
+	writeJSON(w, e.Code, e)
+}
+
+// rawJSON is sent as it is.
+type rawJSON []byte
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	b, ok := v.(rawJSON)
+	if !ok {
+		var err error
+		if b, err = marshal(v); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(b) // who is gone needs no answer
+}
+
+// marshal is json.Marshal with a line's end and without HTML's escapes: people
+// read messages with < and > in them.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
+
+// streamWriter sends each piece at once, with a deadline of its own.
+type streamWriter struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	began bool
+}
+
+// begin sends the header, once, so that a client knows that it was heard
+// before there is anything to send.
+func (s *streamWriter) begin(contentType string) {
+	if s.began {
+		return
+	}
+	s.began = true
+	s.w.Header().Set("Content-Type", contentType)
+	s.w.WriteHeader(http.StatusOK)
+	_ = s.rc.Flush()
+}
+
+// Write sends p.
+func (s *streamWriter) Write(p []byte) (int, error) {
+	s.begin("application/octet-stream")
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stallTime))
+	n, err := s.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, s.rc.Flush()
+}
+
+// line sends v as one line of JSON.
+func (s *streamWriter) line(v any) error {
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = s.Write(b)
+	return err
+}
