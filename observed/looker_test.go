@@ -1,0 +1,382 @@
+package observed_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/observed"
+)
+
+// prober answers through a function.
+type prober func(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error)
+
+func (p prober) Probe(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error) {
+	return p(ctx, r, ids)
+}
+
+// all says the same of every container.
+func all(s observed.ContainerState) prober {
+	return func(_ context.Context, _ observed.Record, ids []string) (map[string]observed.ContainerState, error) {
+		states := map[string]observed.ContainerState{}
+		for _, id := range ids {
+			states[id] = s
+		}
+		return states, nil
+	}
+}
+
+// unasked fails the test if the runtime is asked.
+func unasked(t *testing.T) prober {
+	return func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+		t.Error("the runtime was asked")
+		return nil, nil
+	}
+}
+
+// world is a sandbox called web with a sentry, one more process below it, and
+// two containers with gofers, all played by sleep.
+type world struct {
+	records                *observed.Records
+	rec                    observed.Record
+	containers             []observed.ContainerRecord
+	sentry, stub           observed.Process
+	appGofer, sideGofer    observed.Process
+	endSentry, endAppGofer func()
+	config                 observed.Config
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{}
+	w.records, _ = newRecords(t)
+	w.sentry, w.endSentry = child(t)
+	w.stub, _ = child(t)
+	w.appGofer, w.endAppGofer = child(t)
+	w.sideGofer, _ = child(t)
+	w.rec = record("web")
+	w.rec.Sentry = w.sentry
+	app, side := containerRecord("web", "app"), containerRecord("web", "side")
+	for _, c := range []*observed.ContainerRecord{&app, &side} {
+		c.State, c.Exit = observed.Running, nil
+	}
+	app.Gofer, side.Gofer = w.appGofer, w.sideGofer
+	w.containers = []observed.ContainerRecord{app, side}
+	w.save(t)
+	w.config = observed.Config{
+		Records: w.records,
+		Prober:  all(observed.Running),
+		CgroupProcs: func(path string) ([]int, bool, error) {
+			if path != "/sandboxer/web" {
+				return nil, false, nil
+			}
+			return []int{w.sentry.PID, w.stub.PID, w.appGofer.PID, w.sideGofer.PID}, true, nil
+		},
+	}
+	return w
+}
+
+func (w *world) save(t testing.TB) {
+	t.Helper()
+	err := w.records.Save(w.rec)
+	for _, c := range w.containers {
+		err = errors.Join(err, w.records.SaveContainer(c))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) looker(t testing.TB) *observed.Looker {
+	t.Helper()
+	l, err := observed.New(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (w *world) look(t testing.TB) observed.Sandbox {
+	t.Helper()
+	sb, err := w.looker(t).Look(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sb
+}
+
+func states(sb observed.Sandbox) []observed.ContainerState {
+	var s []observed.ContainerState
+	for _, c := range sb.Containers {
+		s = append(s, c.State)
+	}
+	return s
+}
+
+func TestLookAtARunningSandbox(t *testing.T) {
+	w := newWorld(t)
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inherited int
+	fmt.Sscan(string(own), &inherited)
+	const raised = 1000 // which every process may choose
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", w.appGofer.PID), []byte("1000"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	w.config.Prober = prober(func(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error) {
+		asked = ids
+		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
+			t.Error("the runtime has no deadline")
+		}
+		return all(observed.Running)(ctx, r, ids)
+	})
+	sb := w.look(t)
+	loaded := load(t, w.records, "web")
+	want := observed.Sandbox{
+		Name: "web", Record: loaded.Record, Sentry: observed.Alive, CgroupExists: true, CgroupProcs: 4,
+		Containers: []observed.Container{
+			{ContainerRecord: loaded.Containers[0], State: observed.Running, GoferRun: observed.Alive},
+			{ContainerRecord: loaded.Containers[1], State: observed.Running, GoferRun: observed.Alive},
+		},
+		Scores: []observed.Score{
+			{Process: w.sentry, Value: inherited},
+			{Process: w.stub, Value: inherited},
+			{Process: w.appGofer, Container: "app", Value: raised},
+			{Process: w.sideGofer, Container: "side", Value: inherited},
+		},
+	}
+	if !reflect.DeepEqual(sb, want) {
+		t.Errorf("Look = %+v\nwant %+v", sb, want)
+	}
+	if !slices.Equal(asked, []string{"web.app.3", "web.side.3"}) {
+		t.Errorf("the runtime was asked about %q", asked)
+	}
+	if again := w.look(t); !reflect.DeepEqual(again, sb) {
+		t.Errorf("the same world looks different: %+v", again)
+	}
+}
+
+func TestLookAfterTheSentryDied(t *testing.T) {
+	w := newWorld(t)
+	w.endSentry()
+	w.config.Prober = unasked(t)
+	sb := w.look(t)
+	if sb.Sentry != observed.Gone || sb.Unresponsive || sb.CgroupProcs != 3 || len(sb.Scores) != 3 {
+		t.Errorf("Look = %+v", sb)
+	}
+	for _, c := range sb.Containers {
+		if c.State != observed.Stopped || c.Exit == nil || c.Exit.Known || c.Exit.Reason != "SandboxLost" {
+			t.Errorf("container %+v", c)
+		}
+	}
+}
+
+func TestLookAtReusedPIDs(t *testing.T) {
+	w := newWorld(t)
+	w.rec.Sentry = reused(w.sentry)
+	w.containers[0].Gofer = reused(w.appGofer)
+	w.save(t)
+	w.config.Prober = unasked(t)
+	sb := w.look(t)
+	if sb.Sentry != observed.Gone || sb.Containers[0].GoferRun != observed.Gone || sb.Containers[1].GoferRun != observed.Alive {
+		t.Errorf("Look = %+v", sb)
+	}
+	for _, s := range sb.Scores {
+		if s.Process == w.appGofer && s.Container != "" {
+			t.Errorf("a stranger counts as the gofer of %q", s.Container)
+		}
+	}
+}
+
+func TestLookAfterAGoferDied(t *testing.T) {
+	w := newWorld(t)
+	w.endAppGofer()
+	sb := w.look(t)
+	if sb.Containers[0].GoferRun != observed.Gone || sb.Containers[0].State != observed.Running || sb.CgroupProcs != 3 {
+		t.Errorf("Look = %+v", sb)
+	}
+}
+
+func TestLookAtASilentSandbox(t *testing.T) {
+	w := newWorld(t)
+	w.rec.State = observed.SandboxPaused
+	w.save(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.config.ProbeTimeout = time.Hour
+		w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string) (map[string]observed.ContainerState, error) {
+			<-ctx.Done()
+			return nil, fmt.Errorf("asking: %w", ctx.Err())
+		})
+		begin := time.Now()
+		sb := w.look(t)
+		if took := time.Since(begin); took != time.Hour {
+			t.Errorf("the runtime had %v", took)
+		}
+		if !sb.Unresponsive || sb.Sentry != observed.Alive || sb.ProbeError != "asking: context deadline exceeded" ||
+			!slices.Equal(states(sb), []observed.ContainerState{observed.Paused, observed.Paused}) {
+			t.Errorf("Look = %+v", sb)
+		}
+	})
+}
+
+func TestLookThatIsCalledOff(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string) (map[string]observed.ContainerState, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	if sb, err := w.looker(t).Look(ctx, "web"); !errors.Is(err, context.Canceled) || !reflect.DeepEqual(sb, observed.Sandbox{}) {
+		t.Errorf("Look = %+v, %v", sb, err)
+	}
+}
+
+func TestSentryThatDiesUnderTheQuestion(t *testing.T) {
+	w := newWorld(t)
+	w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+		w.endSentry()
+		return nil, unix.ECONNRESET
+	})
+	sb := w.look(t)
+	if sb.Sentry != observed.Gone || sb.Unresponsive || sb.ProbeError != "" || sb.Containers[0].State != observed.Stopped {
+		t.Errorf("Look = %+v", sb)
+	}
+}
+
+func TestLookAsksOnlyWhereThereIsSomebodyToAnswer(t *testing.T) {
+	for state, asked := range map[observed.SandboxState]bool{
+		observed.SandboxCreating: false, observed.SandboxUp: true, observed.SandboxPausing: true,
+		observed.SandboxPaused: true, observed.SandboxResuming: true,
+		observed.SandboxStopping: false, observed.SandboxStopped: false,
+	} {
+		for _, sentry := range []bool{true, false} { // false: another runtime's
+			w := newWorld(t)
+			w.rec.State = state
+			if !sentry {
+				w.rec.Sentry = observed.Process{}
+			}
+			w.save(t)
+			was := false
+			w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+				was = true
+				return nil, nil // it knows none of them
+			})
+			sb := w.look(t)
+			if was != asked {
+				t.Errorf("%s: asked is %v", state, was)
+			}
+			if asked && (sb.Containers[0].State != observed.Stopped || sb.Containers[0].Exit.Known) {
+				t.Errorf("%s: a container that the runtime does not know is %+v", state, sb.Containers[0])
+			}
+		}
+	}
+}
+
+func TestLookAtBrokenRecords(t *testing.T) {
+	w := newWorld(t)
+	dir := w.records.Dir("web")
+	if err := os.WriteFile(filepath.Join(dir, "containers", "app.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sb := w.look(t)
+	if len(sb.Containers) != 1 || sb.BrokenContainers["app"] == "" || sb.CgroupProcs != 4 {
+		t.Errorf("Look = %+v", sb)
+	}
+	if err := os.Truncate(filepath.Join(dir, "sandbox.json"), 7); err != nil {
+		t.Fatal(err)
+	}
+	w.config.Prober = unasked(t)
+	if sb := w.look(t); sb.Record != nil || sb.Broken == "" || sb.CgroupExists || len(sb.Containers) != 1 {
+		t.Errorf("Look = %+v", sb)
+	}
+	// Its processes are found again where its cgroup should be.
+	w.config.CgroupPath = func(name string) string { return "/sandboxer/" + name }
+	if sb := w.look(t); !sb.CgroupExists || sb.CgroupProcs != 4 || len(sb.Scores) != 4 {
+		t.Errorf("Look = %+v", sb)
+	}
+}
+
+func TestLookAtNothing(t *testing.T) {
+	w := newWorld(t)
+	l := w.looker(t)
+	if sb, err := l.Look(t.Context(), "other"); err != nil || !reflect.DeepEqual(sb, observed.Sandbox{Name: "other"}) {
+		t.Errorf("Look = %+v, %v", sb, err)
+	}
+	if _, err := l.Look(t.Context(), "../web"); !errors.Is(err, observed.ErrName) {
+		t.Errorf("Look = %v", err)
+	}
+	if names, err := l.List(); err != nil || !slices.Equal(names, []string{"web"}) {
+		t.Errorf("List = %q, %v", names, err)
+	}
+}
+
+func TestFailedLookIsNotAnEmptyWorld(t *testing.T) {
+	w := newWorld(t)
+	l := w.looker(t)
+	var err error
+	noDescriptors(t, func() { _, err = l.Look(t.Context(), "web") })
+	if !errors.Is(err, unix.EMFILE) {
+		t.Errorf("Look without descriptors = %v", err)
+	}
+	w.config.CgroupProcs = func(string) ([]int, bool, error) { return nil, false, unix.EIO }
+	if _, err := w.looker(t).Look(t.Context(), "web"); !errors.Is(err, unix.EIO) {
+		t.Errorf("Look with unreadable cgroups = %v", err)
+	}
+	// /proc that can't be read says nothing of whether the sentry lives.
+	w = newWorld(t)
+	w.config.ProcRoot = filepath.Join(t.TempDir(), "proc")
+	for _, pid := range []int{w.sentry.PID, w.appGofer.PID} {
+		if err := os.MkdirAll(fmt.Sprintf("%s/%d/stat", w.config.ProcRoot, pid), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.looker(t).Look(t.Context(), "web"); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("Look with an unreadable /proc = %v", err)
+	}
+}
+
+func TestNewNeedsItsParts(t *testing.T) {
+	w := newWorld(t)
+	for _, spoil := range []func(*observed.Config){
+		func(c *observed.Config) { c.Records = nil },
+		func(c *observed.Config) { c.Prober = nil },
+		func(c *observed.Config) { c.CgroupProcs = nil },
+	} {
+		c := w.config
+		spoil(&c)
+		if _, err := observed.New(c); err == nil {
+			t.Error("New succeeded")
+		}
+	}
+}
+
+// The sandbox has two containers and a sentry with 30 processes below it.
+func BenchmarkLook(b *testing.B) {
+	w := newWorld(b)
+	pids := []int{w.sentry.PID, w.stub.PID, w.appGofer.PID, w.sideGofer.PID}
+	for range 29 {
+		p, _ := child(b)
+		pids = append(pids, p.PID)
+	}
+	w.config.CgroupProcs = func(string) ([]int, bool, error) { return pids, true, nil }
+	l := w.looker(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.Look(b.Context(), "web"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

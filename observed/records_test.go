@@ -1,0 +1,314 @@
+package observed_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/observed"
+)
+
+func record(name string) observed.Record {
+	return observed.Record{
+		Name: name, Runtime: "gvisor", State: observed.SandboxUp, SandboxHash: "s1", LimitsHash: "l1",
+		Cgroup: "/sandboxer/" + name, ControlSocket: "/run/x.sock",
+		Sentry:              observed.Process{PID: 42, StartTime: 4711},
+		OriginalOOMScoreAdj: -3, CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+	}
+}
+
+func containerRecord(sandbox, name string) observed.ContainerRecord {
+	return observed.ContainerRecord{
+		Sandbox: sandbox, Name: name, ID: sandbox + "." + name + ".3", Attempt: 3, Hash: "c1",
+		State: observed.Stopped, Gofer: observed.Process{PID: 43, StartTime: 4712},
+		StartedAt: time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC),
+		Exit: &observed.Exit{Known: true, Code: 137, Signal: 9, At: time.Date(2026, 1, 2, 3, 4, 7, 0, time.UTC),
+			Reason: "OOMKilled", Message: "äöü \"quoted\"\n"},
+	}
+}
+
+// saved writes one sandbox with two containers.
+func saved(t testing.TB) (*observed.Records, string) {
+	t.Helper()
+	r, dir := newRecords(t)
+	err := errors.Join(r.Save(record("web")),
+		r.SaveContainer(containerRecord("web", "app")), r.SaveContainer(containerRecord("web", "app-2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, filepath.Join(dir, "web")
+}
+
+func load(t testing.TB, r *observed.Records, name string) observed.Loaded {
+	t.Helper()
+	l, err := r.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestRecordsComeBack(t *testing.T) {
+	r, dir := saved(t)
+	l := load(t, r, "web")
+	wantRec, wantApp, wantApp2 := record("web"), containerRecord("web", "app"), containerRecord("web", "app-2")
+	wantRec.Version, wantRec.BootID = observed.RecordVersion, "boot-1"
+	wantApp.Version, wantApp.BootID = observed.RecordVersion, "boot-1"
+	wantApp2.Version, wantApp2.BootID = observed.RecordVersion, "boot-1"
+	want := observed.Loaded{Record: &wantRec, Containers: []observed.ContainerRecord{wantApp, wantApp2}}
+	if !reflect.DeepEqual(l, want) {
+		t.Errorf("Load = %+v\nwant %+v", l, want)
+	}
+	for path, perm := range map[string]fs.FileMode{
+		filepath.Dir(dir): 0o700, dir: 0o700, dir + "/containers": 0o700,
+		dir + "/sandbox.json": 0o600, dir + "/containers/app.json": 0o600,
+	} {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != perm {
+			t.Errorf("%s: %v, %v; want %v", path, st.Mode(), err, perm)
+		}
+	}
+	if l := load(t, r, "other"); !reflect.DeepEqual(l, observed.Loaded{}) {
+		t.Errorf("Load of nothing = %+v", l)
+	}
+}
+
+func TestTornRecords(t *testing.T) {
+	r, dir := saved(t)
+	for _, file := range []string{"sandbox.json", "containers/app.json"} {
+		path := filepath.Join(dir, file)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range whole {
+			zeros := append(slices.Clone(whole[:n]), make([]byte, len(whole)-n)...)
+			for _, torn := range [][]byte{whole[:n], zeros} {
+				if err := os.WriteFile(path, torn, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				l := load(t, r, "web")
+				if file == "sandbox.json" && (l.Record != nil || l.Broken == "" || len(l.Containers) != 2) {
+					t.Fatalf("%s with %d of %d bytes: %+v", file, n, len(whole), l)
+				}
+				if file != "sandbox.json" && (l.Record == nil || len(l.Containers) != 1 || len(l.BrokenContainers) != 1 || l.BrokenContainers["app"] == "") {
+					t.Fatalf("%s with %d of %d bytes: %+v", file, n, len(whole), l)
+				}
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestForeignRecords(t *testing.T) {
+	swap := func(old, new string) func(string) error {
+		return func(path string) error {
+			data, err := os.ReadFile(path)
+			if err == nil && !bytes.Contains(data, []byte(old)) {
+				err = fmt.Errorf("no %s in %s", old, data)
+			}
+			return errors.Join(err, os.WriteFile(path, bytes.Replace(data, []byte(old), []byte(new), 1), 0o600))
+		}
+	}
+	replace := func(with func(path string) error) func(string) error {
+		return func(path string) error { return errors.Join(os.Remove(path), with(path)) }
+	}
+	for name, spoil := range map[string]func(string) error{
+		"of another boot":   swap(`"bootID":"boot-1"`, `"bootID":"boot-0"`),
+		"of another format": swap(`"version":1`, `"version":2`),
+		"without a format":  swap(`"version":1,`, ``),
+		"under a name":      swap(`"name":"`, `"name":"x`),
+		"without a state":   swap(`"state":"`, `"state":"x`),
+		"of another type":   swap(`"version":1`, `"version":"1"`),
+		"followed by more":  func(path string) error { return appendTo(path, "{}") },
+		"null":              replace(func(path string) error { return os.WriteFile(path, []byte("null"), 0o600) }),
+		"too long":          func(path string) error { return appendTo(path, strings.Repeat(" ", 1<<20)) },
+		"a directory":       replace(func(path string) error { return os.Mkdir(path, 0o700) }),
+		"a link":            replace(func(path string) error { return os.Symlink("/dev/zero", path) }),
+		"a dangling link":   replace(func(path string) error { return os.Symlink("none", path) }),
+		"a pipe":            replace(func(path string) error { return unix.Mkfifo(path, 0o600) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, dir := saved(t)
+			if err := spoil(filepath.Join(dir, "sandbox.json")); err != nil {
+				t.Fatal(err)
+			}
+			if l := load(t, r, "web"); l.Record != nil || l.Broken == "" || len(l.Containers) != 2 {
+				t.Errorf("sandbox: %+v", l)
+			}
+			r, dir = saved(t)
+			if err := spoil(filepath.Join(dir, "containers", "app.json")); err != nil {
+				t.Fatal(err)
+			}
+			if l := load(t, r, "web"); l.Record == nil || len(l.Containers) != 1 || l.BrokenContainers["app"] == "" {
+				t.Errorf("container: %+v", l)
+			}
+			if err := r.Delete("web"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func appendTo(path, more string) error {
+	data, err := os.ReadFile(path)
+	return errors.Join(err, os.WriteFile(path, append(data, more...), 0o600))
+}
+
+func TestRecordOfAContainerThatMoved(t *testing.T) {
+	r, dir := saved(t)
+	if err := r.Save(record("db")); err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(filepath.Dir(dir), "db", "containers")
+	if err := os.Rename(filepath.Join(dir, "containers"), moved); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, r, "db"); l.Record == nil || len(l.Containers) != 0 || len(l.BrokenContainers) != 2 {
+		t.Errorf("Load = %+v", l)
+	}
+}
+
+func TestUnreadableIsNotGone(t *testing.T) {
+	r, _ := saved(t)
+	var err, listErr error
+	noDescriptors(t, func() {
+		_, err = r.Load("web")
+		_, listErr = r.List()
+	})
+	if !errors.Is(err, unix.EMFILE) || !errors.Is(listErr, unix.EMFILE) {
+		t.Errorf("Load = %v, List = %v; want EMFILE", err, listErr)
+	}
+}
+
+func TestDirectoryWithoutRecord(t *testing.T) {
+	r, dir := saved(t)
+	if err := os.Remove(filepath.Join(dir, "sandbox.json")); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, r, "web"); l.Record != nil || l.Broken == "" || len(l.Containers) != 2 {
+		t.Errorf("Load = %+v", l)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	r, dir := saved(t)
+	if err := r.DeleteContainer("web", "app"); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, r, "web"); len(l.Containers) != 1 || l.Containers[0].Name != "app-2" {
+		t.Errorf("Load = %+v", l)
+	}
+	for _, file := range []string{".sandbox.json123", "containers/.app.json456", "containers/junk"} {
+		if err := os.WriteFile(filepath.Join(dir, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs := filepath.Join(dir, "volume")
+	if err := os.WriteFile(theirs, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete("web"); !errors.Is(err, unix.ENOTEMPTY) {
+		t.Errorf("Delete beside another's file = %v", err)
+	}
+	if err := os.Remove(theirs); err != nil {
+		t.Errorf("another's file: %v", err)
+	}
+	if names, err := r.List(); err != nil || !slices.Equal(names, []string{"web"}) {
+		t.Errorf("List = %q, %v", names, err)
+	}
+	for range 2 {
+		if err := errors.Join(r.Delete("web"), r.DeleteContainer("web", "app")); err != nil {
+			t.Errorf("Delete = %v", err)
+		}
+	}
+	if names, err := r.List(); err != nil || len(names) != 0 {
+		t.Errorf("List = %q, %v", names, err)
+	}
+}
+
+func TestListLeavesStrangersOut(t *testing.T) {
+	r, dir := newRecords(t)
+	if names, err := r.List(); err != nil || names != nil {
+		t.Errorf("List before the first record = %q, %v", names, err)
+	}
+	for _, name := range []string{"web", "db", "a.b_c-1"} {
+		if err := r.Save(record(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{".hidden", "with space", "ü"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, err := r.List(); err != nil || !slices.Equal(names, []string{"a.b_c-1", "db", "web"}) {
+		t.Errorf("List = %q, %v", names, err)
+	}
+}
+
+func TestNamesThatReachElsewhere(t *testing.T) {
+	r, dir := newRecords(t)
+	for _, name := range []string{"", ".", "..", "../web", "a/b", "/a", "a\x00b", "a,b", ".a", "a b", "ä", strings.Repeat("a", 201)} {
+		_, err := r.Load(name)
+		for _, err := range []error{err, r.Save(record(name)), r.Delete(name), r.DeleteContainer(name, "app"),
+			r.DeleteContainer("web", name), r.SaveContainer(containerRecord("web", name)), r.SaveContainer(containerRecord(name, "app"))} {
+			if !errors.Is(err, observed.ErrName) {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused name wrote something: %v", err)
+	}
+	if err := observed.CheckName(strings.Repeat("a", 200)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadersSeeWholeRecords(t *testing.T) {
+	r, _ := saved(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		rec := record("web")
+		for i := range 200 {
+			rec.ControlSocket = strings.Repeat("x", i*20)
+			if err := r.Save(rec); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 200 {
+		if l := load(t, r, "web"); l.Record == nil {
+			t.Errorf("met a record that is %s", l.Broken)
+		}
+	}
+	wg.Wait()
+	if entries, err := os.ReadDir(r.Dir("web")); err != nil || len(entries) != 2 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestNewRecordsNeedsBoth(t *testing.T) {
+	for _, args := range [][2]string{{"", "boot"}, {"/state", ""}} {
+		if _, err := observed.NewRecords(args[0], args[1]); err == nil {
+			t.Errorf("NewRecords(%q) succeeded", args)
+		}
+	}
+	a, err := observed.BootID()
+	if b, err2 := observed.BootID(); err != nil || err2 != nil || a != b || len(a) != 36 {
+		t.Errorf("BootID = %q, %v, then %q, %v", a, err, b, err2)
+	}
+}
