@@ -1,0 +1,532 @@
+package reconcile
+
+import (
+	"testing"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+func restartOf(name, reason string) Action { return start(name, "box."+name+".1", reason) }
+
+// counted is the memory after an end of app's first instance was counted.
+func counted(e observed.Exit, change func(*ContainerMemory)) func(*Memory) {
+	return func(m *Memory) {
+		recall(m, "app", func(c *ContainerMemory) {
+			c.Seen, c.StartedAt, c.Exit, c.Attempts = c.Live, startedAt, &e, 1
+			if change != nil {
+				change(c)
+			}
+		})
+	}
+}
+
+// waiting is a container that has ended n times in a row, the last time ago.
+func waiting(in *Input, n int, ago time.Duration) {
+	end(in, "app", 3, ago)
+	e := *containerOf(in, "app").Exit
+	recall(&in.Memory, "app", func(c *ContainerMemory) {
+		c.Seen, c.StartedAt, c.Exit, c.Attempts, c.Restarts = c.Live, startedAt, &e, n, n-1
+		c.NextStart = e.At.Add(restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", n))
+	})
+}
+
+func TestPlanContainers(t *testing.T) {
+	failed := observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0.Add(-time.Second)}
+	third := restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 3)
+	run(t, []row{
+		{
+			name: "first start of all",
+			mutate: func(in *Input) {
+				in.Observed.Containers, in.Observed.Scores = nil, in.Observed.Scores[:1]
+				forgetLive(in)
+			},
+			actions: []Action{start("app", "", `container "app" was not started yet`), start("web", "", `container "web" was not started yet`)},
+		},
+		{
+			name: "started: remembered",
+			mutate: func(in *Input) {
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
+			},
+			memory: func(m *Memory) { recall(m, "app", func(c *ContainerMemory) { c.Live = "box.app.1" }) },
+		},
+		{
+			name:    "first end: restart at once",
+			mutate:  func(in *Input) { end(in, "app", 3, time.Second) },
+			actions: []Action{restartOf("app", `container "app" ended with exit code 3; restart 1 at once`)},
+			memory:  counted(failed, nil),
+		},
+		{
+			name: "second end soon: crash back-off",
+			mutate: func(in *Input) {
+				end(in, "app", 3, 0)
+				containerOf(in, "app").StartedAt = t0.Add(-2 * time.Second)
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Attempts, c.Restarts = 1, 1 })
+			},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) {
+					c.Seen, c.StartedAt, c.Attempts = c.Live, t0.Add(-2*time.Second), 2
+					c.Exit = &observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0}
+					c.NextStart = t0.Add(restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 2))
+				})
+			},
+			again: restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 2),
+		},
+		{
+			name:   "not yet due",
+			mutate: func(in *Input) { waiting(in, 3, time.Second) },
+			again:  third - time.Second,
+		},
+		{
+			name:    "due",
+			mutate:  func(in *Input) { waiting(in, 3, third) },
+			actions: []Action{restartOf("app", `container "app" ended with exit code 3; restart 3 after back-off of `+third.Round(100*time.Millisecond).String())},
+		},
+		{
+			name: "restarted: counted",
+			mutate: func(in *Input) {
+				waiting(in, 3, third)
+				c := containerOf(in, "app")
+				c.ID, c.State, c.Exit, c.GoferRun, c.StartedAt = "box.app.2", observed.Running, nil, observed.Alive, t0
+			},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.Live, c.Restarts, c.NextStart = "box.app.2", 3, time.Time{} })
+			},
+		},
+		{
+			name: "a long run resets the back-off",
+			mutate: func(in *Input) {
+				end(in, "app", 3, time.Second)
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Attempts, c.Restarts = 6, 6 })
+			},
+			actions: []Action{restartOf("app", `container "app" ended with exit code 3; restart 7 at once`)},
+			memory:  counted(failed, nil),
+		},
+		{
+			name: "an update pre-empts back-off",
+			mutate: func(in *Input) {
+				waiting(in, 9, time.Second)
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"fixed"} })
+			},
+			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `container "app" was changed`, Class: classContainer}},
+			memory: func(m *Memory) {
+				d := newDeclared(func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"fixed"} })
+				m.SpecHash = d.WorkHash
+				recall(m, "app", func(c *ContainerMemory) {
+					c.Hash, c.Attempts, c.NextStart, c.Fresh = d.ContainerHash[0], 0, time.Time{}, true
+				})
+			},
+		},
+		{
+			name: "an update of something else pre-empts back-off too",
+			mutate: func(in *Input) {
+				waiting(in, 9, time.Second)
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.RestartBackoff.Max = desired.Duration(time.Minute) })
+			},
+			actions: []Action{restartOf("app", `container "app" ended with exit code 3; restart 9 at once`)},
+			memory: func(m *Memory) {
+				m.SpecHash = newDeclared(func(s *desired.Sandbox) { s.Spec.RestartBackoff.Max = desired.Duration(time.Minute) }).WorkHash
+				recall(m, "app", func(c *ContainerMemory) { c.Attempts, c.NextStart = 0, time.Time{} })
+			},
+		},
+		{
+			name: "OOM-killed",
+			mutate: func(in *Input) {
+				endWith(in, "app", observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", At: t0})
+			},
+			actions: []Action{restartOf("app", `container "app" was killed for want of memory; restart 1 at once`)},
+			memory:  counted(observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", At: t0}, nil),
+		},
+		{
+			name: "could not be started",
+			mutate: func(in *Input) {
+				endWith(in, "app", observed.Exit{Known: true, Code: 128, Reason: "StartError", Message: "no such file", At: t0})
+				containerOf(in, "app").StartedAt = time.Time{}
+			},
+			actions: []Action{restartOf("app", `container "app" could not be started; restart 1 at once`)},
+			memory: counted(observed.Exit{Known: true, Code: 128, Reason: "StartError", Message: "no such file", At: t0},
+				func(c *ContainerMemory) { c.StartedAt = time.Time{} }),
+		},
+		{
+			name: "OnFailure and success: nothing",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.OnFailure))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 0, 0)
+			},
+			memory: counted(observed.Exit{Known: true, Reason: "Completed", At: t0}, nil),
+		},
+		{
+			name: "OnFailure and failure: restart",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.OnFailure))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 3, time.Second)
+			},
+			actions: []Action{restartOf("app", `container "app" ended with exit code 3; restart 1 at once`)},
+			memory:  counted(failed, nil),
+		},
+		{
+			name: "Never and failure: nothing",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 3, time.Second)
+			},
+			memory: counted(failed, nil),
+		},
+		{
+			name: "Never, all have ended: the sandbox is stopped",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 3, time.Second)
+				end(in, "web", 3, time.Second)
+			},
+			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: "every container has ended and is not to run again"}},
+			memory: func(m *Memory) {
+				counted(failed, nil)(m)
+				recall(m, "web", func(c *ContainerMemory) {
+					c.Seen, c.StartedAt, c.Exit, c.Attempts = c.Live, startedAt, &failed, 1
+				})
+			},
+		},
+		{
+			name: "Never, all have ended, nothing is left after a reboot: not run again",
+			mutate: func(in *Input) {
+				finish(in)
+				in.Observed = observed.Sandbox{Name: "box"}
+			},
+		},
+		{
+			name: "Never, all have ended, changed spec: run again",
+			mutate: func(in *Input) {
+				finish(in)
+				in.Observed = observed.Sandbox{Name: "box"}
+				in.Memory.SpecHash = "old"
+			},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			memory: func(m *Memory) {
+				m.SpecHash = newDeclared(policy(desired.Never)).WorkHash
+				for _, name := range []string{"app", "web"} {
+					recall(m, name, func(c *ContainerMemory) { c.Attempts, c.Fresh = 0, true })
+				}
+			},
+		},
+		{
+			name: "Never, one has ended, changed spec elsewhere: the ended one stays ended",
+			mutate: func(in *Input) {
+				finish(in)
+				*containerOf(in, "web") = *containerOf(&[]Input{settled(newDeclared())}[0], "web")
+				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Seen, c.Exit, c.StartedAt, c.Attempts = "", nil, time.Time{}, 0 })
+				in.Memory.SpecHash = "old"
+			},
+			memory: func(m *Memory) {
+				m.SpecHash = newDeclared(policy(desired.Never)).WorkHash
+				recall(m, "app", func(c *ContainerMemory) { c.Attempts = 0 })
+			},
+		},
+		{
+			name: "sandbox lost under Never: failed, not created anew",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				noProcess(in)
+				recordState(in, observed.SandboxStopped)
+				for i := range in.Observed.Containers {
+					in.Observed.Containers[i].Exit = &observed.Exit{Reason: sandboxLost, At: t0}
+				}
+			},
+			memory: func(m *Memory) {
+				lostExit := observed.Exit{Reason: sandboxLost, At: t0}
+				counted(lostExit, nil)(m)
+				recall(m, "web", func(c *ContainerMemory) {
+					c.Seen, c.StartedAt, c.Exit, c.Attempts = c.Live, startedAt, &lostExit, 1
+				})
+			},
+		},
+		{
+			name: "sandbox lost: created anew at once",
+			mutate: func(in *Input) {
+				noProcess(in)
+				recordState(in, observed.SandboxStopped)
+				in.Observed.Containers = in.Observed.Containers[:1]
+				in.Observed.Containers[0].Exit = &observed.Exit{Reason: sandboxLost, At: t0}
+				in.Memory.Losses, in.Memory.LostSentry = 1, sentry
+				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Live = "" })
+			},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox was lost and is made anew"}},
+			memory:  counted(observed.Exit{Reason: sandboxLost, At: t0}, nil),
+		},
+		{
+			name:   "gofer lost: only that container",
+			mutate: func(in *Input) { containerOf(in, "app").GoferRun = observed.Gone },
+			actions: []Action{{Verb: Kill, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `container "app" lost its gofer`, ExitReason: goferLost}},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID, c.StopReason = t0, "box.app.1", goferLost })
+			},
+		},
+		{
+			name: "gofer lost, killed: restarted and named",
+			mutate: func(in *Input) {
+				endWith(in, "app", observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "Error", At: t0})
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID, c.StopReason = t0, "box.app.1", goferLost })
+			},
+			actions: []Action{restartOf("app", `container "app" lost its gofer; restart 1 at once`)},
+			memory: counted(observed.Exit{Known: true, Code: 137, Signal: 9, Reason: goferLost, At: t0},
+				func(c *ContainerMemory) { c.StopID, c.StopReason, c.StopAsked = "", "", time.Time{} }),
+		},
+		{
+			name: "an ended container's gofer has ended too: no loss",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 0, 0)
+			},
+			memory: counted(observed.Exit{Known: true, Reason: "Completed", At: t0}, nil),
+		},
+		{
+			name: "half-made container",
+			mutate: func(in *Input) {
+				c := containerOf(in, "app")
+				c.State, c.StartedAt, c.GoferRun = observed.Creating, time.Time{}, observed.Gone
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
+			},
+			actions: []Action{start("app", "box.app.1", `container "app" was left half-made`)},
+		},
+		{
+			name: "made, not started",
+			mutate: func(in *Input) {
+				c := containerOf(in, "app")
+				c.State, c.StartedAt = observed.Created, time.Time{}
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
+			},
+			actions: []Action{start("app", "box.app.1", `container "app" was made and its command not started`)},
+		},
+		{
+			name: "torn container record",
+			mutate: func(in *Input) {
+				in.Observed.Containers = in.Observed.Containers[1:]
+				in.Observed.BrokenContainers = map[string]string{"app": "unexpected end"}
+			},
+			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", Sentry: sentry,
+				Reason: `the record of container "app" can't be used (unexpected end): made anew`, ExitReason: "Error"}},
+			memory: counted(observed.Exit{Reason: "Error", Message: "unexpected end", At: t0},
+				func(c *ContainerMemory) { c.StartedAt = time.Time{} }),
+		},
+		{
+			name: "changed container: asked to end, its sibling left alone",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+			},
+			actions: []Action{signal("app", "SIGINT", `container "app" was changed; it has 30s to end`, classContainer)},
+			memory: func(m *Memory) {
+				changedApp(m)
+				asked(false, "app")(m)
+			},
+		},
+		{
+			name: "changed container: waiting",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+				changedApp(&in.Memory)
+				asked(false, "app")(&in.Memory)
+			},
+			again: 30 * time.Second,
+		},
+		{
+			name: "changed container: grace is over",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+				changedApp(&in.Memory)
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID = t0.Add(-30*time.Second), "box.app.1" })
+			},
+			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Class: classContainer,
+				Reason: `container "app" was changed; its grace period of 30s is over`}},
+		},
+		{
+			name: "changed container: ended",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+				changedApp(&in.Memory)
+				asked(false, "app")(&in.Memory)
+				end(in, "app", 3, time.Second)
+			},
+			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Class: classContainer,
+				Reason: `container "app" was changed`}},
+			memory: counted(failed, func(c *ContainerMemory) { c.Attempts, c.StopID, c.StopAsked, c.Fresh = 0, "", time.Time{}, true }),
+		},
+		{
+			name: "changed container: made anew is no restart",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+				changedApp(&in.Memory)
+				counted(failed, func(c *ContainerMemory) { c.Attempts, c.Restarts = 0, 4 })(&in.Memory)
+				c := containerOf(in, "app")
+				c.ID, c.Hash = "box.app.2", in.Desired.ContainerHash[0]
+			},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.Live, c.Fresh = "box.app.2", false })
+			},
+		},
+		{
+			name: "container declared no more",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] })
+				in.Memory.SpecHash = in.Desired.WorkHash
+				in.Observed.Record.LimitsHash = in.Desired.LimitsHash
+			},
+			actions: []Action{signal("web", "SIGTERM", `container "web" is declared no more; it has 30s to end`, classContainer)},
+			memory:  asked(false, "web"),
+		},
+		{
+			name: "container declared no more, ended: removed",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] })
+				in.Memory.SpecHash = in.Desired.WorkHash
+				in.Observed.Record.LimitsHash = in.Desired.LimitsHash
+				end(in, "web", 0, 0)
+			},
+			actions: []Action{{Verb: Remove, Sandbox: "box", Container: "web", ContainerID: "box.web.1", Sentry: sentry, Class: classContainer,
+				Reason: `container "web" is declared no more; it has ended`}},
+		},
+		{
+			name: "container declared no more, removed: forgotten",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] })
+				in.Memory.SpecHash = in.Desired.WorkHash
+				in.Observed.Record.LimitsHash = in.Desired.LimitsHash
+				in.Observed.Containers, in.Observed.Scores = in.Observed.Containers[:1], in.Observed.Scores[:2]
+			},
+			memory: func(m *Memory) { delete(m.Containers, "web") },
+		},
+		{
+			name: "torn record of a container that nobody declares",
+			mutate: func(in *Input) {
+				in.Observed.BrokenContainers = map[string]string{"zzz": "torn", "aaa": "torn"}
+			},
+			actions: []Action{
+				{Verb: Remove, Sandbox: "box", Container: "aaa", Sentry: sentry, Class: classContainer, Reason: `container "aaa" is declared no more`},
+				{Verb: Remove, Sandbox: "box", Container: "zzz", Sentry: sentry, Class: classContainer, Reason: `container "zzz" is declared no more`},
+			},
+		},
+	})
+}
+
+func changedApp(m *Memory) {
+	d := newDeclared(func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+	m.SpecHash = d.WorkHash
+	recall(m, "app", func(c *ContainerMemory) { c.Hash, c.Fresh = d.ContainerHash[0], true })
+}
+
+// finish declares Never and has both containers ended, counted and stopped.
+func finish(in *Input) {
+	redeclare(in, policy(desired.Never))
+	in.Memory.SpecHash = in.Desired.WorkHash
+	for _, name := range []string{"app", "web"} {
+		end(in, name, 0, time.Minute)
+		e := *containerOf(in, name).Exit
+		recall(&in.Memory, name, func(c *ContainerMemory) {
+			c.Seen, c.StartedAt, c.Exit, c.Attempts = c.Live, startedAt, &e, 1
+		})
+	}
+}
+
+func TestPlanScores(t *testing.T) {
+	wrong := func(in *Input) { in.Observed.Scores[0].Value = 0 }
+	why := "process 4711 of the sandbox has the OOM score 0 and not 200 (declared)"
+	set := func(reason string) []Action {
+		return []Action{{Verb: SetOOMScore, Sandbox: "box", Sentry: sentry, Class: classInPlace, Reason: reason}}
+	}
+	denied := []Condition{{OOMScoreDenied, "WriteRefused", "permission denied"}}
+	deny := func(in *Input) {
+		in.Memory.ScoreDenied, in.Memory.ScoreDeniedFor = "permission denied", in.Desired.Scores
+		in.Memory.ScoreRetry = t0.Add(time.Minute)
+	}
+	run(t, []row{
+		{name: "score drift: sentry", mutate: wrong, actions: set(why)},
+		{
+			name: "score drift: below the sentry",
+			mutate: func(in *Input) {
+				in.Observed.Scores = append(in.Observed.Scores, observed.Score{Process: observed.Process{PID: 9}, Value: 1})
+			},
+			actions: set("process 9 of the sandbox has the OOM score 1 and not 200 (declared)"),
+		},
+		{
+			name:    "score drift: gofer",
+			mutate:  func(in *Input) { in.Observed.Scores[1].Value = 0 },
+			actions: set(`process 4710 of the gofer of container "app" has the OOM score 0 and not 200 (declared)`),
+		},
+		{
+			name: "score unset: back to the original",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = nil })
+				in.Memory.SpecHash = in.Desired.WorkHash
+				in.Observed.Record.OriginalOOMScoreAdj = 5
+			},
+			actions: set("process 4711 of the sandbox has the OOM score 200 and not 5 (what it had to begin with, as none is declared)"),
+		},
+		{
+			name: "score declared 0 is not unset",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = new(0) })
+				in.Memory.SpecHash = in.Desired.WorkHash
+				in.Observed.Record.OriginalOOMScoreAdj = 5
+				in.Observed.Scores = in.Observed.Scores[:1]
+				in.Observed.Scores[0].Value = 5
+			},
+			actions: set("process 4711 of the sandbox has the OOM score 5 and not 0 (declared)"),
+		},
+		{
+			name: "score of a gofer that leaves: left alone",
+			mutate: func(in *Input) {
+				in.Observed.Scores = append(in.Observed.Scores, observed.Score{Process: observed.Process{PID: 9}, Container: "old", Value: 77})
+			},
+		},
+		{
+			name:       "score denied: rests",
+			mutate:     func(in *Input) { wrong(in); deny(in) },
+			again:      time.Minute,
+			conditions: denied,
+		},
+		{
+			name:       "score denied: tried again after a minute",
+			mutate:     func(in *Input) { wrong(in); deny(in); in.Memory.ScoreRetry = t0 },
+			actions:    set(why),
+			conditions: denied,
+		},
+		{
+			name:    "score denied, another declared: tried at once",
+			mutate:  func(in *Input) { wrong(in); deny(in); in.Memory.ScoreDeniedFor = "sandbox=1" },
+			actions: set(why),
+		},
+		{
+			name:   "score denied, right by now: forgotten",
+			mutate: deny,
+			memory: func(m *Memory) { m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = "", "", time.Time{} },
+		},
+		{
+			name: "score is set while a changed container has time to end",
+			mutate: func(in *Input) {
+				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
+				changedApp(&in.Memory)
+				asked(false, "app")(&in.Memory)
+				wrong(in)
+			},
+			actions: set(why),
+			again:   30 * time.Second,
+		},
+		{
+			name: "starts come before scores",
+			mutate: func(in *Input) {
+				wrong(in)
+				in.Observed.Containers = in.Observed.Containers[:1]
+				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Live = "" })
+			},
+			actions: []Action{start("web", "", `container "web" was not started yet`)},
+		},
+	})
+}
