@@ -60,6 +60,8 @@ type Config struct {
 	// Resync is how often every sandbox is looked at without being poked;
 	// default 30 s.
 	Resync time.Duration
+	// ResyncOnly ignores pokes and timers: the resync alone must be enough.
+	ResyncOnly bool
 	// LookTimeout and ActionTimeout bound one call; default 10 s and 30 s. An
 	// action that has begun is given its time also when the loop is ended.
 	LookTimeout   time.Duration
@@ -176,6 +178,12 @@ func (l *Loop) Run(ctx context.Context) error {
 // Poke has one sandbox looked at soon; if it is being worked on, once more
 // afterwards. It carries no data and never blocks.
 func (l *Loop) Poke(name string) {
+	if !l.cfg.ResyncOnly {
+		l.poke(name)
+	}
+}
+
+func (l *Loop) poke(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -212,7 +220,7 @@ func (l *Loop) PokeAll() {
 		names = slices.Concat(names, found)
 	}
 	for _, name := range names {
-		l.Poke(name)
+		l.poke(name)
 	}
 }
 
@@ -284,7 +292,7 @@ func (l *Loop) release(name string, k *key, n next) {
 		l.enqueue(name, k)
 	case n.done:
 		delete(l.keys, name)
-	case !n.at.IsZero():
+	case !n.at.IsZero() && !l.cfg.ResyncOnly:
 		k.timer = time.AfterFunc(n.at.Sub(l.cfg.Now()), func() { l.Poke(name) })
 	}
 }

@@ -17,10 +17,16 @@ import (
 	"gvisor.dev/gvisor/runsc/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandboxer/internal/infra"
 )
 
 // ErrUnknownContainer says that the sentry has no such container.
 var ErrUnknownContainer = errors.New("the sentry knows no such container")
+
+// ErrNoProcess says that the sentry knows the container, but that nothing runs
+// in it.
+var ErrNoProcess = errors.New("nothing runs in the container")
 
 // ErrNoAnswer says that the sentry did not answer within the deadline, or
 // can't be reached at all.
@@ -104,6 +110,34 @@ func (s Sentry) Pause(ctx context.Context) error {
 // its sentry would panic.
 func (s Sentry) Resume(ctx context.Context) error {
 	return s.call(ctx, boot.ContMgrResume, nil, nil, nil)
+}
+
+// probeTime is how long a process that ends at once may take before its
+// sandbox counts as paused. It takes a few milliseconds.
+const probeTime = 500 * time.Millisecond
+
+// Paused finds out whether the sandbox is frozen, for which gVisor has no
+// question: it starts a process in the infra container that ends at once,
+// unless it is frozen. In a paused sandbox that process ends after the resume.
+func (s Sentry) Paused(ctx context.Context, infraID string) (bool, error) {
+	args := struct {
+		Filename    string   `json:"filename"`
+		Argv        []string `json:"argv"`
+		WD          string   `json:"wd"`
+		ContainerID string
+	}{infra.Command, []string{infra.Command, "probe"}, "/", infraID}
+	var pid int32
+	if err := s.call(ctx, boot.ContMgrExecuteAsync, &args, nil, &pid); err != nil {
+		return false, err
+	}
+	ended, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	var status uint32
+	err := s.call(ended, boot.ContMgrWaitPID, &boot.WaitPIDArgs{PID: pid, CID: infraID}, nil, &status)
+	if errors.Is(err, ErrNoAnswer) && ctx.Err() == nil && ended.Err() != nil {
+		return true, nil
+	}
+	return false, err
 }
 
 // State says whether a container's first process runs.
@@ -196,6 +230,9 @@ func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, resu
 func remoteError(text string) error {
 	if strings.HasPrefix(text, "container ") && strings.HasSuffix(text, " not found") {
 		return fmt.Errorf("%w: %s", ErrUnknownContainer, text)
+	}
+	if strings.HasSuffix(text, " not started") || strings.HasSuffix(text, "no such process") {
+		return fmt.Errorf("%w: %s", ErrNoProcess, text)
 	}
 	return errors.New(text)
 }

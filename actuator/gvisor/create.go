@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +26,15 @@ type Create struct {
 	// CgroupDir its directory (v2); one of them is set.
 	CgroupProcs []*os.File
 	CgroupDir   *os.File
-	// Started is called with the command before it is waited for, so that
-	// whoever reaps the daemon's children leaves this one alone; it returns a
-	// function that is called when the command has been waited for.
-	Started func(pid int) (done func())
+	// Children starts and waits for the launcher, so that whoever reaps the
+	// daemon's children leaves this one alone; required.
+	Children Children
+}
+
+// Children runs commands in a process that also reaps orphans.
+type Children interface {
+	Start(*exec.Cmd) error
+	Wait(*exec.Cmd) error
 }
 
 // CreateSandbox runs a launcher. When it returns without an error the sentry
@@ -81,18 +87,17 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &limited{w: &stderr, left: 4096}
-	if err := cmd.Start(); err != nil {
+	cmd.WaitDelay = time.Second
+	if err := c.Children.Start(cmd); err != nil {
 		return LaunchResult{}, fmt.Errorf("starting the launcher: %w", err)
 	}
-	done := c.Started(cmd.Process.Pid)
-	defer done()
 	defer unix.Close(pidfd)
 	resultEnd.Close()
 	stop := context.AfterFunc(ctx, func() {
 		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
 	})
 	said, readErr := io.ReadAll(io.LimitReader(resultOut, 64<<10))
-	waitErr := cmd.Wait()
+	waitErr := c.Children.Wait(cmd)
 	stop()
 
 	var r LaunchResult

@@ -17,7 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Command is the infra container's command line inside Image.
+// Command is the infra container's program inside Image. Without arguments it
+// waits for ever; with any it ends at once with exit code 0, which tells a
+// sandbox that runs from one that is paused.
 const Command = "/pause"
 
 const (

@@ -82,3 +82,14 @@ func TestPauseWaits(t *testing.T) {
 		t.Errorf("ended with %v, want SIGKILL", ws)
 	}
 }
+
+// With an argument it ends at once.
+func TestPauseEndsWithArgument(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pause")
+	if err := os.WriteFile(path, pause(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command(path, "probe").Run(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -2,5 +2,12 @@ package infra
 
 const pauseMachine = 62 // EM_X86_64
 
-// pauseCode waits for ever: mov eax, SYS_pause; syscall; jmp to the start.
-const pauseCode = "\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
+const pauseCode = "" +
+	"\x48\x83\x3c\x24\x01" + // cmp qword [rsp], 1: the number of arguments
+	"\x75\x09" + // jne exit
+	"\xb8\x22\x00\x00\x00" + // loop: mov eax, 34 (pause)
+	"\x0f\x05" + // syscall
+	"\xeb\xf7" + // jmp loop
+	"\xb8\xe7\x00\x00\x00" + // exit: mov eax, 231 (exit_group)
+	"\x31\xff" + // xor edi, edi
+	"\x0f\x05" // syscall

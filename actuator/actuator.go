@@ -1,0 +1,181 @@
+package actuator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/gofer"
+	"sandboxer/internal/cgroup"
+	"sandboxer/internal/logs"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// callTimeout bounds every call to a sentry but waiting for a container's end.
+const callTimeout = 10 * time.Second
+
+// Config is what an Actuator works with. All fields but GoferExe and Log are
+// required.
+type Config struct {
+	// Exe is this program, which launchers, sentries and gofers are made from.
+	Exe string
+	// GoferExe is a program that is a gofer and nothing else; empty: Exe.
+	GoferExe string
+	// StateDir, DataDir and Socket are the daemon's own, which containers must
+	// not see. Masked lists them and whatever else is to be hidden, absolute.
+	StateDir, DataDir string
+	Masked            []string
+	// Image is the infra containers' root.
+	Image *os.File
+	// CgroupParent is the path below which every sandbox's cgroup is made.
+	CgroupParent string
+	Cgroups      *cgroup.Host
+	Records      *observed.Records
+	Logs         *logs.Logs
+	Watcher      *observed.Watcher
+	Reaper       *observed.Reaper
+	// Poke wakes the loop for a sandbox; it does not block.
+	Poke func(sandbox string)
+	// Ended is told of each container's end once it is recorded; optional. It
+	// must not block.
+	Ended func(observed.ContainerRecord)
+	Log   logr.Logger
+}
+
+// Actuator carries out actions. Its methods may be called from many
+// goroutines.
+type Actuator struct {
+	c Config
+
+	// background ends with Close; it bounds what waits for containers' ends.
+	background context.Context
+	cancel     context.CancelFunc
+	waiting    sync.WaitGroup
+
+	mu sync.Mutex
+	// gofers holds, by container ID, the sentry's ends of gofers' sockets: as
+	// long as somebody does, a gofer's death does not end its container.
+	gofers map[string]*gofer.Gofer
+	// waiters are the containers whose ends are waited for.
+	waiters map[string]context.CancelFunc
+}
+
+// New returns an Actuator. Close must be called.
+func New(c Config) (*Actuator, error) {
+	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Image == nil || c.CgroupParent == "" ||
+		c.Cgroups == nil || c.Records == nil || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
+		return nil, errors.New("actuator: a required field is not set")
+	}
+	if c.Ended == nil {
+		c.Ended = func(observed.ContainerRecord) {}
+	}
+	if c.GoferExe == "" {
+		c.GoferExe = c.Exe
+	}
+	a := &Actuator{c: c, gofers: map[string]*gofer.Gofer{}, waiters: map[string]context.CancelFunc{}}
+	a.background, a.cancel = context.WithCancel(context.Background())
+	return a, nil
+}
+
+// Close stops waiting for containers' ends. Sandboxes stay as they are.
+func (a *Actuator) Close() {
+	a.cancel()
+	a.waiting.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, g := range a.gofers {
+		g.Close()
+	}
+	clear(a.gofers)
+}
+
+// Do carries out one action; see reconcile.Actor.
+func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Declared) error {
+	w, err := a.load(do)
+	if err != nil {
+		return err
+	}
+	switch do.Verb {
+	case reconcile.Create:
+		return a.create(ctx, w, d)
+	case reconcile.Start:
+		return a.start(ctx, w, d)
+	case reconcile.Signal:
+		return a.signal(ctx, w, d)
+	case reconcile.Kill:
+		return a.kill(ctx, w)
+	case reconcile.Remove:
+		return a.remove(ctx, w)
+	case reconcile.Pause:
+		return a.pause(ctx, w)
+	case reconcile.Resume:
+		return a.resume(ctx, w)
+	case reconcile.Stop:
+		return a.stop(ctx, w)
+	case reconcile.Destroy:
+		return a.destroy(ctx, w)
+	case reconcile.SetOOMScore:
+		return a.setScores(w, d)
+	case reconcile.SetLimits:
+		return a.setLimits(w, d)
+	}
+	return fmt.Errorf("no such action: %q", do.Verb)
+}
+
+// work is one action with the records it is about.
+type work struct {
+	reconcile.Action
+	rec        *observed.Record // nil: none, or none that can be used
+	containers []observed.ContainerRecord
+	broken     map[string]string
+}
+
+// load reads the records and makes sure that they are about whom the action
+// expects to meet.
+func (a *Actuator) load(do reconcile.Action) (work, error) {
+	loaded, err := a.c.Records.Load(do.Sandbox)
+	if err != nil {
+		return work{}, err
+	}
+	w := work{Action: do, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
+	var sentry observed.Process
+	if w.rec != nil {
+		sentry = w.rec.Sentry
+	}
+	if sentry != do.Sentry {
+		return work{}, fmt.Errorf("%w: the sentry is process %d, not %d", reconcile.ErrChanged, sentry.PID, do.Sentry.PID)
+	}
+	if c := w.container(); do.ContainerID != "" && (c == nil || c.ID != do.ContainerID) {
+		return work{}, fmt.Errorf("%w: %s is not the container's instance any more", reconcile.ErrChanged, do.ContainerID)
+	}
+	return w, nil
+}
+
+// container is the record of the action's container; nil where there is none.
+func (w *work) container() *observed.ContainerRecord {
+	for i := range w.containers {
+		if w.containers[i].Name == w.Container {
+			return &w.containers[i]
+		}
+	}
+	return nil
+}
+
+// sentry is the control of a sandbox that is up.
+func (w *work) sentry() (gvisor.Sentry, error) {
+	if w.rec == nil || w.rec.ControlSocket == "" {
+		return gvisor.Sentry{}, &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
+	}
+	return gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}, nil
+}
+
+// cgroupPath is where the sandbox's cgroup is, or would be.
+func (a *Actuator) cgroupPath(sandbox string) string { return path.Join(a.c.CgroupParent, sandbox) }

@@ -1,0 +1,287 @@
+package actuator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/boot"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
+	"sandboxer/gofer"
+	"sandboxer/gofer/serve"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// start makes a container (anew) and runs its command. What could not be
+// started is recorded as an end with the reason StartError, so that it is
+// seen, and tried again, like any other end.
+func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) error {
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	c, hash := declaredContainer(d, w.Container)
+	if c == nil {
+		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
+	}
+	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: c.Name, Hash: hash, Attempt: 1}
+	if old := w.container(); old != nil {
+		rec.Attempt = old.Attempt + 1
+		if err := a.discard(ctx, sentry, *old); err != nil {
+			return err
+		}
+	}
+	rec.ID = fmt.Sprintf("%s.%s.%d", w.Sandbox, c.Name, rec.Attempt)
+	if err := moveContainer(&rec, observed.Creating); err != nil {
+		return err
+	}
+	if err := a.c.Records.SaveContainer(rec); err != nil {
+		return err
+	}
+	started := time.Now()
+	process, err := a.run(ctx, sentry, &w, d, c, rec.ID)
+	if err != nil {
+		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
+	}
+	rec.Gofer, rec.StartedAt = process, started
+	if err := moveContainer(&rec, observed.Running); err != nil {
+		return err
+	}
+	if err := a.c.Records.SaveContainer(rec); err != nil {
+		return err
+	}
+	return a.watch(sentry, rec)
+}
+
+func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, string) {
+	for i := range d.Spec.Containers {
+		if c := &d.Spec.Containers[i]; c.Name == name {
+			return c, d.ContainerHash[i]
+		}
+	}
+	return nil, ""
+}
+
+// run starts the gofer and the container. On success the sentry's ends of the
+// gofer's sockets are held, and the gofer's process is returned.
+func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, c *desired.Container, id string) (observed.Process, error) {
+	b, err := a.bundle(d.Sandbox, c)
+	if err != nil {
+		return observed.Process{}, err
+	}
+	stdout, stderr, err := a.c.Logs.Open(w.Sandbox, c.Name, id)
+	if err != nil {
+		return observed.Process{}, err
+	}
+	defer closeAll([]*os.File{stdout, stderr})
+	stdin, err := os.Open(os.DevNull)
+	if err != nil {
+		return observed.Process{}, err
+	}
+	defer stdin.Close()
+	g, err := a.startGofer(ctx, w.rec.Cgroup, id, b.mounts)
+	if err != nil {
+		return observed.Process{}, err
+	}
+	args := gvisor.Start{
+		ID:          id,
+		Spec:        b.spec,
+		Stdio:       [3]*os.File{stdin, stdout, stderr},
+		Gofer:       g.Sockets,
+		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
+	}
+	// The root is never written to: writes, and the mount points that the
+	// sentry makes, go to a layer above it.
+	if b.spec.Root.Readonly {
+		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.MemoryOverlay})
+	} else {
+		layer, err := layerFile(a.c.DataDir)
+		if err != nil {
+			g.Close()
+			return observed.Process{}, err
+		}
+		defer layer.Close()
+		args.Filestores = []*os.File{layer}
+		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.AnonOverlay})
+	}
+	for range b.mounts[1:] {
+		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
+	}
+	a.hold(id, g)
+	if err := sentry.StartContainer(ctx, args); err != nil {
+		return observed.Process{}, err
+	}
+	return g.Process, nil
+}
+
+// startGofer starts a gofer in the sandbox's cgroup.
+func (a *Actuator) startGofer(ctx context.Context, cgroupPath, id string, mounts []serve.Mount) (*gofer.Gofer, error) {
+	cg, err := a.c.Cgroups.Load(cgroupPath)
+	if err != nil {
+		return nil, err
+	}
+	enter, err := cg.EnterFiles()
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(enter)
+	dir, ok, err := cg.FD()
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		defer dir.Close()
+	}
+	return gofer.Start(ctx, gofer.Config{Exe: a.c.GoferExe, ID: id, Mounts: mounts, CgroupProcs: enter, CgroupDir: dir})
+}
+
+// layerFile is a nameless file for the writable layer of a container, which
+// goes when the sentry that it is given to does.
+func layerFile(dataDir string) (*os.File, error) {
+	fd, err := unix.Open(dataDir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), "layer"), nil
+	}
+	if err != unix.EOPNOTSUPP && err != unix.EISDIR {
+		return nil, &os.PathError{Op: "open a nameless file in", Path: dataDir, Err: err}
+	}
+	// Some file systems have no nameless files.
+	f, err := os.CreateTemp(dataDir, ".layer-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// startFailed cleans up after a container that could not be started and
+// records why.
+func (a *Actuator) startFailed(ctx context.Context, sentry gvisor.Sentry, rec observed.ContainerRecord, started time.Time, cause error) error {
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	err := a.discard(cleanup, sentry, rec)
+	if errors.Is(cause, gvisor.ErrNoAnswer) {
+		// The sandbox is in trouble, not the container: it stays "creating".
+		return err
+	}
+	rec.StartedAt = started
+	rec.Exit = &observed.Exit{Known: true, Code: startErrorCode, At: time.Now(), Reason: "StartError", Message: cause.Error()}
+	if err := moveContainer(&rec, observed.Stopped); err != nil {
+		return err
+	}
+	return errors.Join(err, a.c.Records.SaveContainer(rec))
+}
+
+// startErrorCode is the exit code of a command that never ran, as containerd
+// and Kubernetes have it.
+const startErrorCode = 128
+
+// discard takes what is left of an instance out of the sandbox: in the sentry,
+// its gofer, its output's pipes. Its record stays.
+func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed.ContainerRecord) error {
+	if err := sentry.Destroy(ctx, c.ID); err != nil {
+		return fmt.Errorf("taking container %s out of the sandbox: %w", c.ID, err)
+	}
+	return a.forget(c)
+}
+
+// forget ends all that the daemon itself has of an instance.
+func (a *Actuator) forget(c observed.ContainerRecord) error {
+	a.unwatch(c)
+	a.release(c.ID)
+	return errors.Join(endGofer(c.Gofer), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+}
+
+// endGofer kills a gofer whose container has ended. It would end by itself
+// once its sockets are closed, but nobody has to wait for that.
+func endGofer(p observed.Process) error {
+	if p.PID == 0 {
+		return nil
+	}
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, observed.ErrGone) {
+		return fmt.Errorf("ending a gofer: %w", err)
+	}
+	return nil
+}
+
+// signal asks a container to end, with the signal it declares.
+func (a *Actuator) signal(ctx context.Context, w work, d *reconcile.Declared) error {
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	sig := unix.SIGTERM
+	if d != nil {
+		if c, _ := declaredContainer(d, w.Container); c != nil && c.Lifecycle.StopSignal != "" {
+			sig = unix.SignalNum(c.Lifecycle.StopSignal)
+		}
+	}
+	return a.ended(sentry.Signal(ctx, w.ContainerID, sig, false), w)
+}
+
+// kill ends every process of a container.
+func (a *Actuator) kill(ctx context.Context, w work) error {
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	// Requests that wait for a gofer that is gone would hold up the kill.
+	if c := w.container(); c != nil {
+		if alive, err := c.Gofer.Liveness(); err == nil && alive == observed.Gone {
+			a.release(c.ID)
+		}
+	}
+	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SIGKILL, true), w)
+}
+
+// ended makes nothing of an error that says that there is nobody to signal any
+// more: the end is on its way to its record.
+func (a *Actuator) ended(err error, w work) error {
+	if errors.Is(err, gvisor.ErrUnknownContainer) || errors.Is(err, gvisor.ErrNoProcess) {
+		a.c.Poke(w.Sandbox)
+		return nil
+	}
+	return err
+}
+
+// remove takes a container out of the sandbox, its record and logs included.
+func (a *Actuator) remove(ctx context.Context, w work) error {
+	if c := w.container(); c != nil {
+		sentry, err := w.sentry()
+		if err == nil {
+			err = a.discard(ctx, sentry, *c)
+		} else {
+			err = a.forget(*c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return a.c.Records.DeleteContainer(w.Sandbox, w.Container)
+}
+
+// hold keeps the sentry's ends of a gofer's sockets.
+func (a *Actuator) hold(id string, g *gofer.Gofer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gofers[id] = g
+}
+
+// release lets go of them.
+func (a *Actuator) release(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if g := a.gofers[id]; g != nil {
+		g.Close()
+		delete(a.gofers, id)
+	}
+}

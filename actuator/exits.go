@@ -1,0 +1,106 @@
+package actuator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/observed"
+)
+
+// watch waits for a running container's end, and for its gofer's.
+func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) error {
+	ctx, cancel := context.WithCancel(a.background)
+	a.mu.Lock()
+	if _, ok := a.waiters[rec.ID]; ok || a.background.Err() != nil {
+		a.mu.Unlock()
+		cancel()
+		return nil
+	}
+	a.waiters[rec.ID] = cancel
+	a.waiting.Add(1)
+	a.mu.Unlock()
+	go func() {
+		defer a.waiting.Done()
+		defer cancel()
+		a.awaitEnd(ctx, sentry, rec)
+	}()
+	if rec.Gofer.PID == 0 {
+		return nil
+	}
+	return a.c.Watcher.Watch(rec.Gofer, func() { a.c.Poke(rec.Sandbox) })
+}
+
+// unwatch undoes watch.
+func (a *Actuator) unwatch(rec observed.ContainerRecord) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if cancel := a.waiters[rec.ID]; cancel != nil {
+		cancel()
+		delete(a.waiters, rec.ID)
+	}
+	a.c.Watcher.Unwatch(rec.Gofer)
+}
+
+// awaitEnd records a container's end and only then has it acted upon. A wait
+// that fails says nothing about the container: the next look finds out, from
+// the sentry's process, what became of it.
+func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec observed.ContainerRecord) {
+	status, err := sentry.Wait(ctx, rec.ID)
+	if err == nil {
+		err = a.recordEnd(rec, status, time.Now())
+	}
+	if ctx.Err() != nil {
+		return // discarded meanwhile, or the daemon ends
+	}
+	if err != nil {
+		a.c.Log.V(1).Info("waiting for a container's end failed", "sandbox", rec.Sandbox, "container", rec.Name, "error", err.Error())
+	}
+	a.c.Poke(rec.Sandbox)
+}
+
+// recordEnd writes how an instance ended into its record, unless the instance
+// is being discarded: its record may be its successor's by now.
+func (a *Actuator) recordEnd(rec observed.ContainerRecord, status unix.WaitStatus, at time.Time) error {
+	exit := exitOf(status, at)
+	rec.Exit = &exit
+	if err := moveContainer(&rec, observed.Stopped); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.waiters[rec.ID]; !ok {
+		return nil
+	}
+	delete(a.waiters, rec.ID)
+	if err := a.c.Records.SaveContainer(rec); err != nil {
+		return fmt.Errorf("recording the end of container %s: %w", rec.ID, err)
+	}
+	a.c.Ended(rec)
+	return nil
+}
+
+// exitOf says what a wait status means.
+func exitOf(status unix.WaitStatus, at time.Time) observed.Exit {
+	exit := observed.Exit{Known: true, At: at, Reason: "Completed"}
+	if status.Signaled() {
+		exit.Signal = int(status.Signal())
+		exit.Code = 128 + exit.Signal
+		exit.Message = "ended by " + unix.SignalName(status.Signal())
+	} else {
+		exit.Code = status.ExitStatus()
+	}
+	if exit.Code != 0 {
+		exit.Reason = "Error"
+	}
+	return exit
+}
+
+// killedExit is the end of a container that this daemon killed with its
+// sandbox.
+func killedExit(at time.Time) observed.Exit {
+	return exitOf(unix.WaitStatus(unix.SIGKILL), at)
+}

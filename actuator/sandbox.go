@@ -1,0 +1,291 @@
+package actuator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
+	"sandboxer/internal/cgroup"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// The memory that a sandbox's cgroup gets on top of its containers' limits,
+// for the sentry and for each gofer, in bytes. An idle sentry takes 8 MB, an
+// idle gofer 5; the rest is room for page tables, file caches and the time in
+// which a container over its own limit can be found and ended.
+const (
+	sentryHeadroom = 64 << 20
+	goferHeadroom  = 16 << 20
+)
+
+func limits(d *desired.Sandbox) (inside, outside cgroup.Limits) {
+	sum := reconcile.SumLimits(d)
+	if sum.CPU != nil {
+		inside.CPUQuota = sum.CPU.AsApproximateFloat64()
+	}
+	if sum.Memory != nil {
+		inside.MemoryBytes = sum.Memory.Value()
+	}
+	outside = inside
+	if outside.MemoryBytes > 0 {
+		outside.MemoryBytes += sentryHeadroom + int64(len(d.Spec.Containers))*goferHeadroom
+	}
+	return inside, outside
+}
+
+// create makes the sandbox with its infra container. The order is such that a
+// crash at any step leaves a record that says "creating" or a cgroup that says
+// whose it is.
+func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (err error) {
+	rec := observed.Record{
+		Name:        w.Sandbox,
+		Runtime:     d.Spec.Runtime,
+		SandboxHash: d.SandboxHash,
+		LimitsHash:  d.LimitsHash,
+		Cgroup:      a.cgroupPath(w.Sandbox),
+		CreatedAt:   time.Now(),
+	}
+	if w.rec != nil {
+		rec.State = w.rec.State
+	}
+	if err := moveSandbox(&rec, observed.SandboxCreating); err != nil {
+		return err
+	}
+	if err := a.c.Records.Save(rec); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+			defer cancel()
+			w.rec = &rec
+			err = errors.Join(err, a.stop(cleanup, w))
+		}
+	}()
+	if err := a.prepareVolumes(d.Sandbox); err != nil {
+		return err
+	}
+	inside, outside := limits(d.Sandbox)
+	cg, err := a.c.Cgroups.Create(rec.Cgroup, outside)
+	if err != nil {
+		return fmt.Errorf("making the cgroup: %w", err)
+	}
+	enter, err := cg.EnterFiles()
+	if err != nil {
+		return err
+	}
+	defer closeAll(enter)
+	dir, ok, err := cg.FD()
+	if err != nil {
+		return err
+	}
+	if ok {
+		defer dir.Close()
+	}
+	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
+		LaunchConfig: gvisor.LaunchConfig{
+			ID:          w.Sandbox,
+			Hostname:    d.Spec.Hostname,
+			HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
+			Dir:         a.c.Records.Dir(w.Sandbox),
+			MemoryBytes: inside.MemoryBytes,
+			CPUs:        inside.CPUQuota,
+		},
+		Exe:         a.c.Exe,
+		Image:       a.c.Image,
+		CgroupProcs: enter,
+		CgroupDir:   dir,
+		Children:    a.c.Reaper,
+	})
+	if err != nil {
+		return err
+	}
+	if rec.Sentry, err = observed.Identify(made.PID); err != nil {
+		return fmt.Errorf("identifying the sentry: %w", err)
+	}
+	rec.ControlSocket = made.ControlSocket
+	rec.OriginalOOMScoreAdj = made.OriginalOOMScoreAdj
+	if err := moveSandbox(&rec, observed.SandboxUp); err != nil {
+		return err
+	}
+	if err := a.c.Records.Save(rec); err != nil {
+		return err
+	}
+	return a.watchSentry(rec)
+}
+
+// watchSentry has the loop poked when the sentry ends.
+func (a *Actuator) watchSentry(rec observed.Record) error {
+	return a.c.Watcher.Watch(rec.Sentry, func() { a.c.Poke(rec.Name) })
+}
+
+func (a *Actuator) pause(ctx context.Context, w work) error {
+	return a.freeze(ctx, w, observed.SandboxPausing, observed.SandboxPaused, true)
+}
+
+func (a *Actuator) resume(ctx context.Context, w work) error {
+	return a.freeze(ctx, w, observed.SandboxResuming, observed.SandboxUp, false)
+}
+
+// freeze pauses or resumes. The record says beforehand what is being done: a
+// sentry counts pauses and dies of a resume too many, so after a crash in
+// between it is asked what it is before it is told anything.
+func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.SandboxState, paused bool) error {
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	unsure := w.rec.State == observed.SandboxPausing || w.rec.State == observed.SandboxResuming
+	if err := moveSandbox(w.rec, through); err != nil {
+		return err
+	}
+	if err := a.c.Records.Save(*w.rec); err != nil {
+		return err
+	}
+	is := !paused
+	if unsure {
+		if is, err = sentry.Paused(ctx, w.rec.Name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case is == paused:
+	case paused:
+		err = sentry.Pause(ctx)
+	default:
+		err = sentry.Resume(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := moveSandbox(w.rec, to); err != nil {
+		return err
+	}
+	return a.c.Records.Save(*w.rec)
+}
+
+// stop ends everything that runs of the sandbox at once, through its cgroup:
+// that also finds what no record knows of. Containers whose end nobody saw get
+// one recorded.
+func (a *Actuator) stop(ctx context.Context, w work) error {
+	if w.rec != nil {
+		if err := moveSandbox(w.rec, observed.SandboxStopping); err != nil {
+			return err
+		}
+		if err := a.c.Records.Save(*w.rec); err != nil {
+			return err
+		}
+	}
+	if err := a.endProcesses(ctx, w); err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range w.containers {
+		errs = append(errs, a.forget(c), a.recordLostEnd(c, w.ExitReason))
+	}
+	errs = append(errs, a.clearDir(w.Sandbox))
+	if err := errors.Join(errs...); err != nil || w.rec == nil {
+		return err
+	}
+	w.rec.Sentry, w.rec.ControlSocket = observed.Process{}, ""
+	if err := moveSandbox(w.rec, observed.SandboxStopped); err != nil {
+		return err
+	}
+	return a.c.Records.Save(*w.rec)
+}
+
+// endProcesses kills all that is in the sandbox's cgroup and removes it.
+func (a *Actuator) endProcesses(ctx context.Context, w work) error {
+	name := a.cgroupPath(w.Sandbox)
+	if w.rec != nil {
+		name = w.rec.Cgroup
+		a.c.Watcher.Unwatch(w.rec.Sentry)
+	}
+	cg, err := a.c.Cgroups.Load(name)
+	if errors.Is(err, cgroup.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := cg.Kill(ctx); err != nil {
+		return fmt.Errorf("ending the sandbox's processes: %w", err)
+	}
+	if err := cg.Delete(ctx); err != nil {
+		return fmt.Errorf("removing the sandbox's cgroup: %w", err)
+	}
+	return nil
+}
+
+// recordLostEnd writes an end into the record of a container that had none
+// when its sandbox was ended: with a reason given, nobody knows how it ended;
+// without, this daemon killed it.
+func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason string) error {
+	if c.State == observed.Stopped {
+		return nil
+	}
+	exit := &observed.Exit{At: time.Now(), Reason: reason}
+	if reason == "" {
+		*exit = killedExit(exit.At)
+	}
+	if err := moveContainer(&c, observed.Stopped); err != nil {
+		return err
+	}
+	c.Exit, c.Gofer = exit, observed.Process{}
+	return a.c.Records.SaveContainer(c)
+}
+
+// clearDir removes what a sandbox that is not running has no use for.
+func (a *Actuator) clearDir(sandbox string) error {
+	dir := a.c.Records.Dir(sandbox)
+	sockets, err := filepath.Glob(filepath.Join(dir, "runsc-*.sock"))
+	if err != nil {
+		return err
+	}
+	errs := []error{os.RemoveAll(filepath.Join(dir, gvisor.Bundle))}
+	for _, s := range sockets {
+		errs = append(errs, os.Remove(s))
+	}
+	return errors.Join(errs...)
+}
+
+// destroy leaves nothing of the sandbox.
+func (a *Actuator) destroy(ctx context.Context, w work) error {
+	if err := a.stop(ctx, w); err != nil {
+		return err
+	}
+	err := errors.Join(a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	if err != nil {
+		return err
+	}
+	return a.c.Records.Delete(w.Sandbox)
+}
+
+// setLimits puts the declared limits in force.
+func (a *Actuator) setLimits(w work, d *reconcile.Declared) error {
+	if w.rec == nil {
+		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
+	}
+	_, outside := limits(d.Sandbox)
+	cg, err := a.c.Cgroups.Load(w.rec.Cgroup)
+	if err != nil {
+		return err
+	}
+	if err := cg.Set(outside); err != nil {
+		return err
+	}
+	w.rec.LimitsHash = d.LimitsHash
+	return a.c.Records.Save(*w.rec)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,70 @@
+package actuator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"sandboxer/observed"
+	"sandboxer/oom"
+	"sandboxer/reconcile"
+)
+
+// setScores gives every process of the sandbox its declared OOM score: a
+// container's gofer that container's own, the sentry and all below it the
+// lowest of all, and whoever has none declared the one it was born with.
+func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
+	if w.rec == nil || d == nil {
+		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
+	}
+	gofers := map[observed.Process]int{}
+	declared := make([]oom.Declared, len(d.Spec.Containers))
+	for i := range d.Spec.Containers {
+		c := &d.Spec.Containers[i]
+		declared[i].Score = c.OOMScoreAdj
+		for _, rec := range w.containers {
+			if rec.Name == c.Name && rec.Gofer.PID != 0 {
+				gofers[rec.Gofer] = w.rec.OriginalOOMScoreAdj
+				if c.OOMScoreAdj != nil {
+					gofers[rec.Gofer] = *c.OOMScoreAdj
+				}
+			}
+		}
+	}
+	score, ok := oom.Score(declared)
+	if !ok {
+		score = w.rec.OriginalOOMScoreAdj
+	}
+	pids, _, err := a.c.Cgroups.Procs(w.rec.Cgroup)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var denied []string
+	for _, pid := range pids {
+		p, err := observed.Identify(pid)
+		if errors.Is(err, observed.ErrGone) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		want, ok := gofers[p]
+		if !ok {
+			want = score
+		}
+		err = oom.Apply(p, want)
+		switch {
+		case errors.Is(err, oom.ErrDenied):
+			denied = append(denied, err.Error())
+		case err != nil:
+			errs = append(errs, err)
+		}
+	}
+	if len(denied) > 0 {
+		// One reason stands for all: it is the daemon's, not the process's.
+		errs = append(errs, fmt.Errorf("%w: %s", reconcile.ErrScoreDenied, strings.TrimSpace(denied[0])))
+	}
+	return errors.Join(errs...)
+}

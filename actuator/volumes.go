@@ -1,0 +1,234 @@
+package actuator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"sandboxer/desired"
+	"sandboxer/gofer/serve"
+)
+
+// volumesDir is where the daemon keeps a sandbox's emptyDir and files volumes,
+// a folder for each.
+func (a *Actuator) volumesDir(sandbox string) string {
+	return filepath.Join(a.c.DataDir, "volumes", sandbox)
+}
+
+// prepareVolumes makes the volumes that are the daemon's own. It can be done
+// again and again: what is in an emptyDir stays.
+func (a *Actuator) prepareVolumes(d *desired.Sandbox) error {
+	for i := range d.Spec.Volumes {
+		v := &d.Spec.Volumes[i]
+		dir := filepath.Join(a.volumesDir(d.Name), v.Name)
+		var err error
+		switch {
+		case v.EmptyDir != nil:
+			err = prepareEmptyDir(dir, v.EmptyDir)
+		case v.Files != nil:
+			err = prepareFiles(dir, v.Files)
+		}
+		if err != nil {
+			return fmt.Errorf("volume %q: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
+// prepareEmptyDir makes a directory that every user of the container may write
+// to, as in a Pod. A size limit is enforced by a tmpfs of that size.
+func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	mounted, err := isMountPoint(dir)
+	if err != nil {
+		return err
+	}
+	if e.SizeLimit != nil {
+		var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
+		if mounted {
+			flags |= unix.MS_REMOUNT
+		}
+		options := fmt.Sprintf("mode=0777,size=%d", e.SizeLimit.Value())
+		if err := unix.Mount("sandboxer", dir, "tmpfs", flags, options); err != nil {
+			return fmt.Errorf("mounting %s: %w", dir, err)
+		}
+	} else if mounted {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmounting %s: %w", dir, err)
+		}
+	}
+	return os.Chmod(dir, 0o777)
+}
+
+// prepareFiles writes the literal content of a files volume.
+func prepareFiles(dir string, files map[string]string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := renameio.WriteFile(filepath.Join(dir, name), []byte(content), 0o644, renameio.IgnoreUmask()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeVolumes takes away all that prepareVolumes ever made for a sandbox.
+func (a *Actuator) removeVolumes(sandbox string) error {
+	dir := a.volumesDir(sandbox)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		mounted, err := isMountPoint(path)
+		if err != nil {
+			return err
+		}
+		if mounted {
+			if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("unmounting %s: %w", path, err)
+			}
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+func isMountPoint(path string) (bool, error) {
+	var s unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &s)
+	if err != nil {
+		return false, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
+// volumeMount is a volume as a container mounts it, and as its gofer serves it.
+type volumeMount struct {
+	mount  specs.Mount
+	served serve.Mount
+}
+
+// volumeMounts resolves a container's mounts of volumes, and those that host
+// networking brings along.
+func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) ([]volumeMount, error) {
+	var mounts []volumeMount
+	for _, m := range c.VolumeMounts {
+		v := volume(d, m.Name)
+		if v == nil {
+			return nil, fmt.Errorf("volume %q is not declared", m.Name)
+		}
+		readOnly := m.ReadOnly || v.Files != nil
+		served := serve.Mount{Source: filepath.Join(a.volumesDir(d.Name), v.Name), ReadOnly: readOnly}
+		if v.HostPath != nil {
+			if err := checkHostPath(v.HostPath); err != nil {
+				return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+			}
+			var err error
+			if served, err = a.serveMount(v.HostPath.Path, readOnly); err != nil {
+				return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+			}
+		}
+		mounts = append(mounts, volumeMount{bindMount(m.MountPath, readOnly), served})
+	}
+	if d.Spec.Network.Mode == desired.NetworkHost {
+		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+			if _, err := os.Stat(path); err != nil {
+				continue // a host without the file has none to share
+			}
+			mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: path, ReadOnly: true}})
+		}
+	}
+	return mounts, nil
+}
+
+func volume(d *desired.Sandbox, name string) *desired.Volume {
+	for i := range d.Spec.Volumes {
+		if d.Spec.Volumes[i].Name == name {
+			return &d.Spec.Volumes[i]
+		}
+	}
+	return nil
+}
+
+func bindMount(destination string, readOnly bool) specs.Mount {
+	access := "rw"
+	if readOnly {
+		access = "ro"
+	}
+	// The source is the gofer's business; gVisor wants one to be named.
+	return specs.Mount{Type: "bind", Source: "/", Destination: destination, Options: []string{"rbind", access}}
+}
+
+// checkHostPath does what a hostPath's type asks for, as in a Pod.
+func checkHostPath(h *desired.HostPath) error {
+	switch h.Type {
+	case "DirectoryOrCreate":
+		if err := os.MkdirAll(h.Path, 0o755); err != nil {
+			return err
+		}
+	case "FileOrCreate":
+		f, err := os.OpenFile(h.Path, os.O_CREATE|os.O_RDONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	info, err := os.Stat(h.Path)
+	if err != nil {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(h.Type, "Directory") && !info.IsDir():
+		return fmt.Errorf("%s is not a directory", h.Path)
+	case strings.HasPrefix(h.Type, "File") && !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", h.Path)
+	}
+	return nil
+}
+
+// serveMount is a host path that a user declared, with the daemon's own
+// directories masked in it. A path inside one of them is refused.
+func (a *Actuator) serveMount(source string, readOnly bool) (serve.Mount, error) {
+	m := serve.Mount{Source: source, ReadOnly: readOnly}
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return m, err
+	}
+	for _, path := range a.c.Masked {
+		switch masked, err := filepath.EvalSymlinks(path); {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return m, err
+		case within(masked, real):
+			return m, fmt.Errorf("%s is the daemon's own and is not given to containers", source)
+		case within(real, masked):
+			rel, err := filepath.Rel(real, masked)
+			if err != nil {
+				return m, err
+			}
+			m.Masks = append(m.Masks, rel)
+		}
+	}
+	return m, nil
+}
+
+// within reports whether path is dir or below it; both are clean.
+func within(dir, path string) bool {
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
+}

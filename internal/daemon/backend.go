@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
+	"sandboxer/internal/status"
+	"sandboxer/reconcile"
+)
+
+// The methods of this file implement api.Backend.
+
+// Health says whether the first scan has been done.
+func (d *daemon) Health(context.Context) error {
+	if d.directory.Set() == nil {
+		return fmt.Errorf("the manifests have not been read yet")
+	}
+	return nil
+}
+
+func (d *daemon) Sandboxes() []api.Sandbox { return d.board.List() }
+
+func (d *daemon) Sandbox(name string) (api.Sandbox, error) {
+	s, ok := d.board.Get(name)
+	if !ok {
+		return api.Sandbox{}, fmt.Errorf("sandbox %q: %w", name, api.ErrNotFound)
+	}
+	return s, nil
+}
+
+func (d *daemon) Watch(ctx context.Context, send func(api.Change) error) error {
+	return d.board.Watch(ctx, send)
+}
+
+func (d *daemon) Describe(_ context.Context, name string) (api.Description, error) {
+	s, err := d.Sandbox(name)
+	if err != nil {
+		return api.Description{}, err
+	}
+	pass, _ := d.passes.get(name)
+	return status.Describe(s, pass, d.events.List(name)), nil
+}
+
+func (d *daemon) Events(sandbox string) []events.Event { return d.events.List(sandbox) }
+
+func (d *daemon) FollowEvents(ctx context.Context, sandbox string, send func(events.Event) error) error {
+	return d.events.Follow(ctx, sandbox, send)
+}
+
+func (d *daemon) Logs(ctx context.Context, sandbox, container string, o logs.Options, w io.Writer) error {
+	return d.logs.Read(ctx, sandbox, container, o, w)
+}
+
+func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
+	return d.directory.ConfirmDeletions(), nil
+}
+
+// Plan looks at every sandbox that is declared or exists and says what its
+// next actions would be.
+func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
+	set := d.directory.Set()
+	if len(paths) > 0 {
+		for _, p := range paths {
+			if _, err := os.Stat(p); err != nil {
+				return api.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+			}
+		}
+		set = desired.ReadDir(paths)
+	}
+	if set == nil {
+		return api.Plan{}, d.Health(ctx)
+	}
+	var plan api.Plan
+	for _, p := range set.Problems {
+		plan.Problems = append(plan.Problems, p.String())
+	}
+	names, err := d.Names(ctx)
+	if err != nil {
+		return api.Plan{}, err
+	}
+	names = append(names, slices.Collect(maps.Keys(set.Sandboxes))...)
+	slices.Sort(names)
+	var actions []reconcile.Action
+	for _, name := range slices.Compact(names) {
+		in := reconcile.Input{Now: time.Now(), Name: name, Held: set.Hold(name) != ""}
+		if s := set.Sandboxes[name]; s != nil {
+			in.Desired = reconcile.Declare(s)
+		}
+		if in.Observed, err = d.looker.Look(ctx, name); err != nil {
+			in.Blind = true
+		}
+		if in.Memory, err = d.memories.Load(name); err != nil {
+			return api.Plan{}, err
+		}
+		actions = append(actions, reconcile.Plan(in).Actions...)
+	}
+	plan.Actions = status.Actions(actions)
+	return plan, nil
+}

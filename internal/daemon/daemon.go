@@ -1,0 +1,265 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/go-logr/logr"
+
+	"sandboxer/actuator"
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/internal/cgroup"
+	"sandboxer/internal/events"
+	"sandboxer/internal/infra"
+	"sandboxer/internal/logs"
+	"sandboxer/internal/status"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// Config is what the daemon command's flags say; see there for defaults.
+type Config struct {
+	Manifests     []string
+	StateDir      string
+	DataDir       string
+	Socket        string // empty: sandboxer.sock in StateDir
+	Resync        time.Duration
+	Settle        time.Duration
+	DeletionGuard float64
+	CgroupParent  string
+	// ResyncOnly acts on nothing but the resync: no file events, no ends of
+	// processes, no timers.
+	ResyncOnly bool
+	// AllowUnsafeOwners obeys manifests that others can write.
+	AllowUnsafeOwners bool
+	// StopSandboxesOnExit stops every sandbox before Run returns.
+	StopSandboxesOnExit bool
+	Version             api.Version
+	Log                 logr.Logger
+}
+
+// daemon is what the parts share.
+type daemon struct {
+	c         Config
+	records   *observed.Records
+	cgroups   *cgroup.Host
+	logs      *logs.Logs
+	events    *events.Log
+	board     *status.Board
+	directory *desired.Directory
+	source    *source
+	memories  memories
+	looker    *observed.Looker
+	actuator  *actuator.Actuator
+	loop      *reconcile.Loop
+	watcher   *observed.Watcher
+	reaper    *observed.Reaper
+	passes    passes
+}
+
+// Run runs the daemon until ctx is done, and leaves every sandbox running
+// unless the configuration says otherwise. An error says why it could not
+// start or go on.
+func Run(ctx context.Context, c Config) error {
+	if os.Geteuid() != 0 {
+		return errors.New("the daemon must run as root: it makes namespaces, cgroups and mounts; try again with sudo")
+	}
+	for _, dir := range []string{c.StateDir, c.DataDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	unlock, err := observed.Lock(c.StateDir)
+	if errors.Is(err, observed.ErrLocked) {
+		return fmt.Errorf("another daemon works on %s: %w; stop it first, or give this one its own --state-dir, --data-dir and --cgroup-parent", c.StateDir, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unlock() }() // the lock goes with the process anyway
+	d := &daemon{c: c, board: status.NewBoard()}
+	if err := d.open(); err != nil {
+		return err
+	}
+	defer d.close()
+	socket := c.Socket
+	if socket == "" {
+		socket = filepath.Join(c.StateDir, "sandboxer.sock")
+	}
+	listener, err := api.Listen(socket)
+	if err != nil {
+		return err
+	}
+	if err := d.actuator.Adopt(); err != nil {
+		d.c.Log.Error(err, "some sandboxes could not be taken over")
+	}
+	return d.run(ctx, listener)
+}
+
+// open makes all parts, none of which does anything yet.
+func (d *daemon) open() (err error) {
+	if d.c.StateDir, err = filepath.Abs(d.c.StateDir); err != nil {
+		return err
+	}
+	if d.c.DataDir, err = filepath.Abs(d.c.DataDir); err != nil {
+		return err
+	}
+	bootID, err := observed.BootID()
+	if err != nil {
+		return err
+	}
+	if d.records, err = observed.NewRecords(d.c.StateDir, bootID); err != nil {
+		return err
+	}
+	if d.cgroups, err = cgroup.Detect(); err != nil {
+		return err
+	}
+	if d.logs, err = logs.New(logs.Config{StateDir: d.c.StateDir, DataDir: d.c.DataDir, Log: d.c.Log}); err != nil {
+		return err
+	}
+	if d.events, err = events.Open(events.Config{Dir: d.c.DataDir, Log: d.c.Log}); err != nil {
+		return err
+	}
+	d.memories = memories{dir: filepath.Join(d.c.DataDir, "memory")}
+	if err := os.MkdirAll(d.memories.dir, 0o700); err != nil {
+		return err
+	}
+	if err := observed.BecomeSubreaper(); err != nil {
+		return err
+	}
+	d.reaper = observed.NewReaper(nil)
+	if d.watcher, err = observed.NewWatcher(); err != nil {
+		return err
+	}
+	image, err := infra.File()
+	if err != nil {
+		return err
+	}
+	d.actuator, err = actuator.New(actuator.Config{
+		Exe:          "/proc/self/exe",
+		StateDir:     d.c.StateDir,
+		DataDir:      d.c.DataDir,
+		Masked:       []string{d.c.StateDir, d.c.DataDir, d.c.Socket},
+		Image:        image,
+		CgroupParent: d.c.CgroupParent,
+		Cgroups:      d.cgroups,
+		Records:      d.records,
+		Logs:         d.logs,
+		Watcher:      d.watcher,
+		Reaper:       d.reaper,
+		Poke:         func(name string) { d.loop.Poke(name) },
+		Ended:        d.containerEnded,
+		Log:          d.c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	d.looker, err = observed.New(observed.Config{
+		Records:     d.records,
+		Prober:      d.actuator,
+		CgroupProcs: d.cgroups.Procs,
+		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
+	})
+	if err != nil {
+		return err
+	}
+	d.directory, err = desired.New(desired.Config{
+		Dirs:              d.c.Manifests,
+		Store:             filepath.Join(d.c.DataDir, "manifests"),
+		Resync:            d.c.Resync,
+		Settle:            d.c.Settle,
+		DeletionGuard:     d.c.DeletionGuard,
+		AllowUnsafeOwners: d.c.AllowUnsafeOwners,
+		NoEvents:          d.c.ResyncOnly,
+		Log:               d.c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	d.source = newSource(d.directory)
+	d.loop, err = reconcile.New(reconcile.Config{
+		Looker:     d.looker,
+		Actor:      d.actuator,
+		Source:     d.source,
+		Store:      d.memories,
+		Lister:     d,
+		Resync:     d.c.Resync,
+		ResyncOnly: d.c.ResyncOnly,
+		Log:        d.c.Log,
+		OnPass:     d.passed,
+		OnAction:   d.acted,
+	})
+	return err
+}
+
+// close ends what open has made, last made first.
+func (d *daemon) close() {
+	if d.actuator != nil {
+		d.actuator.Close()
+	}
+	if d.logs != nil {
+		_ = d.logs.Close()
+	}
+	if d.events != nil {
+		_ = d.events.Close()
+	}
+	if d.cgroups != nil {
+		// Only the parent of no cgroups goes; one in use stays.
+		_, _ = d.cgroups.Prune(d.c.CgroupParent)
+	}
+}
+
+// run runs the parts. What feeds others ends after them: the loop stops first,
+// with its actions in flight completed; the reaper last.
+func (d *daemon) run(ctx context.Context, listener net.Listener) error {
+	server, err := api.New(api.Config{Backend: d, Version: d.c.Version, Log: d.c.Log})
+	if err != nil {
+		return err
+	}
+	below := newGroup(context.WithoutCancel(ctx))
+	below.run("watching processes", d.watcher.Run)
+	below.run("reaping processes", d.reaper.Run)
+
+	above := newGroup(context.WithoutCancel(ctx))
+	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
+	above.run("reconciling", d.loop.Run)
+	d.c.Log.Info("started", "manifests", d.c.Manifests, "state", d.c.StateDir, "data", d.c.DataDir)
+	// systemd is told; without it there is nobody to tell.
+	_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
+
+	select {
+	case <-ctx.Done():
+		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)
+		if d.c.StopSandboxesOnExit {
+			err = d.stopAll(above.ctx)
+		}
+	case <-above.ctx.Done(): // a part has failed
+	}
+	above.cancel()
+	err = errors.Join(err, above.wait())
+	below.cancel()
+	return errors.Join(err, below.wait())
+}
+
+// Names lists every sandbox of which something exists: a record, or a cgroup
+// below the parent that belongs to nobody else. It implements
+// reconcile.Lister.
+func (d *daemon) Names(context.Context) ([]string, error) {
+	names, err := d.looker.List()
+	if err != nil {
+		return nil, err
+	}
+	cgroups, err := d.cgroups.List(d.c.CgroupParent)
+	if err != nil {
+		return nil, err
+	}
+	return append(names, cgroups...), nil
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"sandboxer/internal/events"
+	"sandboxer/internal/status"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// passes holds the latest pass over each sandbox.
+type passes struct {
+	mu sync.Mutex
+	m  map[string]reconcile.Pass
+}
+
+func (p *passes) get(name string) (reconcile.Pass, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pass, ok := p.m[name]
+	return pass, ok
+}
+
+func (p *passes) set(pass reconcile.Pass) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil {
+		p.m = map[string]reconcile.Pass{}
+	}
+	p.m[pass.Name] = pass
+}
+
+func (p *passes) delete(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.m, name)
+}
+
+// passed publishes what a pass of the loop found.
+func (d *daemon) passed(p reconcile.Pass) {
+	d.passes.set(p)
+	d.publish(p)
+}
+
+func (d *daemon) publish(p reconcile.Pass) {
+	in := status.Input{Pass: p, Now: time.Now()}
+	if set := d.directory.Set(); set != nil {
+		in.Problems = status.ProblemsOf(set.Problems, p.Name)
+		if in.Held = set.Held[p.Name]; in.Held == "" && p.Declared == nil {
+			in.Held = set.Hold(p.Name)
+		}
+	}
+	in.Before, _ = d.board.Get(p.Name)
+	s, visible := status.Of(in)
+	if !visible {
+		d.passes.delete(p.Name)
+		d.board.Delete(p.Name)
+		return
+	}
+	d.board.Set(s)
+}
+
+// declarationsChanged has the loop look at the sandboxes whose declaration,
+// or what is said about it, has changed, and publishes what was rejected.
+func (d *daemon) declarationsChanged(names []string) {
+	set := d.directory.Set()
+	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
+	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
+	for _, p := range set.Problems {
+		d.events.Append(events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()})
+	}
+	for name, why := range set.Held {
+		d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why})
+	}
+	for _, name := range names {
+		if p, ok := d.passes.get(name); ok {
+			d.publish(p)
+		}
+		d.loop.Poke(name)
+	}
+}
+
+// verbDone names, for events, what an action has done.
+var verbDone = map[reconcile.Verb]string{
+	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.Signal: "Signalled",
+	reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
+	reconcile.Resume: "Resumed", reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
+	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",
+}
+
+// acted makes an event of an action.
+func (d *daemon) acted(a reconcile.Action, err error, took time.Duration) {
+	e := events.Event{
+		Sandbox: a.Sandbox, Container: a.Container, Type: events.Normal,
+		Reason: verbDone[a.Verb], Action: string(a.Verb), Message: a.Reason, Took: took,
+	}
+	if err != nil {
+		e.Type, e.Reason = events.Warning, "ActionFailed"
+		e.Message = fmt.Sprintf("%s: %v", a.Reason, err)
+	}
+	d.events.Append(e)
+	d.c.Log.V(1).Info("acted", "sandbox", a.Sandbox, "container", a.Container, "action", a.Verb, "reason", a.Reason, "took", took, "error", err)
+}
+
+// containerEnded makes an event of a container's end.
+func (d *daemon) containerEnded(rec observed.ContainerRecord) {
+	e := events.Event{
+		Sandbox: rec.Sandbox, Container: rec.Name, Type: events.Normal, Reason: "Ended",
+		Message: fmt.Sprintf("container %q ended with exit code %d", rec.Name, rec.Exit.Code),
+	}
+	if rec.Exit.Signal != 0 {
+		e.Message = fmt.Sprintf("container %q was %s", rec.Name, rec.Exit.Message)
+	}
+	if rec.Exit.Code != 0 {
+		e.Type = events.Warning
+	}
+	d.events.Append(e)
+}
