@@ -86,6 +86,9 @@ func (c *checker) spec(s *Spec) {
 	for i := range s.Containers {
 		at := fmt.Sprintf("spec.containers[%d]", i)
 		c.name(at+".name", s.Containers[i].Name, names)
+		if p := s.Containers[i].RestartPolicy; p != s.RestartPolicy { // one that is inherited is reported above
+			oneOf(c, at+".restartPolicy", p, Always, OnFailure, Never)
+		}
 		c.container(at, &s.Containers[i], volumes)
 	}
 }

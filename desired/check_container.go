@@ -34,7 +34,6 @@ func (c *checker) container(at string, ct *Container, volumes []string) {
 	if s := ct.OOMScoreAdj; s != nil && (*s < -1000 || *s > 1000) {
 		c.add(at+".oomScoreAdj", "%d is out of range: -1000 to 1000", *s)
 	}
-	oneOf(c, at+".restartPolicy", ct.RestartPolicy, Always, OnFailure, Never)
 	c.mounts(at+".volumeMounts", ct.VolumeMounts, volumes)
 	if _, err := SignalNumber(ct.Lifecycle.StopSignal); err != nil {
 		c.add(at+".lifecycle.stopSignal", "%v; write it as SIGTERM, TERM or 15", err)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -52,6 +50,7 @@ func Decode(file string, data []byte) []Document {
 			}
 			return whole(line, "not valid JSON: %v", err)
 		}
+		data = yamlFromJSON(data)
 	}
 	var docs []Document
 	for _, c := range split(data) {
@@ -111,38 +110,6 @@ func (c chunk) decode(file string) []Document {
 		}
 		docs = append(docs, c.document(file, root.Content[0]))
 	}
-}
-
-// broken reports a document that is no YAML. Its name is guessed from the
-// text, so that the error can show at the sandbox it concerns.
-func (c chunk) broken(file string, err error) Document {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	for line <= bytes.Count(c.text, []byte("\n")) && blank(c.text, line) {
-		line++
-	}
-	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(message); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			line, message = n, m[2]
-		}
-	}
-	name := ""
-	if m := regexp.MustCompile(`(?m)^metadata:(?:[ \t]*\{|[ \t]*\r?\n(?:[ \t]*#.*\n)*[ \t]+)[ \t]*name:[ \t]*["']?([a-z0-9-]+)`).FindSubmatch(c.text); m != nil {
-		name = string(m[1])
-	}
-	p := Problem{File: file, Line: c.before + line, Message: "not valid YAML: " + message, Name: name}
-	return Document{Name: name, Line: p.Line, Problems: []Problem{p}}
-}
-
-// blank says that the given line of text (from 1) has no content.
-func blank(text []byte, line int) bool {
-	rest := text
-	for range line - 1 {
-		_, rest, _ = bytes.Cut(rest, []byte("\n"))
-	}
-	l, _, _ := bytes.Cut(rest, []byte("\n"))
-	l = bytes.TrimSpace(l)
-	return len(l) == 0 || l[0] == '#' || bytes.Equal(l, []byte("---"))
 }
 
 func (c chunk) document(file string, n *yaml.Node) Document {

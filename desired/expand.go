@@ -40,15 +40,10 @@ func (e *expander) expand(n *yaml.Node, path string, depth int) (*yaml.Node, err
 		if e.open[n.Alias] {
 			return nil, &fault{line: n.Line, path: path, message: fmt.Sprintf("the alias *%s contains itself", n.Value)}
 		}
-		e.open[n.Alias] = true
-		defer delete(e.open, n.Alias)
 		return e.expand(n.Alias, path, depth+1)
 	}
 	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Style: n.Style, Line: n.Line, Column: n.Column}
 	if n.Anchor != "" {
-		if e.open[n] {
-			return out, nil
-		}
 		e.open[n] = true
 		defer delete(e.open, n)
 	}

@@ -3,6 +3,9 @@ package desired
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -56,4 +59,44 @@ func yamlSafe(b []byte) []byte {
 		i += n
 	}
 	return out
+}
+
+// yamlFromJSON rewrites valid JSON where YAML's notation for strings differs:
+// "\/" is no escape there, and a character beyond 16 bits is not written as
+// two. Lines stay as they are.
+func yamlFromJSON(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			out = append(out, b[i])
+			continue
+		}
+		i++ // valid JSON: something follows
+		switch {
+		case b[i] == '/':
+			out = append(out, '/')
+		case b[i] == 'u' && utf16.IsSurrogate(hexRune(b[i+1:])):
+			r := unicode.ReplacementChar
+			if len(b) > i+10 && b[i+5] == '\\' && b[i+6] == 'u' {
+				r = utf16.DecodeRune(hexRune(b[i+1:]), hexRune(b[i+7:]))
+			}
+			if r != unicode.ReplacementChar {
+				i += 6
+			}
+			i += 4
+			out = utf8.AppendRune(out, r)
+		default:
+			out = append(out, '\\', b[i])
+		}
+	}
+	return yamlSafe(out)
+}
+
+// hexRune reads the four digits of a \u escape.
+func hexRune(b []byte) rune {
+	n, err := strconv.ParseUint(string(b[:min(4, len(b))]), 16, 32)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
 }

@@ -29,22 +29,24 @@ func SignalNumber(name string) (syscall.Signal, error) {
 	if n := unix.SignalNum(upper); n != 0 {
 		return n, nil
 	}
-	for prefix, base := range map[string]int{"SIGRTMIN": rtMin, "SIGRTMAX": rtMax} {
-		offset, ok := strings.CutPrefix(upper, prefix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.Atoi("0" + strings.TrimLeft(offset, "+-"))
-		switch {
-		case offset == "":
-			return syscall.Signal(base), nil
-		case err == nil && base == rtMin && offset[0] == '+' && base+n <= rtMax:
-			return syscall.Signal(base + n), nil
-		case err == nil && base == rtMax && offset[0] == '-' && base-n >= rtMin:
-			return syscall.Signal(base - n), nil
-		}
+	if n, ok := realTime(upper, "SIGRTMIN", '+', rtMin, 1); ok {
+		return n, nil
+	}
+	if n, ok := realTime(upper, "SIGRTMAX", '-', rtMax, -1); ok {
+		return n, nil
 	}
 	return 0, fmt.Errorf("%q is no signal's name", clip(name))
+}
+
+// realTime reads base, or base with a sign and an offset in one direction.
+func realTime(name, base string, sign byte, start, direction int) (syscall.Signal, bool) {
+	offset, ok := strings.CutPrefix(name, base)
+	if !ok || offset == "" {
+		return syscall.Signal(start), ok
+	}
+	n, err := strconv.ParseUint(offset[1:], 10, 8)
+	at := start + direction*int(n)
+	return syscall.Signal(at), err == nil && offset[0] == sign && at >= rtMin && at <= rtMax
 }
 
 // canonicalSignal returns the one name that a signal is kept under, such as

@@ -97,7 +97,8 @@ func (w *walker) object(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 }
 
 // empty says that n asks for nothing, so that a field which is not supported
-// yet may carry it: null, false, an empty list, or a mapping of such.
+// yet may carry it: null, false, an empty list, or a mapping
+// of nothing but such.
 func empty(n *yaml.Node) bool {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -108,8 +109,9 @@ func empty(n *yaml.Node) bool {
 				return false
 			}
 		}
+		return len(n.Content) > 0
 	}
-	return len(n.Content) == 0 || n.Kind == yaml.MappingNode
+	return len(n.Content) == 0
 }
 
 func (w *walker) stringMap(n *yaml.Node, path string) (any, bool) {
@@ -137,6 +139,9 @@ func (w *walker) list(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 	if n.Kind != yaml.SequenceNode {
 		w.fault(n, path, "must be a list, not %s", describe(n))
 		return nil, false
+	}
+	if len(n.Content) == 0 {
+		return nil, false // as good as absent, so that both have one hash
 	}
 	out := []any{}
 	for i, c := range n.Content {
