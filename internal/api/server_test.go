@@ -53,7 +53,7 @@ func TestAnswers(t *testing.T) {
 		{"empty list", &fake{}, "GET", "/v1/sandboxes", "", 200, `{"items":[]}`},
 		{"one", full, "GET", "/v1/sandboxes/db", "", 200, `{"name":"db","source":"db.yaml","desiredState":"Running",` +
 			`"status":{"phase":"Running","ready":false,"reason":"","message":"","specHash":"","runtime":"",` +
-			`"sandboxPid":0,"oomScoreAdj":null,"cgroup":"","conditions":[],"containers":[]}}`},
+			`"sandboxPid":0,"oomScoreAdj":null,"cgroup":"","createdAt":null,"conditions":[],"containers":[]}}`},
 		{"container", full, "GET", "/v1/sandboxes/web", "", 200, `…{"name":"app","id":"web.app.1","state":"running","ready":false,` +
 			`"pid":0,"goferPid":null,"goferRestarts":0,"restartCount":0,"exitCode":null,"reason":"",` +
 			`"startedAt":null,"finishedAt":null,"nextStartAt":null}…`},

@@ -15,7 +15,7 @@ type Phase string
 const (
 	Pending     Phase = "Pending"   // on its way to the declared state
 	Created     Phase = "Created"   // stands ready, no command has been started
-	Running     Phase = "Running"   // at least one container runs, none has failed
+	Running     Phase = "Running"   // every container runs, or has ended as its restart policy allows
 	Paused      Phase = "Paused"    // frozen
 	Stopped     Phase = "Stopped"   // no process is left; records and logs are
 	Suspended   Phase = "Suspended" // on disk
@@ -55,6 +55,7 @@ type Status struct {
 	// OOMScoreAdj is the sentry's, as read from the kernel; null where nothing runs.
 	OOMScoreAdj *int        `json:"oomScoreAdj"`
 	Cgroup      string      `json:"cgroup"`
+	CreatedAt   *time.Time  `json:"createdAt"`  // of the present sandbox; null where there is none
 	Conditions  []Condition `json:"conditions"` // sorted by type; never null
 	Containers  []Container `json:"containers"` // in declared order; never null
 }

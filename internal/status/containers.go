@@ -1,0 +1,145 @@
+package status
+
+import (
+	"maps"
+	"slices"
+
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// live reports whether a container's command runs, or is frozen while it does.
+// In a frozen sandbox all containers say paused, so an exit decides.
+func live(c *observed.Container) bool {
+	return c.Exit == nil && (c.State == observed.Running || c.State == observed.Paused)
+}
+
+// find gives the observed container of that name, nil where there is none.
+func (v *view) find(name string) *observed.Container {
+	for i := range v.o.Containers {
+		if v.o.Containers[i].Name == name {
+			return &v.o.Containers[i]
+		}
+	}
+	return nil
+}
+
+// containers lists the declared ones in their order, then those that are there
+// without being declared. Nothing that sandboxes hold beside them shows.
+func (v *view) containers() []api.Container {
+	list := []api.Container{}
+	declared := map[string]bool{}
+	if v.d != nil {
+		for i := range v.d.Spec.Containers {
+			dc := &v.d.Spec.Containers[i]
+			declared[dc.Name] = true
+			list = append(list, v.container(dc.Name, dc))
+		}
+	}
+	others := map[string]bool{}
+	for i := range v.o.Containers {
+		others[v.o.Containers[i].Name] = true
+	}
+	for name := range v.o.BrokenContainers {
+		others[name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		if !declared[name] {
+			list = append(list, v.container(name, nil))
+		}
+	}
+	return list
+}
+
+// container describes one; dc is nil where it is not declared.
+func (v *view) container(name string, dc *desired.Container) api.Container {
+	cm := v.mem.Containers[name]
+	a := api.Container{Name: name, RestartCount: cm.Restarts}
+	c := v.find(name)
+	switch {
+	case c == nil:
+		v.unseen(&a, cm)
+	case live(c):
+		a.ID, a.State = c.ID, string(c.State)
+		a.Ready = c.State == observed.Running && !v.o.Unresponsive
+		a.PID = 1 // each container has a pid namespace of its own
+		if c.GoferRun == observed.Alive {
+			a.GoferPID = new(c.Gofer.PID)
+		}
+		a.StartedAt = instant(c.StartedAt)
+		a.Reason = lastLoss(cm)
+	case c.Exit != nil:
+		a.ID, a.State, a.StartedAt = c.ID, string(observed.Stopped), instant(c.StartedAt)
+		exit := *c.Exit
+		if cm.Exit != nil && cm.Seen == c.ID {
+			exit = *cm.Exit // the planner knows more: that it was killed for its gofer's sake
+		}
+		end(&a, &exit)
+	default:
+		a.ID, a.State, a.StartedAt = c.ID, string(c.State), instant(c.StartedAt)
+	}
+	if why, torn := v.o.BrokenContainers[name]; torn && a.Reason == "" {
+		a.Reason, a.Message = "RecordBroken", why
+	}
+	if dc != nil && a.State != string(observed.Running) && a.State != string(observed.Paused) {
+		v.next(&a, dc, cm)
+	}
+	return a
+}
+
+// unseen describes a container that no record shows, from what is remembered.
+func (v *view) unseen(a *api.Container, cm reconcile.ContainerMemory) {
+	switch {
+	case cm.Exit != nil && cm.Seen == cm.Live:
+		a.ID, a.State, a.StartedAt = cm.Live, string(observed.Stopped), instant(cm.StartedAt)
+		end(a, cm.Exit)
+	case v.d != nil && v.d.Spec.State == desired.Stopped:
+		a.State = string(observed.Stopped)
+	case v.alive():
+		a.State = string(observed.Created)
+	default:
+		a.State = string(observed.Creating)
+	}
+}
+
+func end(a *api.Container, e *observed.Exit) {
+	a.Reason, a.Message, a.FinishedAt = e.Reason, e.Message, instant(e.At)
+	if e.Known {
+		a.ExitCode = new(e.Code)
+	}
+}
+
+// lastLoss is why a container that runs again was ended by something else than
+// itself: the one kind of end that is worth telling afterwards.
+func lastLoss(cm reconcile.ContainerMemory) string {
+	if cm.Exit == nil || cm.Restarts == 0 {
+		return ""
+	}
+	switch cm.Exit.Reason {
+	case "OOMKilled", "GoferLost", "SandboxLost":
+		return cm.Exit.Reason
+	}
+	return ""
+}
+
+// next says when a container that does not run is tried again, and that its
+// sandbox is what fails.
+func (v *view) next(a *api.Container, dc *desired.Container, cm reconcile.ContainerMemory) {
+	if s := v.d.Spec.State; s != desired.Running && s != desired.Paused || finished(dc, cm) {
+		return
+	}
+	at := cm.NextStart
+	if !v.alive() {
+		if v.mem.NextCreate.After(at) {
+			at = v.mem.NextCreate
+		}
+		if v.mem.CreateFailures > 0 && a.Reason == "" {
+			a.Reason, a.Message = createFailed, v.mem.LastError
+		}
+	}
+	if at.After(v.Now) {
+		a.NextStartAt = &at
+	}
+}

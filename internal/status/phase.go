@@ -1,0 +1,213 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// The reasons that are ours; the others are the runtime's (observed.Exit).
+const (
+	backOff      = "BackOff"
+	createFailed = "CreateFailed"
+	startError   = "StartError"
+)
+
+// phase says where the sandbox stands and, where that is not as declared, why.
+func (v *view) phase(list []api.Container) (phase api.Phase, reason, message string) {
+	if v.d == nil {
+		return v.undeclared(list)
+	}
+	state := v.d.Spec.State
+	if v.mem.CreateFailures > 0 && !v.alive() && state != desired.Stopped {
+		return api.Failed, createFailed, v.mem.LastError + nextTry(v.mem.NextCreate, v.Now)
+	}
+	switch state {
+	case desired.Stopped:
+		if v.o.Sentry != observed.Alive && v.o.CgroupProcs == 0 {
+			return api.Stopped, "", ""
+		}
+	case desired.Created:
+		if v.alive() && v.o.Record.State == observed.SandboxUp && v.current() &&
+			!slices.ContainsFunc(v.o.Containers, func(c observed.Container) bool { return v.ranHere(&c) }) {
+			return api.Created, "", ""
+		}
+	default:
+		return v.running(list)
+	}
+	return v.onItsWay()
+}
+
+// running is phase for what is declared Running or Paused.
+func (v *view) running(list []api.Container) (phase api.Phase, reason, message string) {
+	if all, failed := reconcile.Ended(v.d, v.mem); all {
+		for _, c := range list {
+			if failed && (c.ExitCode == nil || *c.ExitCode != 0) {
+				return api.Failed, c.Reason, howItEnded(c)
+			}
+		}
+		return api.Succeeded, "", ""
+	}
+	if c, ok := v.waiting(list, func(c api.Container) bool { return c.Reason == startError }); ok {
+		return api.Failed, startError, howItEnded(c) + nextStart(c, v.Now)
+	}
+	switch {
+	case v.alive() && v.current() && v.o.Record.State == observed.SandboxPaused && v.d.Spec.State == desired.Paused:
+		return api.Paused, "", ""
+	case v.alive() && v.current() && v.o.Record.State == observed.SandboxUp && v.d.Spec.State == desired.Running && v.allRun():
+		return api.Running, "", ""
+	}
+	if c, ok := v.waiting(list, func(c api.Container) bool { return c.NextStartAt != nil }); ok && len(v.Pass.Pending) == 0 {
+		if !v.alive() && v.mem.NextCreate.After(v.Now) {
+			return api.Pending, backOff, "the sandbox was lost" + nextTry(v.mem.NextCreate, v.Now)
+		}
+		return api.Pending, backOff, howItEnded(c) + nextStart(c, v.Now)
+	}
+	return v.onItsWay()
+}
+
+// undeclared is phase for what is to go, or would be if its absence could be
+// trusted.
+func (v *view) undeclared(list []api.Container) (phase api.Phase, reason, message string) {
+	if !v.Pass.Held {
+		_, _, message = v.onItsWay()
+		return api.Terminating, "", message
+	}
+	switch {
+	case v.alive() && v.o.Record.State == observed.SandboxPaused:
+		return api.Paused, "", ""
+	case slices.ContainsFunc(list, func(c api.Container) bool { return c.State == string(observed.Running) }):
+		return api.Running, "", ""
+	case v.alive():
+		return api.Created, "", ""
+	}
+	return api.Stopped, "", ""
+}
+
+// onItsWay is the phase between two states, explained by what is done next.
+func (v *view) onItsWay() (phase api.Phase, reason, message string) {
+	if len(v.Pass.Pending) == 0 {
+		if v.o.Unresponsive {
+			return api.Pending, "", "" // the condition says why
+		}
+		return api.Pending, "Waiting", ""
+	}
+	a := v.Pass.Pending[0]
+	switch a.Verb {
+	case reconcile.Create:
+		reason = "Creating"
+	case reconcile.Start:
+		reason = "Starting"
+	case reconcile.Pause:
+		reason = "Pausing"
+	case reconcile.Resume:
+		reason = "Resuming"
+	case reconcile.SetLimits, reconcile.SetOOMScore, reconcile.Remove:
+		reason = "Updating"
+	default:
+		reason = "Stopping"
+	}
+	return api.Pending, reason, a.Reason
+}
+
+// current reports whether the sandbox was made from what is declared now.
+func (v *view) current() bool { return v.o.Record.SandboxHash == v.d.SandboxHash }
+
+// ranHere reports whether a container's command ran in the present sandbox:
+// records of containers outlive its replacement.
+func (v *view) ranHere(c *observed.Container) bool {
+	return live(c) || !c.StartedAt.IsZero() && !c.StartedAt.Before(v.o.Record.CreatedAt)
+}
+
+// allRun reports whether every declared container runs as declared, or has
+// ended as its restart policy allows.
+func (v *view) allRun() bool {
+	for i := range v.d.Spec.Containers {
+		dc := &v.d.Spec.Containers[i]
+		c := v.find(dc.Name)
+		if runs := c != nil && live(c) && c.Hash == v.d.ContainerHash[i]; !runs && !finished(dc, v.mem.Containers[dc.Name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// allWell reports whether no container has failed for good.
+func (v *view) allWell() bool {
+	for i := range v.d.Spec.Containers {
+		dc := &v.d.Spec.Containers[i]
+		if cm := v.mem.Containers[dc.Name]; finished(dc, cm) && (!cm.Exit.Known || cm.Exit.Code != 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// finished reports whether a container has ended and is not to run again until
+// something else is declared.
+func finished(c *desired.Container, cm reconcile.ContainerMemory) bool {
+	if cm.Fresh || cm.Exit == nil || cm.Seen != cm.Live {
+		return false
+	}
+	return c.RestartPolicy == desired.Never ||
+		c.RestartPolicy == desired.OnFailure && cm.Exit.Known && cm.Exit.Code == 0
+}
+
+// waiting finds the declared container that does not run, is meant to, and of
+// those that are chosen is tried next.
+func (v *view) waiting(list []api.Container, chosen func(api.Container) bool) (found api.Container, ok bool) {
+	for i := range v.d.Spec.Containers {
+		dc := &v.d.Spec.Containers[i]
+		cm := v.mem.Containers[dc.Name]
+		k := slices.IndexFunc(list, func(c api.Container) bool { return c.Name == dc.Name })
+		if k < 0 || cm.Fresh || list[k].State != string(observed.Stopped) || finished(dc, cm) || !chosen(list[k]) {
+			continue
+		}
+		if !ok || earlier(list[k].NextStartAt, found.NextStartAt) {
+			found, ok = list[k], true
+		}
+	}
+	return found, ok
+}
+
+func earlier(a, b *time.Time) bool { return a != nil && b != nil && a.Before(*b) }
+
+// howItEnded is a sentence about a container that does not run.
+func howItEnded(c api.Container) string {
+	how := "ended, and nobody knows how"
+	if c.Reason == startError {
+		how = "can't be started"
+	} else if c.ExitCode != nil {
+		how = fmt.Sprintf("ended with exit code %d", *c.ExitCode)
+	}
+	text := fmt.Sprintf("container %q %s", c.Name, how)
+	switch c.Reason {
+	case "", "Error", "Completed", startError:
+	default:
+		text += " (" + c.Reason + ")"
+	}
+	if c.Message != "" {
+		text += ": " + c.Message
+	}
+	return text
+}
+
+func nextStart(c api.Container, now time.Time) string {
+	if c.NextStartAt == nil {
+		return ""
+	}
+	return nextTry(*c.NextStartAt, now)
+}
+
+// nextTry says when what failed is tried again.
+func nextTry(at, now time.Time) string {
+	if !at.After(now) {
+		return ""
+	}
+	return "; next try at " + at.Format(time.TimeOnly)
+}
