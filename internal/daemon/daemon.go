@@ -17,6 +17,7 @@ import (
 	"sandboxer/internal/api"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/events"
+	"sandboxer/internal/goferbin"
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/status"
@@ -62,6 +63,7 @@ type daemon struct {
 	watcher   *observed.Watcher
 	reaper    *observed.Reaper
 	passes    passes
+	program   *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
 // Run runs the daemon until ctx is done, and leaves every sandbox running
@@ -142,8 +144,16 @@ func (d *daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
+	goferExe := ""
+	if d.program, err = goferbin.Open(); err != nil {
+		return err
+	}
+	if d.program != nil {
+		goferExe = fmt.Sprintf("/proc/self/fd/%d", d.program.Fd())
+	}
 	d.actuator, err = actuator.New(actuator.Config{
 		Exe:          "/proc/self/exe",
+		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
 		DataDir:      d.c.DataDir,
 		Masked:       []string{d.c.StateDir, d.c.DataDir, d.c.Socket},

@@ -1,0 +1,8 @@
+//go:build embedgofer
+
+package goferbin
+
+import _ "embed"
+
+//go:embed gofer.gz
+var program []byte

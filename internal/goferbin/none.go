@@ -1,0 +1,5 @@
+//go:build !embedgofer
+
+package goferbin
+
+var program []byte
