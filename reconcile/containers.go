@@ -43,10 +43,7 @@ func (p *planner) steps() iter.Seq[step] {
 				return
 			}
 		}
-		if len(p.o.BrokenContainers) == 0 {
-			return
-		}
-		for _, name := range slices.Sorted(maps.Keys(p.o.BrokenContainers)) {
+		for _, name := range p.torn() {
 			if _, ok := p.d.container(name); ok {
 				continue
 			}
@@ -56,6 +53,14 @@ func (p *planner) steps() iter.Seq[step] {
 			}
 		}
 	}
+}
+
+// torn names the containers whose records can't be used, sorted.
+func (p *planner) torn() []string {
+	if len(p.o.BrokenContainers) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(p.o.BrokenContainers))
 }
 
 // step decides for the i-th declared container.
@@ -161,6 +166,9 @@ func (p *planner) apply(s step) {
 	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, ExitReason: s.exit}
 	if s.verb == Signal {
 		a.Signal = p.stopSignal(s.name)
+	}
+	if s.verb == Start {
+		p.mem.RanIn = p.o.Record.Sentry // it may run and end before the next look
 	}
 	if s.verb == Signal || s.verb == Kill || s.replaces {
 		cm := p.mem.Containers[s.name]

@@ -92,6 +92,7 @@ func settled(d *Declared) Input {
 			Containers:   map[string]ContainerMemory{},
 			GraceSeconds: new(int64(30)),
 			SpecHash:     d.WorkHash,
+			RanIn:        sentry,
 		},
 	}
 	for i, c := range d.Spec.Containers {
@@ -104,7 +105,7 @@ func settled(d *Declared) Input {
 			State: observed.Running, GoferRun: observed.Alive,
 		})
 		in.Memory.Containers[c.Name] = ContainerMemory{
-			Hash: d.ContainerHash[i], StopSignal: c.Lifecycle.StopSignal, Live: "box." + c.Name + ".1",
+			Hash: d.ContainerHash[i], StopSignal: c.Lifecycle.StopSignal, Live: "box." + c.Name + ".1", LiveAt: startedAt,
 		}
 	}
 	return in

@@ -19,6 +19,8 @@ type Memory struct {
 	SpecHash string `json:"specHash,omitempty"`
 	// StopAsked is when the graceful end of the whole sandbox began.
 	StopAsked time.Time `json:"stopAsked,omitzero"`
+	// RanIn is the last sentry in which a command of the user's was seen.
+	RanIn observed.Process `json:"ranIn,omitzero"`
 
 	// CreateFailures counts creations that failed in a row; NextCreate is when
 	// the next may be tried, after a failure or a loss. LastError is what the
@@ -52,8 +54,10 @@ type ContainerMemory struct {
 	Hash string `json:"hash,omitempty"`
 	// StopSignal is the signal that was declared last.
 	StopSignal string `json:"stopSignal,omitempty"`
-	// Live is the ID of the last instance that was seen to exist.
-	Live string `json:"live,omitempty"`
+	// Live is the ID of the last instance that was seen to exist, and LiveAt
+	// when it started: IDs begin anew where records were lost.
+	Live   string    `json:"live,omitempty"`
+	LiveAt time.Time `json:"liveAt,omitzero"`
 	// Seen is the ID of the last instance whose end was counted.
 	Seen string `json:"seen,omitempty"`
 	// Exit is how the last instance that ended did so; kept over the loss of
@@ -89,6 +93,7 @@ func (m Memory) Equal(o Memory) bool {
 	return m.SpecHash == o.SpecHash &&
 		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
 		m.StopAsked.Equal(o.StopAsked) &&
+		m.RanIn == o.RanIn &&
 		m.CreateFailures == o.CreateFailures &&
 		m.NextCreate.Equal(o.NextCreate) &&
 		m.LastError == o.LastError &&
@@ -109,6 +114,7 @@ func (c ContainerMemory) Equal(o ContainerMemory) bool {
 	return c.Hash == o.Hash &&
 		c.StopSignal == o.StopSignal &&
 		c.Live == o.Live &&
+		c.LiveAt.Equal(o.LiveAt) &&
 		c.Seen == o.Seen &&
 		equalExit(c.Exit, o.Exit) &&
 		c.StartedAt.Equal(o.StartedAt) &&

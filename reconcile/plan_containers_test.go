@@ -43,13 +43,16 @@ func TestPlanContainers(t *testing.T) {
 				forgetLive(in)
 			},
 			actions: []Action{start("app", "", `container "app" was not started yet`), start("web", "", `container "web" was not started yet`)},
+			memory:  func(m *Memory) { m.RanIn = sentry },
 		},
 		{
 			name: "started: remembered",
 			mutate: func(in *Input) {
-				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live, c.LiveAt = "", time.Time{} })
 			},
-			memory: func(m *Memory) { recall(m, "app", func(c *ContainerMemory) { c.Live = "box.app.1" }) },
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.Live, c.LiveAt = "box.app.1", startedAt })
+			},
 		},
 		{
 			name:    "first end: restart at once",
@@ -62,11 +65,12 @@ func TestPlanContainers(t *testing.T) {
 			mutate: func(in *Input) {
 				end(in, "app", 3, 0)
 				containerOf(in, "app").StartedAt = t0.Add(-2 * time.Second)
-				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Attempts, c.Restarts = 1, 1 })
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Attempts, c.Restarts, c.LiveAt = 1, 1, t0.Add(-2*time.Second) })
 			},
 			memory: func(m *Memory) {
 				recall(m, "app", func(c *ContainerMemory) {
-					c.Seen, c.StartedAt, c.Attempts = c.Live, t0.Add(-2*time.Second), 2
+					c.Seen, c.StartedAt, c.Attempts, c.Restarts = c.Live, t0.Add(-2*time.Second), 2, 1
+					c.LiveAt = c.StartedAt
 					c.Exit = &observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0}
 					c.NextStart = t0.Add(restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 2))
 				})
@@ -91,8 +95,27 @@ func TestPlanContainers(t *testing.T) {
 				c.ID, c.State, c.Exit, c.GoferRun, c.StartedAt = "box.app.2", observed.Running, nil, observed.Alive, t0
 			},
 			memory: func(m *Memory) {
-				recall(m, "app", func(c *ContainerMemory) { c.Live, c.Restarts, c.NextStart = "box.app.2", 3, time.Time{} })
+				recall(m, "app", func(c *ContainerMemory) {
+					c.Live, c.LiveAt, c.Restarts, c.NextStart = "box.app.2", t0, 3, time.Time{}
+				})
 			},
+		},
+		{
+			name: "IDs begin anew after a loss: the same ID, another instance",
+			mutate: func(in *Input) {
+				waiting(in, 1, time.Minute)
+				c := containerOf(in, "app")
+				c.StartedAt = t0.Add(-50 * time.Second)
+				c.Exit = &observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0}
+			},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) {
+					c.LiveAt, c.StartedAt, c.Attempts, c.Restarts = t0.Add(-50*time.Second), t0.Add(-50*time.Second), 2, 1
+					c.Exit = &observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0}
+					c.NextStart = t0.Add(restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 2))
+				})
+			},
+			again: restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 2),
 		},
 		{
 			name: "a long run resets the back-off",
@@ -144,6 +167,7 @@ func TestPlanContainers(t *testing.T) {
 			mutate: func(in *Input) {
 				endWith(in, "app", observed.Exit{Known: true, Code: 128, Reason: "StartError", Message: "no such file", At: t0})
 				containerOf(in, "app").StartedAt = time.Time{}
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.LiveAt = time.Time{} })
 			},
 			actions: []Action{restartOf("app", `container "app" could not be started; restart 1 at once`)},
 			memory: counted(observed.Exit{Known: true, Code: 128, Reason: "StartError", Message: "no such file", At: t0},

@@ -148,7 +148,7 @@ func TestPlanStateDetails(t *testing.T) {
 			mutate: func(in *Input) {
 				declared(in, state(desired.Created))
 				finishAs(in, 143)
-				in.Observed.Record.CreatedAt = t0
+				in.Memory.RanIn = observed.Process{PID: 1, StartTime: 1}
 			},
 		},
 		{

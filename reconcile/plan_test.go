@@ -141,8 +141,12 @@ func TestPlanSandbox(t *testing.T) {
 			memory:  missed("web"),
 		},
 		{
-			name:    "half-made sandbox",
-			mutate:  func(in *Input) { recordState(in, observed.SandboxCreating); in.Observed.Containers = nil; forgetLive(in) },
+			name: "half-made sandbox",
+			mutate: func(in *Input) {
+				recordState(in, observed.SandboxCreating)
+				in.Observed.Containers = nil
+				forgetLive(in)
+			},
 			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: "the sandbox was left half-made", ExitReason: sandboxLost}},
 		},
 		{
@@ -330,6 +334,7 @@ func missed(name string) func(*Memory) {
 
 // forgetLive is the memory of a sandbox whose containers never ran.
 func forgetLive(in *Input) {
+	in.Memory.RanIn = observed.Process{}
 	for name := range in.Memory.Containers {
 		recall(&in.Memory, name, func(c *ContainerMemory) { c.Live = "" })
 	}
@@ -388,8 +393,12 @@ func TestPlanRemoval(t *testing.T) {
 			actions: []Action{{Verb: Destroy, Sandbox: "box", Sentry: sentry, Reason: why + "; it has no grace period"}},
 		},
 		{
-			name:    "remove: memory was lost, the default grace holds",
-			mutate:  func(in *Input) { in.Memory = Memory{}; in.Observed.Containers = in.Observed.Containers[:1]; undeclare(in) },
+			name: "remove: memory was lost, the default grace holds",
+			mutate: func(in *Input) {
+				in.Memory = Memory{}
+				in.Observed.Containers = in.Observed.Containers[:1]
+				undeclare(in)
+			},
 			actions: []Action{signal("app", "SIGTERM", why+`; container "app" has 30s to end`, "")},
 			memory: func(m *Memory) {
 				m.StopAsked = t0

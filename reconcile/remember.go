@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"sandboxer/desired"
@@ -23,6 +24,9 @@ func (p *planner) remember() {
 	}
 	for i := range p.d.Spec.Containers {
 		p.rememberContainer(i)
+	}
+	if p.running() && slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return live(&c) }) {
+		m.RanIn = p.o.Record.Sentry
 	}
 	p.rememberSpec()
 	p.forget()
@@ -68,8 +72,11 @@ func (p *planner) rememberContainer(i int) {
 	case c == nil:
 		cm = p.missed(dc, cm)
 	case c.ID != "" && (live(c) || ended(c)):
-		if cm.Live != c.ID {
+		if cm.Live != c.ID || !cm.LiveAt.Equal(c.StartedAt) {
 			cm = newInstance(cm, c, hash)
+			if p.running() && !c.StartedAt.IsZero() {
+				p.mem.RanIn = p.o.Record.Sentry // it may have ended by now
+			}
 		}
 		if cm.Seen != c.ID && (c.Exit != nil || ended(c) && p.settled()) {
 			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
@@ -102,7 +109,11 @@ func newInstance(cm ContainerMemory, c *observed.Container, hash string) Contain
 	if cm.Live != "" && !cm.Fresh {
 		cm.Restarts++
 	}
-	cm.Live = c.ID
+	if cm.Seen == c.ID {
+		cm.Seen = "" // an earlier instance of the same ID
+	}
+	cm.Live, cm.LiveAt = c.ID, c.StartedAt
+	cm.StopID, cm.StopReason, cm.StopAsked = "", "", time.Time{}
 	cm.NextStart = time.Time{}
 	if c.Hash == hash {
 		cm.Fresh = false

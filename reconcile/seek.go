@@ -2,11 +2,9 @@ package reconcile
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"sandboxer/desired"
-	"sandboxer/observed"
 )
 
 const (
@@ -52,7 +50,7 @@ func (p *planner) seekCreated() {
 	switch {
 	case p.outdated():
 		why, class = whyReplaced, classSandbox
-	case slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return ranIn(p.o.Record, &c) }):
+	case p.mem.RanIn == p.o.Record.Sentry:
 		why = whyCreated
 	}
 	switch {
@@ -62,6 +60,11 @@ func (p *planner) seekCreated() {
 		}
 	case p.world != up:
 		p.act(Action{Verb: Resume, Reason: "the declared state is Created", Class: classInPlace})
+	case len(p.o.BrokenContainers) > 0:
+		for _, name := range p.torn() {
+			p.apply(step{verb: Remove, name: name,
+				reason: fmt.Sprintf("the record of container %q can't be used (%s), and no command is to run", name, p.o.BrokenContainers[name])})
+		}
 	case !p.limits():
 		p.scores()
 	}

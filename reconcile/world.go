@@ -69,9 +69,3 @@ func live(c *observed.Container) bool {
 
 // ended reports whether a container's command has ended, as far as is known.
 func ended(c *observed.Container) bool { return c.Exit != nil || c.State == observed.Stopped }
-
-// ranIn reports whether a container's command ran in the sandbox that r
-// describes: records of a sandbox's containers outlive its replacement.
-func ranIn(r *observed.Record, c *observed.Container) bool {
-	return live(c) || !c.StartedAt.IsZero() && !c.StartedAt.Before(r.CreatedAt)
-}

@@ -1,0 +1,514 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+var errFake = errors.New("fake failure")
+
+// fakeWorld is a host in memory: it is looked at and acted upon as the real
+// one is, and it notes whatever must never be asked of it.
+type fakeWorld struct {
+	now func() time.Time
+	// fails is asked at each point at which an action can fail; nil: never.
+	fails func() bool
+	// blind has every look fail.
+	blind bool
+	// deny has every OOM score refused.
+	deny bool
+	// stubborn containers ignore their stop signal.
+	stubborn map[string]bool
+	// changed is called, unlocked, after something changed by itself.
+	changed func(name string)
+
+	mu         sync.Mutex
+	boxes      map[string]*fakeBox
+	pid        int
+	started    map[string]bool // containers that ever were
+	violations []string
+}
+
+type fakeBox struct {
+	rec        *observed.Record
+	broken     string
+	sentry     bool // alive
+	silent     bool
+	cgroup     bool
+	score      int
+	containers map[string]*fakeContainer
+	torn       map[string]string
+}
+
+type fakeContainer struct {
+	rec   observed.ContainerRecord
+	alive bool
+	gofer bool
+	score int
+	// sentry is the one in which it was started.
+	sentry observed.Process
+}
+
+func newFakeWorld(now func() time.Time) *fakeWorld {
+	return &fakeWorld{now: now, boxes: make(map[string]*fakeBox), stubborn: make(map[string]bool), started: make(map[string]bool), changed: func(string) {}}
+}
+
+func (w *fakeWorld) violate(format string, args ...any) {
+	w.violations = append(w.violations, fmt.Sprintf(format, args...))
+}
+
+func (w *fakeWorld) failing() bool { return w.fails != nil && w.fails() }
+
+// Names makes it a Lister.
+func (w *fakeWorld) Names(context.Context) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.boxes)), nil
+}
+
+// Look makes it a Looker.
+func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := observed.Sandbox{Name: name}
+	if w.blind {
+		return o, errFake
+	}
+	b := w.boxes[name]
+	if b == nil {
+		return o, nil
+	}
+	if b.rec != nil {
+		o.Record = new(*b.rec)
+		o.Sentry = observed.Gone
+	}
+	o.Broken, o.CgroupExists = b.broken, b.cgroup
+	if b.sentry {
+		o.CgroupProcs = 1
+		if b.rec != nil {
+			o.Sentry, o.Unresponsive = observed.Alive, b.silent
+			o.Scores = []observed.Score{{Process: b.rec.Sentry, Value: b.score}}
+		}
+	}
+	if len(b.torn) > 0 {
+		o.BrokenContainers = maps.Clone(b.torn)
+	}
+	frozen := b.rec != nil && b.rec.State == observed.SandboxPaused
+	for _, name := range slices.Sorted(maps.Keys(b.containers)) {
+		if b.torn[name] != "" {
+			continue
+		}
+		c := b.containers[name]
+		oc := observed.Container{ContainerRecord: c.rec, State: c.rec.State, GoferRun: observed.Gone}
+		if c.gofer {
+			oc.GoferRun = observed.Alive
+			if b.sentry && b.rec != nil {
+				o.Scores = append(o.Scores, observed.Score{Process: c.rec.Gofer, Container: name, Value: c.score})
+			}
+		}
+		switch {
+		case !b.sentry:
+			oc.State = observed.Stopped
+		case frozen:
+			oc.State = observed.Paused
+		}
+		o.Containers = append(o.Containers, oc)
+	}
+	return o, nil
+}
+
+// Do makes it an Actor.
+func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failing() {
+		return errFake // before anything was done
+	}
+	b := w.boxes[a.Sandbox]
+	if b == nil {
+		b = &fakeBox{containers: make(map[string]*fakeContainer), torn: make(map[string]string)}
+		w.boxes[a.Sandbox] = b
+	}
+	if b.sentry && b.rec != nil && a.Sentry != b.rec.Sentry {
+		return ErrChanged
+	}
+	if c := b.containers[a.Container]; a.Container != "" && c != nil && b.torn[a.Container] == "" && a.ContainerID != c.rec.ID {
+		return ErrChanged
+	}
+	if err := w.do(b, a, d); err != nil {
+		return err
+	}
+	if w.failing() {
+		return errFake // after everything was done
+	}
+	return nil
+}
+
+func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
+	up := b.sentry && b.rec != nil && b.rec.State == observed.SandboxUp
+	switch a.Verb {
+	case Create:
+		return w.create(b, d)
+	case Start:
+		if !up {
+			w.violate("start of %s in a sandbox that is not up", a.Container)
+			return errFake
+		}
+		return w.start(b, a, d)
+	case Signal:
+		c := b.containers[a.Container]
+		if !up || c == nil {
+			w.violate("signal to %s that can't get it", a.Container)
+			return errFake
+		}
+		if !w.stubborn[a.Container] {
+			w.end(c, 143, "Error")
+		}
+	case Kill:
+		if c := b.containers[a.Container]; c != nil {
+			w.end(c, 137, cmp.Or(a.ExitReason, "Error"))
+		}
+	case Remove:
+		if !up {
+			w.violate("removal of %s from a sandbox that is not up: hangs", a.Container)
+			return errFake
+		}
+		delete(b.containers, a.Container)
+		delete(b.torn, a.Container)
+	case Pause, Resume:
+		transit, reached := observed.SandboxPausing, observed.SandboxPaused
+		if a.Verb == Resume {
+			transit, reached = observed.SandboxResuming, observed.SandboxUp
+		}
+		if !b.sentry || b.rec == nil {
+			w.violate("%s of a sandbox that does not run", a.Verb)
+			return errFake
+		}
+		b.rec.State = transit
+		if w.failing() {
+			return errFake
+		}
+		b.rec.State = reached
+	case Stop, Destroy:
+		return w.stop(b, a)
+	case SetOOMScore:
+		if w.deny {
+			return fmt.Errorf("%w: permission denied", ErrScoreDenied)
+		}
+		w.setScores(b, d)
+	case SetLimits:
+		b.rec.LimitsHash = d.LimitsHash
+	}
+	return nil
+}
+
+func (w *fakeWorld) process() observed.Process {
+	w.pid++
+	return observed.Process{PID: w.pid, StartTime: uint64(w.pid)}
+}
+
+func (w *fakeWorld) create(b *fakeBox, d *Declared) error {
+	if b.sentry {
+		w.violate("a second sentry for %s", d.Name)
+	}
+	b.broken, b.silent = "", false
+	b.rec = &observed.Record{Name: d.Name, State: observed.SandboxCreating, SandboxHash: d.SandboxHash, LimitsHash: d.LimitsHash, CreatedAt: w.now()}
+	b.cgroup = true
+	if w.failing() {
+		return errFake
+	}
+	b.sentry, b.score = true, 0
+	b.rec.Sentry = w.process()
+	if w.failing() {
+		return errFake
+	}
+	b.rec.State = observed.SandboxUp
+	return nil
+}
+
+func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
+	i, ok := d.container(a.Container)
+	if !ok {
+		w.violate("start of %s, which nobody declares", a.Container)
+		return errFake
+	}
+	w.started[a.Container] = true
+	c, attempt := b.containers[a.Container], 1
+	if c != nil {
+		attempt = c.rec.Attempt + 1
+		if c.alive && c.gofer && c.rec.Hash == d.ContainerHash[i] && b.torn[a.Container] == "" {
+			w.violate("a live %s, as declared, is replaced", a.Container)
+		}
+	}
+	c = &fakeContainer{rec: observed.ContainerRecord{
+		Name: a.Container, Sandbox: a.Sandbox, ID: fmt.Sprintf("%s.%s.%d", a.Sandbox, a.Container, attempt), Attempt: attempt,
+		Hash: d.ContainerHash[i], State: observed.Creating,
+	}}
+	b.containers[a.Container] = c
+	delete(b.torn, a.Container)
+	if w.failing() {
+		return errFake // a crash: nobody recorded the failure
+	}
+	if w.failing() {
+		c.rec.State, c.rec.Exit = observed.Stopped, &observed.Exit{Known: true, Code: 128, Reason: "StartError", At: w.now()}
+		return errFake
+	}
+	c.rec.State, c.rec.StartedAt, c.rec.Gofer = observed.Running, w.now(), w.process()
+	c.alive, c.gofer, c.sentry = true, true, b.rec.Sentry
+	return nil
+}
+
+func (w *fakeWorld) end(c *fakeContainer, code int, reason string) {
+	if c.alive {
+		c.alive, c.gofer = false, false
+		c.rec.State, c.rec.Exit = observed.Stopped, &observed.Exit{Known: true, Code: code, Reason: reason, At: w.now()}
+	}
+}
+
+func (w *fakeWorld) stop(b *fakeBox, a Action) error {
+	if b.rec != nil {
+		b.rec.State = observed.SandboxStopping
+	}
+	if w.failing() {
+		return errFake
+	}
+	b.sentry, b.silent, b.cgroup = false, false, false
+	for _, c := range b.containers {
+		known := a.ExitReason == ""
+		if c.rec.Exit == nil && c.rec.State != observed.Creating {
+			c.rec.Exit = &observed.Exit{Known: known, Code: 137, Reason: cmp.Or(a.ExitReason, "Error"), At: w.now()}
+		}
+		if c.rec.Exit != nil {
+			c.rec.State = observed.Stopped
+		}
+		c.alive, c.gofer = false, false
+	}
+	if w.failing() {
+		return errFake
+	}
+	if b.broken = ""; b.rec != nil {
+		b.rec.State = observed.SandboxStopped
+	}
+	if a.Verb == Destroy {
+		delete(w.boxes, a.Sandbox)
+	}
+	return nil
+}
+
+func (w *fakeWorld) setScores(b *fakeBox, d *Declared) {
+	b.score = 0
+	if d.scoreSet {
+		b.score = d.score
+	}
+	for name, c := range b.containers {
+		if i, ok := d.container(name); ok {
+			c.score = 0
+			if s := d.Spec.Containers[i].OOMScoreAdj; s != nil {
+				c.score = *s
+			}
+		}
+	}
+}
+
+// What happens to the world without anybody's order.
+
+// disturb runs change on a sandbox that exists, and tells of it.
+func (w *fakeWorld) disturb(name string, change func(b *fakeBox)) {
+	w.mu.Lock()
+	b := w.boxes[name]
+	if b != nil {
+		change(b)
+	}
+	w.mu.Unlock()
+	if b != nil {
+		w.changed(name)
+	}
+}
+
+func (w *fakeWorld) exit(box, container string, code int) {
+	w.disturb(box, func(b *fakeBox) {
+		if c := b.containers[container]; c != nil && b.sentry && b.rec != nil && b.rec.State != observed.SandboxPaused {
+			w.end(c, code, "Error")
+		}
+	})
+}
+
+func (w *fakeWorld) crash(box string) {
+	w.disturb(box, func(b *fakeBox) {
+		b.sentry, b.silent, b.cgroup = false, false, false
+		for _, c := range b.containers {
+			c.alive, c.gofer = false, false
+		}
+	})
+}
+
+// asDeclared says in what a sandbox is not as d declares it, by itself and
+// not by what Plan thinks.
+func (w *fakeWorld) asDeclared(name string, d *Declared) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := w.boxes[name]
+	if d == nil {
+		if b != nil && (b.rec != nil || b.broken != "" || b.sentry || b.cgroup || len(b.containers) > 0 || len(b.torn) > 0) {
+			return fmt.Errorf("%s is left: %+v", name, *b)
+		}
+		return nil
+	}
+	if d.Spec.State == desired.Stopped {
+		if b != nil && (b.sentry || b.cgroup) {
+			return fmt.Errorf("%s runs", name)
+		}
+		return nil
+	}
+	if b == nil || !b.sentry {
+		if d.Spec.State != desired.Created && w.over(b, d) {
+			return nil
+		}
+		return fmt.Errorf("%s does not run", name)
+	}
+	wanted := observed.SandboxUp
+	if d.Spec.State == desired.Paused {
+		wanted = observed.SandboxPaused
+	}
+	if b.rec == nil || b.rec.State != wanted || b.silent {
+		return fmt.Errorf("%s is not %s: %+v", name, wanted, b.rec)
+	}
+	if b.rec.SandboxHash != d.SandboxHash || b.rec.LimitsHash != d.LimitsHash {
+		return fmt.Errorf("%s is outdated", name)
+	}
+	if d.scoreSet && b.score != d.score {
+		return fmt.Errorf("%s has the score %d, not %d", name, b.score, d.score)
+	}
+	for i := range d.Spec.Containers {
+		dc := &d.Spec.Containers[i]
+		c := b.containers[dc.Name]
+		switch {
+		case d.Spec.State == desired.Created:
+			if c != nil && (c.alive || c.sentry == b.rec.Sentry) {
+				return fmt.Errorf("%s: a command was started", dc.Name)
+			}
+		case c == nil && w.started[dc.Name] && (dc.RestartPolicy != desired.Always || d.Spec.State == desired.Paused):
+			// What it did is only remembered, as its record was torn or
+			// lost; and restarts rest while it is frozen.
+		case c == nil:
+			return fmt.Errorf("%s is not there", dc.Name)
+		case c.alive && (c.rec.Hash != d.ContainerHash[i] || !c.gofer && d.Spec.State == desired.Running):
+			return fmt.Errorf("%s is outdated or without gofer", dc.Name)
+		case !c.alive && d.Spec.State == desired.Running && restarts(dc.RestartPolicy, c.rec.Exit):
+			return fmt.Errorf("%s does not run", dc.Name)
+		}
+	}
+	if d.Spec.State != desired.Created {
+		for name := range b.containers {
+			if _, ok := d.container(name); !ok {
+				return fmt.Errorf("%s is declared no more", name)
+			}
+		}
+	}
+	return nil
+}
+
+// over reports whether each container has ended as its policy allows.
+func (w *fakeWorld) over(b *fakeBox, d *Declared) bool {
+	for i := range d.Spec.Containers {
+		dc := &d.Spec.Containers[i]
+		switch {
+		case dc.RestartPolicy == desired.Always || !w.started[dc.Name]:
+			return false
+		case b != nil && b.containers[dc.Name] != nil && b.containers[dc.Name].rec.Exit != nil &&
+			restarts(dc.RestartPolicy, b.containers[dc.Name].rec.Exit):
+			return false
+		}
+	}
+	return true
+}
+
+// fakeStore keeps memories in memory.
+type fakeStore struct {
+	mu     sync.Mutex
+	saved  map[string]Memory
+	writes int
+	fail   bool
+}
+
+func newFakeStore() *fakeStore { return &fakeStore{saved: make(map[string]Memory)} }
+
+func (s *fakeStore) Load(name string) (Memory, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail {
+		return Memory{}, errFake
+	}
+	return cloneMemory(s.saved[name]), nil
+}
+
+func (s *fakeStore) Save(name string, m Memory) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.fail {
+		return errFake
+	}
+	s.saved[name] = cloneMemory(m)
+	return nil
+}
+
+func (s *fakeStore) Delete(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.fail {
+		return errFake
+	}
+	delete(s.saved, name)
+	return nil
+}
+
+func (s *fakeStore) Names() ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.saved)), nil
+}
+
+// fakeSource is a directory of declarations in memory.
+type fakeSource struct {
+	mu   sync.Mutex
+	d    map[string]*Declared
+	held map[string]bool
+}
+
+func newFakeSource() *fakeSource {
+	return &fakeSource{d: make(map[string]*Declared), held: make(map[string]bool)}
+}
+
+func (s *fakeSource) Declared(name string) (*Declared, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.d[name], s.held[name]
+}
+
+func (s *fakeSource) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.d))
+}
+
+// set declares; nil: declares no more.
+func (s *fakeSource) set(name string, d *Declared) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d == nil {
+		delete(s.d, name)
+	} else {
+		s.d[name] = d
+	}
+}

@@ -1,0 +1,352 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+// anySandbox draws a declaration of up to three containers of which some have
+// the base case's names and content.
+func anySandbox(t *rapid.T) *desired.Sandbox {
+	s := newSandbox()
+	s.Spec.State = rapid.SampledFrom([]desired.State{desired.Running, desired.Running, desired.Paused, desired.Stopped, desired.Created}).Draw(t, "state")
+	s.Spec.Hostname = rapid.SampledFrom([]string{"box", "box", "other"}).Draw(t, "hostname")
+	s.Spec.TerminationGracePeriodSeconds = new(rapid.SampledFrom([]int64{0, 5, 30}).Draw(t, "grace"))
+	s.Spec.Containers = append(s.Spec.Containers, desired.Container{Name: "db", Command: []string{"/bin/db"}})
+	n := rapid.IntRange(1, 3).Draw(t, "containers")
+	s.Spec.Containers = s.Spec.Containers[:n]
+	for i := range s.Spec.Containers {
+		c := &s.Spec.Containers[i]
+		c.RestartPolicy = rapid.SampledFrom([]desired.RestartPolicy{desired.Always, desired.OnFailure, desired.Never}).Draw(t, "policy")
+		c.Args = rapid.SampledFrom([][]string{nil, {"v2"}}).Draw(t, "args")
+		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300)}).Draw(t, "score")
+	}
+	return s
+}
+
+// anyInput draws worlds that need make no sense.
+func anyInput(t *rapid.T) Input {
+	d := Declare(anySandbox(t))
+	in := settled(d)
+	in.Blind = rapid.IntRange(0, 9).Draw(t, "blind") == 0
+	in.Held = rapid.IntRange(0, 4).Draw(t, "held") == 0
+	if rapid.IntRange(0, 4).Draw(t, "undeclared") == 0 {
+		in.Desired = nil
+	}
+	o := &in.Observed
+	o.Record.State = rapid.SampledFrom([]observed.SandboxState{
+		observed.SandboxUp, observed.SandboxUp, observed.SandboxUp, observed.SandboxCreating, observed.SandboxPausing, observed.SandboxPaused,
+		observed.SandboxResuming, observed.SandboxStopping, observed.SandboxStopped, "unheard-of",
+	}).Draw(t, "record")
+	o.Sentry = rapid.SampledFrom([]observed.Liveness{observed.Alive, observed.Alive, observed.Gone, observed.None}).Draw(t, "sentry")
+	o.Unresponsive = rapid.IntRange(0, 5).Draw(t, "silent") == 0
+	if rapid.Bool().Draw(t, "outdated") {
+		o.Record.SandboxHash = "old"
+	}
+	if rapid.IntRange(0, 4).Draw(t, "limits") == 0 {
+		o.Record.LimitsHash = "old"
+	}
+	if rapid.IntRange(0, 4).Draw(t, "broken") == 0 {
+		o.Record, o.Broken = nil, rapid.SampledFrom([]string{"", "torn"}).Draw(t, "why")
+	}
+	for i := range o.Containers {
+		c := &o.Containers[i]
+		c.State = rapid.SampledFrom([]observed.ContainerState{observed.Running, observed.Running, observed.Creating, observed.Created, observed.Paused, observed.Stopped}).Draw(t, "container")
+		c.GoferRun = rapid.SampledFrom([]observed.Liveness{observed.Alive, observed.Alive, observed.Gone, observed.None}).Draw(t, "gofer")
+		if c.State == observed.Stopped {
+			c.Exit = rapid.SampledFrom([]*observed.Exit{nil, {Known: true, At: t0}, {Known: true, Code: 1, Reason: "Error", At: t0.Add(-time.Minute)}}).Draw(t, "exit")
+		}
+		if rapid.IntRange(0, 3).Draw(t, "hash") == 0 {
+			c.Hash = "old"
+		}
+		c.ID = fmt.Sprintf("box.%s.%d", c.Name, rapid.IntRange(1, 2).Draw(t, "attempt"))
+		anyContainerMemory(t, &in.Memory, c.Name)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "torn") == 0 && len(o.Containers) > 0 {
+		o.BrokenContainers = map[string]string{o.Containers[0].Name: "torn", "gone": "torn"}
+		o.Containers = o.Containers[1:]
+	}
+	if rapid.IntRange(0, 3).Draw(t, "extra") == 0 {
+		c := observed.Container{State: observed.Running, GoferRun: observed.Alive}
+		c.Name, c.ID = "extra", "box.extra.1"
+		o.Containers = append(o.Containers, c)
+	}
+	in.Memory.SpecHash = rapid.SampledFrom([]string{d.WorkHash, "", "old"}).Draw(t, "spec")
+	in.Memory.UnresponsiveSince = anyTime(t, "silence")
+	in.Memory.StopAsked = anyTime(t, "stop")
+	in.Memory.NextCreate = anyTime(t, "next create")
+	in.Memory.CreateFailures = rapid.IntRange(0, 3).Draw(t, "failures")
+	return in
+}
+
+func anyContainerMemory(t *rapid.T, m *Memory, name string) {
+	recall(m, name, func(c *ContainerMemory) {
+		c.Live = rapid.SampledFrom([]string{"", "box." + name + ".1", "box." + name + ".2"}).Draw(t, "live")
+		if rapid.Bool().Draw(t, "seen") && c.Live != "" {
+			c.Seen, c.Exit = c.Live, &observed.Exit{Known: rapid.Bool().Draw(t, "known"), Code: rapid.IntRange(0, 1).Draw(t, "code"), At: t0}
+		}
+		c.Fresh = rapid.Bool().Draw(t, "fresh")
+		c.Attempts = rapid.IntRange(0, 12).Draw(t, "attempts")
+		c.NextStart = anyTime(t, "next start")
+		if rapid.Bool().Draw(t, "asked") {
+			c.StopID, c.StopAsked = "box."+name+".1", anyTime(t, "asked at")
+		}
+	})
+}
+
+func anyTime(t *rapid.T, label string) time.Time {
+	return rapid.SampledFrom([]time.Time{{}, t0.Add(-time.Hour), t0.Add(-10 * time.Second), t0, t0.Add(10 * time.Second)}).Draw(t, label)
+}
+
+// TestPlanProperties holds Plan to its promises on worlds that make no sense
+// as well as on those that do.
+func TestPlanProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInput(t)
+		memory := cloneMemory(in.Memory)
+		r := Plan(in)
+
+		if again := Plan(in); !reflect.DeepEqual(r, again) {
+			t.Fatalf("the same input gives another result:\n%s", diff(r, again))
+		}
+		if !reflect.DeepEqual(memory, in.Memory) {
+			t.Fatalf("the input was changed:\n%s", diff(memory, in.Memory))
+		}
+		if in.Blind && (len(r.Actions) > 0 || !r.Memory.Equal(in.Memory) || r.Again.IsZero()) {
+			t.Fatalf("blind, and yet: %+v", r)
+		}
+		if in.Held && in.Desired == nil && (len(r.Actions) > 0 || !r.Memory.Equal(in.Memory)) {
+			t.Fatalf("held, and yet: %+v", r)
+		}
+		checkActions(t, in, r)
+
+		shuffled := in
+		shuffled.Observed.Containers = rapid.Permutation(in.Observed.Containers).Draw(t, "observed order")
+		if d := in.Desired; d != nil && d.Spec.State != desired.Paused {
+			// Thawing is explained by the first container that needs it, so
+			// that Paused has an order that shows.
+			shuffled.Desired = reordered(d, rapid.Permutation(indices(len(d.Spec.Containers))).Draw(t, "declared order"))
+		}
+		if s := Plan(shuffled); !reflect.DeepEqual(r, s) {
+			t.Fatalf("the order of containers matters:\n%s", diff(r, s))
+		}
+
+		in.Memory = r.Memory
+		if second := Plan(in); !second.Memory.Equal(r.Memory) {
+			t.Fatalf("the same world is counted twice:\n%s", diff(r.Memory, second.Memory))
+		}
+	})
+}
+
+func indices(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}
+
+// reordered is d with its containers in another order and everything that
+// identifies it as it was.
+func reordered(d *Declared, order []int) *Declared {
+	s, o := *d.Sandbox, *d
+	o.Sandbox = &s
+	s.Spec.Containers, o.ContainerHash = nil, nil
+	for _, i := range order {
+		s.Spec.Containers = append(s.Spec.Containers, d.Spec.Containers[i])
+		o.ContainerHash = append(o.ContainerHash, d.ContainerHash[i])
+	}
+	return &o
+}
+
+// checkActions holds one result's actions to their form.
+func checkActions(t *rapid.T, in Input, r Result) {
+	seen := map[string]bool{}
+	for _, a := range r.Actions {
+		switch {
+		case a.Sandbox != in.Name || a.Reason == "":
+			t.Fatalf("incomplete: %+v", a)
+		case a.Container == "" && len(r.Actions) > 1:
+			t.Fatalf("an action on the whole sandbox is not alone: %+v", r.Actions)
+		case seen[a.Container]:
+			t.Fatalf("two actions on one container: %+v", r.Actions)
+		case a.Verb == Destroy && in.Desired != nil:
+			t.Fatalf("what is declared is destroyed: %+v", a)
+		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause):
+			t.Fatalf("nothing is declared, and yet: %+v", a)
+		case a.Verb == Create && (in.Observed.Sentry == observed.Alive || in.Observed.CgroupProcs > 0):
+			t.Fatalf("a second sentry: %+v", a)
+		case a.Container != "" && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
+			t.Fatalf("work in a sandbox that is not up: %+v", a)
+		}
+		seen[a.Container] = true
+	}
+	if !slices.IsSortedFunc(r.Actions, func(a, b Action) int {
+		if a.Container < b.Container {
+			return -1
+		}
+		return 1
+	}) {
+		t.Fatalf("not in order: %+v", r.Actions)
+	}
+}
+
+// TestPlanConverges disturbs a fake world at random, with failing actions and
+// a daemon that starts anew, then leaves it in peace: the plan must empty
+// within some rounds, and the world be as declared.
+func TestPlanConverges(t *testing.T) {
+	const rounds = 60
+	rapid.Check(t, func(t *rapid.T) {
+		now := t0
+		w := newFakeWorld(func() time.Time { return now })
+		s := &session{t: t, w: w, now: &now, d: Declare(anySandbox(t))}
+		calm := false
+		w.fails = func() bool { return !calm && rapid.IntRange(0, 4).Draw(t, "fails") == 0 }
+		for range rapid.IntRange(0, 25).Draw(t, "disturbances") {
+			s.disturb()
+		}
+		calm, w.deny = true, false
+		var last Result
+		for range rounds {
+			if last = s.round(); len(last.Actions) == 0 {
+				if last.Again.IsZero() {
+					break
+				}
+				now = last.Again
+			}
+		}
+		w.mu.Lock()
+		violations := w.violations
+		w.mu.Unlock()
+		if len(violations) > 0 {
+			t.Fatalf("asked for what must never be: %v", violations)
+		}
+		if len(last.Actions) > 0 {
+			t.Fatalf("after %d rounds there is still: %+v", rounds, last.Actions)
+		}
+		if err := w.asDeclared("box", s.d); err != nil {
+			t.Fatalf("%v\nmemory %+v", err, s.m)
+		}
+		if s.d == nil && !s.m.IsZero() {
+			t.Fatalf("nothing is left but %+v", s.m)
+		}
+	})
+}
+
+// session is a daemon's work on one sandbox without its loop.
+type session struct {
+	t    *rapid.T
+	w    *fakeWorld
+	now  *time.Time
+	d    *Declared
+	m    Memory
+	held bool
+}
+
+// round looks, plans and acts once, and forgets what a restart forgets.
+func (s *session) round() Result {
+	*s.now = s.now.Add(time.Millisecond)
+	o, err := s.w.Look(context.Background(), "box")
+	r := Plan(Input{Now: *s.now, Name: "box", Desired: s.d, Held: s.held, Blind: err != nil, Observed: o, Memory: s.m})
+	s.m = r.Memory
+	for _, a := range r.Actions {
+		if err := s.w.Do(context.Background(), a, s.d); err != nil {
+			s.m = noteFailure(s.m, a, s.d, err, *s.now)
+		}
+	}
+	b, err := json.Marshal(s.m)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.m = Memory{}
+	if err := json.Unmarshal(b, &s.m); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (s *session) disturb() {
+	t, w := s.t, s.w
+	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
+	switch rapid.SampledFrom([]string{
+		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
+		"gofer", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+	}).Draw(t, "event") {
+	case "round":
+		s.round()
+	case "time":
+		*s.now = s.now.Add(rapid.SampledFrom([]time.Duration{time.Second, 31 * time.Second, time.Hour, -time.Minute}).Draw(t, "passes"))
+	case "exit":
+		w.exit("box", container, rapid.IntRange(0, 1).Draw(t, "code"))
+	case "crash":
+		w.crash("box")
+	case "silence":
+		w.disturb("box", func(b *fakeBox) { b.silent = b.sentry })
+	case "torn":
+		w.disturb("box", func(b *fakeBox) {
+			if b.rec != nil {
+				b.rec, b.broken = nil, "torn"
+			}
+		})
+	case "torn container":
+		w.disturb("box", func(b *fakeBox) {
+			if b.containers[container] != nil {
+				b.torn[container] = "torn"
+			}
+		})
+	case "lose container":
+		w.disturb("box", func(b *fakeBox) { delete(b.containers, container); delete(b.torn, container) })
+	case "gofer":
+		w.disturb("box", func(b *fakeBox) {
+			if c := b.containers[container]; c != nil {
+				c.gofer = false
+			}
+		})
+	case "score":
+		w.disturb("box", func(b *fakeBox) { b.score = 77 })
+	case "declare":
+		s.d, s.held = Declare(anySandbox(t)), false
+	case "state":
+		if s.d != nil {
+			changed := *s.d.Sandbox
+			changed.Spec.State = rapid.SampledFrom([]desired.State{desired.Running, desired.Paused, desired.Stopped, desired.Created}).Draw(t, "state")
+			s.d = Declare(&changed)
+		}
+	case "undeclare":
+		s.d, s.held = nil, false
+	case "hold":
+		before := s.d
+		s.d, s.held = nil, true
+		if r := s.round(); len(r.Actions) > 0 {
+			t.Fatalf("held, and yet: %+v", r.Actions)
+		}
+		s.d, s.held = before, false
+	case "blind":
+		w.blind = true
+		if r := s.round(); len(r.Actions) > 0 {
+			t.Fatalf("blind, and yet: %+v", r.Actions)
+		}
+		w.blind = false
+	case "deny":
+		w.deny = !w.deny
+	case "stubborn":
+		w.stubborn[container] = !w.stubborn[container]
+	case "reboot":
+		w.crash("box")
+		w.mu.Lock()
+		delete(w.boxes, "box")
+		w.mu.Unlock()
+	case "forget":
+		s.m = Memory{}
+	}
+}
