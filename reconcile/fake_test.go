@@ -334,6 +334,20 @@ func (w *fakeWorld) disturb(name string, change func(b *fakeBox)) {
 	}
 }
 
+// set changes how the world behaves.
+func (w *fakeWorld) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+func (w *fakeWorld) alive(box, container string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := w.boxes[box]
+	return b != nil && b.containers[container] != nil && b.containers[container].alive
+}
+
 func (w *fakeWorld) exit(box, container string, code int) {
 	w.disturb(box, func(b *fakeBox) {
 		if c := b.containers[container]; c != nil && b.sentry && b.rec != nil && b.rec.State != observed.SandboxPaused {
@@ -473,6 +487,12 @@ func (s *fakeStore) Delete(name string) error {
 	return nil
 }
 
+func (s *fakeStore) setFail(fail bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = fail
+}
+
 func (s *fakeStore) Names() ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -500,6 +520,12 @@ func (s *fakeSource) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.d))
+}
+
+func (s *fakeSource) hold(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[name] = true
 }
 
 // set declares; nil: declares no more.
