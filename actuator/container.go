@@ -96,15 +96,15 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 		Gofer:       g.Sockets,
 		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
 	}
-	// The root is never written to: writes, and the mount points that the
-	// sentry makes, go to a layer above it.
+	// The root is never written to. Where the container may write, writes and
+	// missing mount points go to a layer above it; where it may not, the sentry
+	// keeps missing mount points to itself.
 	if b.spec.Root.Readonly {
-		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.MemoryOverlay})
+		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	} else {
 		layer, err := layerFile(a.c.DataDir)
 		if err != nil {
-			g.Close()
-			return observed.Process{}, err
+			return observed.Process{}, errors.Join(err, discardGofer(g))
 		}
 		defer layer.Close()
 		args.Filestores = []*os.File{layer}
@@ -113,10 +113,10 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	for range b.mounts[1:] {
 		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	}
-	a.hold(id, g)
 	if err := sentry.StartContainer(ctx, args); err != nil {
-		return observed.Process{}, err
+		return observed.Process{}, errors.Join(err, discardGofer(g))
 	}
+	a.hold(id, g)
 	return g.Process, nil
 }
 
@@ -199,6 +199,12 @@ func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
 	return errors.Join(endGofer(c.Gofer), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+}
+
+// discardGofer ends a gofer that no container came to use.
+func discardGofer(g *gofer.Gofer) error {
+	g.Close()
+	return endGofer(g.Process)
 }
 
 // endGofer kills a gofer whose container has ended. It would end by itself

@@ -86,16 +86,15 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer func() { _ = unlock() }() // the lock goes with the process anyway
+	if c.Socket == "" {
+		c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
+	}
 	d := &daemon{c: c, board: status.NewBoard()}
 	if err := d.open(); err != nil {
 		return err
 	}
 	defer d.close()
-	socket := c.Socket
-	if socket == "" {
-		socket = filepath.Join(c.StateDir, "sandboxer.sock")
-	}
-	listener, err := api.Listen(socket)
+	listener, err := api.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
