@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -170,6 +171,9 @@ func (s *step) vacant(f *file, prev state) {
 
 // duplicate rejects all documents of one name, each with the others' places.
 func (s *step) duplicate(name string, cs []claim) {
+	cs = slices.SortedFunc(slices.Values(cs), func(a, b claim) int {
+		return cmp.Or(cmp.Compare(a.file.shown, b.file.shown), cmp.Compare(a.doc.Line, b.doc.Line))
+	})
 	for i, c := range cs {
 		var others []string
 		for j, o := range cs {

@@ -96,8 +96,10 @@ func New(cfg Config) (*Directory, error) {
 		d.scanner.roots = append(d.scanner.roots, r)
 	}
 	var err error
-	d.store, d.state.entries, d.lost, err = openStore(cfg.Store)
-	return d, err
+	if d.store, d.state.entries, d.lost, err = openStore(cfg.Store); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // Set returns the latest snapshot, nil before the first scan has ended.

@@ -1,0 +1,298 @@
+package desired
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestDirectoryFollowsFiles(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1))
+		r.start()
+		if s := r.await("web@1"); s.Sandboxes["web"].Source != "w.yaml" {
+			t.Errorf("source %q", s.Sandboxes["web"].Source)
+		}
+		r.put("m/w.yaml", doc("web", 2))
+		r.await("web@2")
+		r.write(r.path("m/w.yaml"), doc("web", 3)) // in place
+		r.await("web@3")
+		r.put("m/w.yaml", doc("web", 4)+broken)
+		r.await("web@4", "!w.yaml")
+		r.put("m/w.yaml", broken)
+		r.await("web@4", "!w.yaml")
+		r.put("m/j.json", `{"apiVersion":"sandboxer/v1","kind":"Sandbox","metadata":{"name":"j"},"spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"a","bundle":"/b"}]}}`)
+		r.put("m/y.yml", doc("y", 1))
+		r.await("web@4", "!w.yaml", "j@1", "y@1")
+		r.remove("m/w.yaml")
+		r.remove("m/j.json")
+		r.await("y@1")
+	})
+}
+
+func TestDirectorySubfolders(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.start()
+		r.await()
+		r.mkdir("m/a/b")
+		r.put("m/a/b/w.yaml", doc("web", 1))
+		r.await("web@1")
+		r.put("m/a/b/w.yaml", doc("web", 2))
+		r.await("web@2")
+		r.mkdir("new/c")
+		r.put("new/c/db.yaml", doc("db", 1))
+		r.rename("new", "m/new") // a whole tree at once
+		if s := r.await("web@2", "db@1"); s.Sandboxes["db"].Source != "new/c/db.yaml" {
+			t.Errorf("source %q", s.Sandboxes["db"].Source)
+		}
+		r.put("m/new/c/db.yaml", doc("db", 2))
+		r.await("web@2", "db@2")
+		r.remove("m/a")
+		r.await("db@2")
+		r.mkdir("m/a") // with the same name, perhaps the same inode
+		r.put("m/a/w.yaml", doc("web", 3))
+		r.await("db@2", "web@3")
+	})
+}
+
+// git-sync: the manifest directory is a link that is swapped.
+func TestDirectoryLinkSwapped(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.mkdir("rev1")
+		r.mkdir("rev2/sub")
+		r.put("rev1/w.yaml", doc("web", 1))
+		r.put("rev1/old.yaml", doc("old", 1))
+		r.put("rev2/sub/w.yaml", doc("web", 2))
+		r.link("rev1", "current")
+		r.cfg.Dirs = []string{r.path("current")}
+		r.start()
+		r.await("web@1", "old@1")
+		r.relink("rev2", "current")
+		r.await("web@2")
+		r.remove("rev1")
+		r.put("rev2/sub/w.yaml", doc("web", 3))
+		r.await("web@3")
+		r.relink("nowhere", "current")
+		r.await("web@3", "blocked", "!"+r.path("current"))
+		r.relink("rev2", "current")
+		r.await("web@3")
+	})
+}
+
+// A parent of the manifest directory is moved away and another put there.
+func TestDirectoryParentSwapped(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.mkdir("p/m")
+		r.mkdir("q/m")
+		r.put("p/m/w.yaml", doc("web", 1))
+		r.put("q/m/w.yaml", doc("web", 2))
+		r.cfg.Dirs = []string{r.path("p/m")}
+		r.start()
+		r.await("web@1")
+		r.rename("p", "old")
+		r.await("web@1", "blocked", "!"+r.path("p/m"))
+		r.rename("q", "p")
+		r.await("web@2")
+		r.put("p/m/w.yaml", doc("web", 3))
+		r.await("web@3")
+	})
+}
+
+// A ConfigMap: each file is a link through ..data, which is swapped.
+func TestDirectoryConfigMap(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		for i, dir := range []string{"m/..t1", "m/..t2"} {
+			r.mkdir(dir)
+			r.put(dir+"/w.yaml", doc("web", i+1))
+			r.put(dir+"/db.yaml", doc("db", i+1))
+		}
+		r.link("..t1", "m/..data")
+		r.link("..data/w.yaml", "m/w.yaml")
+		r.link("..data/db.yaml", "m/db.yaml")
+		r.start()
+		r.await("web@1", "db@1")
+		r.relink("..t2", "m/..data")
+		r.remove("m/..t1")
+		r.await("web@2", "db@2")
+	})
+}
+
+// Links out of the directory: to files, to folders, through other links.
+func TestDirectoryLinksOut(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.mkdir("out/deep")
+		r.put("out/w", doc("web", 1))
+		r.put("out/deep/db.yaml", doc("db", 1))
+		r.link("out", "hop")
+		r.link("../hop/w", "m/w.yaml")
+		r.link(r.path("hop/deep"), "m/deep")
+		r.start()
+		r.await("web@1", "db@1")
+		r.write(r.path("out/w"), doc("web", 2))
+		r.await("web@2", "db@1")
+		r.put("out/w", doc("web", 3))
+		r.put("out/deep/db.yaml", doc("db", 2))
+		r.await("web@3", "db@2")
+		r.mkdir("other/deep")
+		r.put("other/w", doc("web", 4))
+		r.put("other/deep/db.yaml", doc("db", 4))
+		r.relink("other", "hop")
+		r.await("web@4", "db@4")
+		// A target that is gone may be coming back: nothing is removed.
+		r.remove("other/w")
+		s := r.await("web@4", "db@4", "blocked", "!w.yaml")
+		wantMessage(t, s.Problems, "w.yaml", "the target of the symbolic link does not exist")
+		r.remove("m/w.yaml")
+		r.await("db@4")
+	})
+}
+
+func TestDirectoryLinkCycles(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.mkdir("m/a")
+		r.put("m/a/w.yaml", doc("web", 1))
+		r.link(".", "m/here")
+		r.link("..", "m/a/up")
+		r.link("/", "m/all")
+		r.link("loop.yaml", "m/loop.yaml")
+		r.link("a", "m/z") // no cycle, but the same folder again
+		r.must(os.Link(r.path("m/a/w.yaml"), r.path("m/a/x.yaml")))
+		r.start()
+		s := r.await("web@1", "!here", "!a/up", "!all", "!loop.yaml")
+		wantMessage(t, s.Problems, "here", "a cycle of symbolic links: it leads back to "+r.path("m"))
+		wantMessage(t, s.Problems, "loop.yaml", "a cycle of symbolic links")
+		wantMessage(t, s.Skipped, "z", "the same folder as a")
+		wantMessage(t, s.Skipped, "a/x.yaml", "the same file as a/w.yaml")
+		// Nothing of it holds up what is certain.
+		r.put("m/db.yaml", doc("db", 1))
+		r.await("web@1", "db@1", "!here", "!a/up", "!all", "!loop.yaml")
+		r.remove("m/db.yaml")
+		r.await("web@1", "!here", "!a/up", "!all", "!loop.yaml")
+	})
+}
+
+func TestDirectoryMissing(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.remove("m")
+		r.cfg.Dirs = []string{r.path("x/y/m")}
+		r.start()
+		s := r.await("blocked", "!"+r.path("x/y/m"))
+		if want := r.path("x/y/m") + ": does not exist"; s.Blocked != want || s.Hold("any") != want {
+			t.Errorf("blocked %q, hold %q", s.Blocked, s.Hold("any"))
+		}
+		r.mkdir("x/y/m")
+		r.await()
+		r.put("x/y/m/w.yaml", doc("web", 1))
+		r.await("web@1")
+		r.rename("x/y/m", "x/y/away")
+		r.await("web@1", "blocked", "!"+r.path("x/y/m"))
+		r.rename("x/y/away", "x/y/m")
+		r.await("web@1")
+		r.put("x/y/m/w.yaml", doc("web", 2))
+		r.await("web@2")
+		r.remove("x")
+		r.write(r.path("x"), "no folder")
+		r.await("web@2", "blocked", "!"+r.path("x/y/m"))
+	})
+}
+
+func TestDirectoryIgnoresTemporaryFiles(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		names := []string{"w.yaml~", "4913", "#w.yaml#", "w.yaml.backup", ".w.yaml.swp", ".w.yaml.Xa81", "w.yaml.rpmsave", "README"}
+		for _, name := range names {
+			r.write(r.path("m/"+name), doc("web", 9))
+		}
+		r.mkdir("m/.git")
+		r.write(r.path("m/.git/w.yaml"), doc("web", 9))
+		r.put("m/w.yaml", doc("web", 1))
+		s := r.start().await("web@1")
+		for _, name := range append(names, ".git") {
+			wantMessage(t, s.Skipped, name, "its name ")
+		}
+		// vim: the old file aside, the new one in its place.
+		r.rename("m/w.yaml", "m/w.yaml~")
+		r.write(r.path("m/w.yaml"), doc("web", 2))
+		r.await("web@2")
+	})
+}
+
+func TestDirectoryOddFiles(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.must(syscall.Mkfifo(r.path("m/pipe.yaml"), 0o644)) // must not hang
+		r.write(r.path("m/big.yaml"), strings.Repeat("# much\n", MaxFileSize/7+1))
+		r.write(r.path("m/empty.yaml"), "# nothing\n")
+		r.link("pipe.yaml", "m/link.yaml")
+		s := r.start().await("!pipe.yaml", "!big.yaml", "!empty.yaml", "!link.yaml")
+		wantMessage(t, s.Problems, "pipe.yaml", "not a regular file")
+		wantMessage(t, s.Problems, "big.yaml", "too large")
+		wantMessage(t, s.Problems, "empty.yaml", "delete the file")
+	})
+}
+
+func TestDirectoryDuplicates(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/a.yaml", doc("web", 1))
+		r.start()
+		r.await("web@1")
+		r.put("m/b.yaml", doc("web", 2))
+		s := r.await("web@1", "!a.yaml", "!b.yaml")
+		wantMessage(t, s.Problems, "a.yaml", "also in b.yaml:2")
+		wantMessage(t, s.Problems, "b.yaml", "also in a.yaml:2")
+		r.remove("m/a.yaml")
+		r.await("web@2")
+	})
+}
+
+func TestDirectorySeveral(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.mkdir("n")
+		r.cfg.Dirs = append(r.cfg.Dirs, r.path("n"))
+		r.put("m/w.yaml", doc("web", 1))
+		r.put("n/w.yaml", doc("db", 1))
+		r.start()
+		if s := r.await("web@1", "db@1"); s.Sandboxes["db"].Source != r.path("n/w.yaml") {
+			t.Errorf("source %q", s.Sandboxes["db"].Source)
+		}
+		r.rename("m", "away") // one that is missing holds what is in the other
+		r.remove("n/w.yaml")
+		s := r.await("web@1", "db@1", "blocked", "!"+r.path("m"))
+		if len(s.Pending) > 0 {
+			t.Errorf("pending %v", s.Pending)
+		}
+		r.rename("away", "m")
+		r.await("web@1")
+	})
+}
+
+func TestDirectoryGuard(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		var all []string
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			r.put("m/"+name+".yaml", doc(name, 1))
+			all = append(all, name+"@1")
+		}
+		r.start()
+		r.await(all...)
+		if got := r.d.ConfirmDeletions(); len(got) > 0 {
+			t.Errorf("confirmed %v with nothing held", got)
+		}
+		r.rename("m", "away")
+		r.mkdir("m") // an emptied repository
+		held := append(slices.Clone(all), "a(held)", "b(held)", "c(held)", "d(held)", "e(held)")
+		s := r.await(held...)
+		if !strings.Contains(s.Held["a"], "confirm-deletions") {
+			t.Errorf("held because %q", s.Held["a"])
+		}
+		r.stop()
+		r.start() // which the next daemon knows, too
+		r.await(held...)
+		r.rename("away/e.yaml", "m/e.yaml")
+		r.await(append(slices.Clone(all), "a(held)", "b(held)", "c(held)", "d(held)")...)
+		if got := r.d.ConfirmDeletions(); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+			t.Errorf("confirmed %v", got)
+		}
+		r.await("e@1")
+	})
+}

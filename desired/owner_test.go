@@ -1,0 +1,64 @@
+package desired
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+func TestDirectoryRefusesUnsafeFiles(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1))
+		r.mkdir("m/s")
+		r.put("m/s/db.yaml", doc("db", 1))
+		r.mkdir("out")
+		r.put("out/l.yaml", doc("l", 1))
+		r.link("../out/l.yaml", "m/l.yaml")
+		r.start()
+		r.await("web@1", "db@1", "l@1")
+
+		r.must(os.Chmod(r.path("m/w.yaml"), 0o666))
+		s := r.await("web@1", "db@1", "l@1", "!w.yaml")
+		wantMessage(t, s.Problems, "w.yaml", "refused: the file can be written by everybody (mode 0666)")
+		r.must(os.Chmod(r.path("m/w.yaml"), 0o644))
+		r.await("web@1", "db@1", "l@1")
+		r.must(os.Chmod(r.path("m/w.yaml"), 0o664))
+		r.await("web@1", "db@1", "l@1", "!w.yaml")
+		r.remove("m/w.yaml")
+		r.await("db@1", "l@1")
+
+		r.must(os.Chmod(r.path("m/s"), 0o777))
+		s = r.await("db@1", "l@1", "!s/db.yaml")
+		wantMessage(t, s.Problems, "s/db.yaml", "the folder "+r.path("m/s")+" can be written by everybody (mode 0777)")
+		r.must(os.Chmod(r.path("m/s"), 0o755))
+		r.await("db@1", "l@1")
+
+		r.must(os.Chmod(r.path("out"), 0o775))
+		s = r.await("db@1", "l@1", "!l.yaml")
+		wantMessage(t, s.Problems, "l.yaml", fmt.Sprintf("the folder %s can be written by group %d", r.path("out"), os.Getegid()))
+		r.must(os.Chmod(r.path("out"), 0o755))
+		r.must(os.Chmod(r.path("out/l.yaml"), 0o622))
+		r.await("db@1", "l@1", "!l.yaml")
+
+		// Everything below an unsafe manifest directory is refused.
+		r.must(os.Chmod(r.path("m"), 0o757))
+		r.await("db@1", "l@1", "!l.yaml", "!s/db.yaml")
+	})
+}
+
+func TestDirectoryForeignOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give a file away")
+	}
+	r := newRig(t, false)
+	r.put("m/w.yaml", doc("web", 1))
+	r.must(os.Chmod(r.path("m/w.yaml"), 0o444))
+	r.must(os.Chown(r.path("m/w.yaml"), 4711, 4711))
+	r.start()
+	s := r.await("!w.yaml")
+	wantMessage(t, s.Problems, "w.yaml", "refused: the file belongs to user 4711, who can write it")
+	r.stop()
+	r.cfg.AllowUnsafeOwners = true
+	r.start()
+	r.await("web@1")
+}

@@ -1,0 +1,149 @@
+package desired
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func TestRestartKeepsTheLastAccepted(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1)+doc("db", 1))
+		r.start()
+		r.await("web@1", "db@1")
+		r.put("m/w.yaml", doc("web", 2)+broken)
+		r.await("web@2", "db@1", "!w.yaml")
+		r.stop()
+		r.put("m/w.yaml", broken)
+		r.start()
+		r.await("web@2", "db@1", "!w.yaml")
+		r.stop()
+		r.rename("m", "away")
+		r.start() // with the directory missing, the store is all there is
+		s := r.await("web@2", "db@1", "blocked", "!"+r.path("m"))
+		if got := s.Sandboxes["web"].Source; got != "w.yaml" {
+			t.Errorf("source %q", got)
+		}
+		r.stop()
+		r.rename("away", "m")
+		r.put("m/w.yaml", doc("web", 3))
+		r.start() // what went while nobody watched starts to settle now
+		r.await("web@3")
+		r.stop()
+		if got := stored(t, r); !slices.Equal(got, []string{"web.json"}) {
+			t.Errorf("stored %v", got)
+		}
+		r.remove("m/w.yaml")
+		r.start()
+		r.await()
+		r.stop()
+		if got := stored(t, r); len(got) > 0 {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+func stored(t *testing.T, r *rig) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(r.cfg.Store)
+	r.must(err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Sandboxes that come out of the store are as those that went in.
+func TestStoreRoundTrip(t *testing.T) {
+	docs := Decode("w.yaml", []byte(one+"    oomScoreAdj: 0\n    resources: {limits: {memory: 1.5Gi}}\n    env: [{name: A, value: \"\\x01é\"}]\n"))
+	dir := filepath.Join(t.TempDir(), "a/b")
+	st, _, _, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := entry{sandbox: docs[0].Sandbox, path: "/m/w.yaml", held: true}
+	if err := st.sync(map[string]entry{"web": want}); err != nil {
+		t.Fatal(err)
+	}
+	_, got, lost, err := openStore(dir)
+	if err != nil || len(lost) > 0 {
+		t.Fatal(err, lost)
+	}
+	e := got["web"]
+	if !e.sandbox.same(want.sandbox) || e.path != want.path || !e.held || e.confirmed || !e.absent.IsZero() {
+		t.Errorf("got %+v, want %+v", e, want)
+	}
+}
+
+// A stored document that is damaged may be the only trace of a sandbox.
+func TestStoreDamaged(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1))
+		r.put("m/x.yaml", doc("x", 1))
+		r.put("m/y.yaml", doc("y", 1))
+		r.start()
+		r.await("web@1", "x@1", "y@1")
+		r.stop()
+		for _, name := range []string{"web", "x"} {
+			r.write(r.path("store/"+name+".json"), `{"path": "/m/`)
+		}
+		r.write(r.path("store/.web.json123"), "what a crash left")
+		r.put("m/w.yaml", broken)
+		r.remove("m/y.yaml")
+		r.start()
+		// x is declared by its manifest again, web is not; y has to wait for it.
+		s := r.await("x@1", "y@1", "blocked", "!w.yaml", "!"+r.path("store/web.json"))
+		wantMessage(t, s.Problems, r.path("store/web.json"), "or this file is deleted")
+		if s.Hold("web") == "" {
+			t.Error("web is not held")
+		}
+		r.put("m/w.yaml", doc("web", 2))
+		r.await("web@2", "x@1")
+		r.stop()
+		r.write(r.path("store/old.json"), "")
+		r.start()
+		r.await("web@2", "x@1", "blocked", "!"+r.path("store/old.json"))
+		r.remove("store/old.json")
+		r.d.Rescan()
+		r.await("web@2", "x@1")
+	})
+}
+
+func TestStoreFails(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.start()
+		r.await()
+		r.remove("store")
+		r.put("m/w.yaml", doc("web", 1))
+		s := r.await("web@1", "!"+r.path("store")) // in force all the same
+		wantMessage(t, s.Problems, r.path("store"), "not kept for a restart")
+		r.mkdir("store")
+		r.d.Rescan()
+		r.await("web@1")
+		r.stop()
+		if got := stored(t, r); !slices.Equal(got, []string{"web.json"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := Config{Dirs: []string{"/m"}, Resync: 1, DeletionGuard: 0.5}
+	for what, spoil := range map[string]func(*Config){
+		"no directory":       func(c *Config) { c.Dirs = nil },
+		"no resync":          func(c *Config) { c.Resync = 0 },
+		"settle below 0":     func(c *Config) { c.Settle = -1 },
+		"guard above 1":      func(c *Config) { c.DeletionGuard = 1.1 },
+		"store in no folder": func(c *Config) { c.Store = "/dev/null/store" },
+	} {
+		cfg := good
+		spoil(&cfg)
+		if d, err := New(cfg); err == nil || d != nil {
+			t.Errorf("%s: New gives %v, %v", what, d, err)
+		}
+	}
+	if _, err := New(good); err != nil {
+		t.Error(err)
+	}
+}
