@@ -80,6 +80,12 @@ func (d *Directory) report(before, now *Set) {
 			log.Info("manifest problem gone", "sandbox", p.Name, "reason", p.String())
 		}
 	}
+	switch {
+	case now.Blocked != "" && now.Blocked != before.Blocked:
+		log.Info("removals wait for what cannot be read", "reason", now.Blocked)
+	case now.Blocked == "" && before.Blocked != "":
+		log.Info("removals go on", "reason", "everything can be read again")
+	}
 	for _, name := range slices.Sorted(maps.Keys(now.Held)) {
 		if before.Held[name] == "" {
 			log.Info("removal held", "sandbox", name, "reason", now.Held[name])

@@ -80,10 +80,10 @@ func (p *pass) skip(shown, format string, args ...any) {
 	p.out.skipped = append(p.out.skipped, Problem{File: shown, Message: fmt.Sprintf(format, args...)})
 }
 
-// block reports what cannot be looked at. Then nothing may be taken for gone.
+// block reports what cannot be looked at: then nothing may be taken for gone.
 func (p *pass) block(shown, what string, err error) {
 	message := what + reason(err)
-	p.problem(shown, "%s: no removal is carried out until it can be read", message)
+	p.problem(shown, "%s", message)
 	p.out.blocked = append(p.out.blocked, fmt.Sprintf("%s: %s", shown, message))
 }
 

@@ -48,9 +48,14 @@ func openStore(dir string) (*store, map[string]entry, map[string]error, error) {
 		return nil, nil, nil, fmt.Errorf("reading the store of accepted manifests: %w", err)
 	}
 	for _, f := range files {
+		if strings.HasPrefix(f.Name(), ".") && strings.Contains(f.Name(), ".json") {
+			// What a crash left half-written. A failure harms nobody.
+			_ = os.Remove(filepath.Join(dir, f.Name()))
+			continue
+		}
 		name, ok := strings.CutSuffix(f.Name(), ".json")
 		if !ok || !isDNSLabel(name) {
-			continue // a temporary file that a crash left, or not ours
+			continue // not ours
 		}
 		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
@@ -113,7 +118,8 @@ func (st *store) write(name string, r record) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(st.path(name), data, 0o600)
+	// Without the option each write first tries whether TMPDIR would do.
+	return renameio.WriteFile(st.path(name), data, 0o600, renameio.WithTempDir(st.dir))
 }
 
 func (st *store) path(name string) string { return filepath.Join(st.dir, name+".json") }

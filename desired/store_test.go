@@ -107,6 +107,10 @@ func TestStoreDamaged(t *testing.T) {
 		r.remove("store/old.json")
 		r.d.Rescan()
 		r.await("web@2", "x@1")
+		r.stop()
+		if got := stored(t, r); !slices.Equal(got, []string{"web.json", "x.json"}) {
+			t.Errorf("stored %v", got)
+		}
 	})
 }
 
