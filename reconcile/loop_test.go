@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sandboxer/desired"
+	"sandboxer/observed"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -334,6 +336,108 @@ func TestLoopChangedDeclarationPreemptsBackoff(t *testing.T) {
 		synctest.Wait()
 		h.reached("box")
 	})
+}
+
+func TestLoopChangedDeclarationPreemptsRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fail atomic.Bool
+		fail.Store(true)
+		h := newHarness(t, func(cfg *Config) {
+			actor := cfg.Actor
+			cfg.Actor = actorFunc(func(ctx context.Context, a Action, d *Declared) error {
+				if a.Verb == Start && fail.Load() {
+					return errFake
+				}
+				return actor.Do(ctx, a, d)
+			})
+		})
+		h.run()
+		h.declare("box")
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		fail.Store(false)
+		h.declare("box", func(s *desired.Sandbox) { s.Labels = nil })
+		synctest.Wait()
+		h.reached("box")
+	})
+}
+
+func TestLoopPokeDuringALookIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(cfg *Config) {
+			looker := cfg.Looker
+			cfg.Looker = lookerFunc(func(ctx context.Context, name string) (observed.Sandbox, error) {
+				o, err := looker.Look(ctx, name)
+				time.Sleep(time.Second)
+				return o, err
+			})
+			cfg.Resync = 24 * time.Hour
+		})
+		h.run()
+		h.declare("box", state(desired.Stopped))
+		time.Sleep(500 * time.Millisecond)
+		h.declare("box")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		h.reached("box")
+	})
+}
+
+func TestLoopShutdownDuringALookIsNotBlindness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(cfg *Config) {
+			cfg.Looker = lookerFunc(func(ctx context.Context, _ string) (observed.Sandbox, error) {
+				<-ctx.Done()
+				return observed.Sandbox{}, ctx.Err()
+			})
+		})
+		h.run()
+		h.declare("box")
+		synctest.Wait()
+		if err := h.ended(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if h.passCount("box") > 0 || len(h.log) > 0 {
+			t.Errorf("the end of the loop is told as a failed look: %v", h.log)
+		}
+	})
+}
+
+func TestRetries(t *testing.T) {
+	r := make(retries)
+	a := Action{Verb: Pause, Sandbox: "box", Reason: "why"}
+	for _, want := range []time.Duration{100, 200, 400} {
+		if _, ok := r.due(a, t0); !ok {
+			t.Fatal("not due")
+		}
+		r.note(a, errFake, t0)
+		r.prune([]Action{{Verb: SetLimits}}) // something else in between
+		at, ok := r.due(a, t0)
+		if ok || at.Sub(t0) != want*time.Millisecond {
+			t.Fatalf("after a failure due in %s, expected %s ms", at.Sub(t0), want)
+		}
+		r[target{Pause, ""}] = func(t attempt) attempt { t.next = t0; return t }(r[target{Pause, ""}])
+	}
+	r.note(a, errFake, t0)
+	if r.prune(nil); len(r) > 0 {
+		t.Error("an empty plan does not forget")
+	}
+	r.note(a, nil, t0)
+	if _, ok := r.due(a, t0); !ok {
+		t.Error("what was done is not due at once")
+	}
+	if r.prune([]Action{{Verb: SetLimits}}); len(r) > 0 {
+		t.Error("what was done and is planned no more is not forgotten")
+	}
+	if d := retryDelay(1000); d != 30*time.Second {
+		t.Errorf("the longest delay is %s", d)
+	}
+}
+
+type lookerFunc func(ctx context.Context, name string) (observed.Sandbox, error)
+
+func (f lookerFunc) Look(ctx context.Context, name string) (observed.Sandbox, error) {
+	return f(ctx, name)
 }
 
 func TestLoopDeniedScore(t *testing.T) {

@@ -202,6 +202,28 @@ func TestPlanContainers(t *testing.T) {
 			memory: counted(failed, nil),
 		},
 		{
+			name: "Never, changed and changed back while it ran: its end counts",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Fresh = true })
+				end(in, "app", 3, time.Second)
+			},
+			memory: counted(failed, func(c *ContainerMemory) { c.Fresh = false }),
+		},
+		{
+			name: "torn record of what is not to run again: removed",
+			mutate: func(in *Input) {
+				finish(in)
+				in.Observed.Containers[1] = settled(newDeclared()).Observed.Containers[1]
+				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Seen, c.Exit, c.StartedAt, c.Attempts = "", nil, time.Time{}, 0 })
+				in.Observed.Containers = in.Observed.Containers[1:]
+				in.Observed.BrokenContainers = map[string]string{"app": "torn"}
+			},
+			actions: []Action{{Verb: Remove, Sandbox: "box", Container: "app", Sentry: sentry,
+				Reason: `the record of container "app" can't be used (torn), and it is not to run again`}},
+		},
+		{
 			name: "Never, all have ended: the sandbox is stopped",
 			mutate: func(in *Input) {
 				redeclare(in, policy(desired.Never))
@@ -243,7 +265,7 @@ func TestPlanContainers(t *testing.T) {
 			name: "Never, one has ended, changed spec elsewhere: the ended one stays ended",
 			mutate: func(in *Input) {
 				finish(in)
-				*containerOf(in, "web") = *containerOf(&[]Input{settled(newDeclared())}[0], "web")
+				in.Observed.Containers[1] = settled(newDeclared()).Observed.Containers[1]
 				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Seen, c.Exit, c.StartedAt, c.Attempts = "", nil, time.Time{}, 0 })
 				in.Memory.SpecHash = "old"
 			},

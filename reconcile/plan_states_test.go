@@ -160,6 +160,17 @@ func TestPlanStateDetails(t *testing.T) {
 			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Class: classInPlace, Reason: whyCreated + "; no container runs"}},
 		},
 		{
+			name: "Created: a torn record's container is taken out",
+			mutate: func(in *Input) {
+				declared(in, state(desired.Created))
+				in.Observed.Containers, in.Observed.Scores = nil, nil
+				forgetLive(in)
+				in.Observed.BrokenContainers = map[string]string{"app": "torn"}
+			},
+			actions: []Action{{Verb: Remove, Sandbox: "box", Container: "app", Sentry: sentry,
+				Reason: `the record of container "app" can't be used (torn), and no command is to run`}},
+		},
+		{
 			name: "Stopped: ends are remembered as asked for",
 			mutate: func(in *Input) {
 				declared(in, state(desired.Stopped))
@@ -235,6 +246,16 @@ func TestPlanStateDetails(t *testing.T) {
 			},
 			actions: []Action{{Verb: Resume, Sandbox: "box", Sentry: sentry,
 				Reason: `thawed for a while: container "web" was not started yet`}},
+		},
+		{
+			name: "Paused, torn records that nobody declares: explained by the first",
+			mutate: func(in *Input) {
+				declared(in, state(desired.Paused))
+				freeze(in)
+				in.Observed.BrokenContainers = map[string]string{"z": "torn", "y": "torn", "c": "torn", "b": "torn", "a": "torn"}
+			},
+			actions: []Action{{Verb: Resume, Sandbox: "box", Sentry: sentry, Class: classContainer,
+				Reason: `thawed for a while: container "a" is declared no more`}},
 		},
 		{
 			name: "Paused: limits and scores are kept true",

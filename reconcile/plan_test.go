@@ -431,6 +431,15 @@ func TestPlanRemoval(t *testing.T) {
 			memory: func(m *Memory) { m.StopAsked = time.Time{} },
 		},
 		{
+			name: "remove: called off, and the container outlived its signal",
+			mutate: func(in *Input) {
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID = t0.Add(-30*time.Second), "box.app.1" })
+			},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID = time.Time{}, "" })
+			},
+		},
+		{
 			name: "remove: called off, and the signal had its effect: started again, at once, no restart",
 			mutate: func(in *Input) {
 				redeclare(in, policy(desired.Never))

@@ -171,6 +171,9 @@ func reordered(d *Declared, order []int) *Declared {
 
 // checkActions holds one result's actions to their form.
 func checkActions(t *rapid.T, in Input, r Result) {
+	if !r.Again.IsZero() && !r.Again.After(in.Now) {
+		t.Fatalf("to be looked at again at %s, which is over", r.Again)
+	}
 	seen := map[string]bool{}
 	for _, a := range r.Actions {
 		switch {
