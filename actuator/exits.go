@@ -45,21 +45,33 @@ func (a *Actuator) unwatch(rec observed.ContainerRecord) {
 	a.c.Watcher.Unwatch(rec.Gofer)
 }
 
+// endRetry is how long a wait that failed, or an end that could not be
+// recorded (a full disk), rests before it is tried again.
+const endRetry = time.Second
+
 // awaitEnd records a container's end and only then has it acted upon. A wait
-// that fails says nothing about the container: the next look finds out, from
-// the sentry's process, what became of it.
+// that fails says nothing about the container: it is repeated, which the
+// sentry allows, until it succeeds or the instance is discarded.
 func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec observed.ContainerRecord) {
-	status, err := sentry.Wait(ctx, rec.ID)
-	if err == nil {
-		err = a.recordEnd(rec, status, time.Now())
-	}
-	if ctx.Err() != nil {
-		return // discarded meanwhile, or the daemon ends
-	}
-	if err != nil {
+	for {
+		status, err := sentry.Wait(ctx, rec.ID)
+		if err == nil {
+			err = a.recordEnd(rec, status, time.Now())
+		}
+		if ctx.Err() != nil {
+			return // discarded meanwhile, or the daemon ends
+		}
+		a.c.Poke(rec.Sandbox)
+		if err == nil {
+			return
+		}
 		a.c.Log.V(1).Info("waiting for a container's end failed", "sandbox", rec.Sandbox, "container", rec.Name, "error", err.Error())
+		select {
+		case <-time.After(endRetry):
+		case <-ctx.Done():
+			return
+		}
 	}
-	a.c.Poke(rec.Sandbox)
 }
 
 // recordEnd writes how an instance ended into its record, unless the instance
@@ -75,10 +87,10 @@ func (a *Actuator) recordEnd(rec observed.ContainerRecord, status unix.WaitStatu
 	if _, ok := a.waiters[rec.ID]; !ok {
 		return nil
 	}
-	delete(a.waiters, rec.ID)
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return fmt.Errorf("recording the end of container %s: %w", rec.ID, err)
 	}
+	delete(a.waiters, rec.ID)
 	a.c.Ended(rec)
 	return nil
 }

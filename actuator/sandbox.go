@@ -172,20 +172,16 @@ func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.Sand
 
 // stop ends everything that runs of the sandbox at once, through its cgroup:
 // that also finds what no record knows of. Containers whose end nobody saw get
-// one recorded.
+// one recorded. What can't be written (a full disk) holds up nothing that can
+// be ended: every step is tried, and the whole is done again if one fails.
 func (a *Actuator) stop(ctx context.Context, w work) error {
+	var errs []error
 	if w.rec != nil {
-		if err := moveSandbox(w.rec, observed.SandboxStopping); err != nil {
-			return err
-		}
-		if err := a.c.Records.Save(*w.rec); err != nil {
-			return err
-		}
+		errs = append(errs, moveSandbox(w.rec, observed.SandboxStopping), a.c.Records.Save(*w.rec))
 	}
 	if err := a.endProcesses(ctx, w); err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	var errs []error
 	for _, c := range w.containers {
 		errs = append(errs, a.forget(c), a.recordLostEnd(c, w.ExitReason))
 	}
@@ -257,11 +253,15 @@ func (a *Actuator) clearDir(sandbox string) error {
 
 // destroy leaves nothing of the sandbox.
 func (a *Actuator) destroy(ctx context.Context, w work) error {
-	if err := a.stop(ctx, w); err != nil {
+	if err := a.endProcesses(ctx, w); err != nil {
 		return err
 	}
-	err := errors.Join(a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
-	if err != nil {
+	var errs []error
+	for _, c := range w.containers {
+		errs = append(errs, a.forget(c))
+	}
+	errs = append(errs, a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	return a.c.Records.Delete(w.Sandbox)

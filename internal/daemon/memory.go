@@ -49,7 +49,7 @@ func (m memories) Save(name string, mem reconcile.Memory) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(m.path(name), b, 0o600); err != nil {
+	if err := renameio.WriteFile(m.path(name), b, 0o600, renameio.WithTempDir(m.dir)); err != nil {
 		return fmt.Errorf("storing what is remembered of sandbox %q: %w", name, err)
 	}
 	return nil
