@@ -1,0 +1,10 @@
+package main
+
+import "os"
+
+func main() { os.Exit(run(os.Args)) }
+
+// run chooses the role that the binary plays by what it was started as.
+func run(args []string) int {
+	return command(args[1:], cli{stdout: os.Stdout, stderr: os.Stderr, runDaemon: runDaemon})
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sandboxer/internal/api"
+)
+
+func (c *cli) planCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "plan [PATH...]",
+		Short: "Show what would be done, and why",
+		Long: `Shows what the daemon would do, and why, if the files or folders were its
+manifests; without any, what it is about to do. Nothing is changed. Faults in
+them make the exit code 1.`,
+		Example: "  sandboxer plan\n  sandboxer plan ./manifests\n  sandboxer plan web.yaml -o json",
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+				return err
+			}
+			absolute := []string{}
+			for _, p := range paths {
+				abs, err := filepath.Abs(p)
+				if err != nil {
+					return err
+				}
+				absolute = append(absolute, abs)
+			}
+			client := c.client()
+			defer client.Close()
+			plan, err := client.Plan(cmd.Context(), absolute)
+			if err != nil {
+				return err
+			}
+			if err := c.showPlan(plan, output); err != nil {
+				return err
+			}
+			for _, p := range plan.Problems {
+				fmt.Fprintln(c.stderr, p)
+			}
+			if len(plan.Problems) > 0 {
+				return errFailed
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json")
+	return cmd
+}
+
+func (c *cli) showPlan(plan api.Plan, output string) error {
+	if output == "json" {
+		return printValue(c.stdout, plan, false)
+	}
+	if len(plan.Actions) == 0 {
+		_, err := fmt.Fprintln(c.stdout, "Nothing to do: all is as declared.")
+		return err
+	}
+	t := &table{w: c.stdout, wide: output == "wide", wrap: true, columns: []column{
+		{title: "ACTION"}, {title: "OBJECT", most: 24}, {title: "CHANGE"}, {title: "REASON"}}}
+	var rows [][]string
+	for _, a := range plan.Actions {
+		object := strings.TrimSuffix(a.Sandbox+"/"+a.Container, "/")
+		rows = append(rows, []string{a.Action, object, dash(a.Class), a.Reason})
+	}
+	t.fit(rows)
+	if err := t.head(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := t.row(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cli) confirmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "confirm-deletions",
+		Short: "Let held deletions go ahead",
+		Long: `Lets the deletions go ahead that the deletion guard holds because too many
+sandboxes would go at once. "sandboxer get" shows them with DeletionHeld.`,
+		Example: "  sandboxer confirm-deletions",
+		Args:    args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client := c.client()
+			defer client.Close()
+			done, err := client.ConfirmDeletions(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(done.Confirmed) == 0 {
+				_, err = fmt.Fprintln(c.stdout, "No deletions are held.")
+				return err
+			}
+			_, err = fmt.Fprintln(c.stdout, "Deleted now: "+strings.Join(done.Confirmed, ", "))
+			return err
+		},
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sandboxer/internal/api"
+)
+
+// The exit codes that scripts rely on.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// socketEnv names the API's socket where --socket does not.
+const socketEnv = "SANDBOXER_SOCKET"
+
+const (
+	defaultState  = "/run/sandboxer"
+	defaultSocket = defaultState + "/sandboxer.sock"
+)
+
+// cli is what the commands share.
+type cli struct {
+	stdout, stderr io.Writer
+	// runDaemon is the daemon itself: the commands know its options only.
+	runDaemon func(context.Context, daemonOptions) error
+	socket    string // of --socket
+}
+
+// usageError says that a command was called wrongly.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errFailed ends a command with exit code 1 after it has said why itself.
+var errFailed = errors.New("failed")
+
+// command runs one command line, without the program's name, and returns its
+// exit code.
+func command(args []string, c cli) int {
+	root := c.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errFailed):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(c.stderr, "sandboxer: %v\nRun \"%s --help\" for how it is used.\n", err, cmd.CommandPath())
+		return exitUsage
+	}
+	fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
+	return exitFailed
+}
+
+const about = `sandboxer keeps gVisor sandboxes on this host as files declare them.
+
+  1. Start the daemon:         sandboxer daemon --manifests /etc/sandboxer.d
+  2. Put a manifest there:     sandboxer schema says what one may hold
+  3. Check it before:          sandboxer validate FILE; sandboxer plan FILE
+  4. See what runs:            sandboxer get; sandboxer describe NAME
+  5. See what it says and why: sandboxer logs NAME; sandboxer events
+  6. Change or remove the file, and the sandbox follows.
+
+"sandboxer --help" lists all commands, "sandboxer COMMAND --help" explains one.
+`
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:     "sandboxer",
+		Short:   "Keeps gVisor sandboxes as files declare them",
+		Long:    strings.TrimSuffix(about, "\n"),
+		Example: "  sandboxer get\n  sandboxer logs web --follow",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			msg := fmt.Sprintf("there is no command %q", args[0])
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				msg += "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return usagef("%s", msg)
+		},
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(c.stdout, about)
+			return err
+		},
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().StringVar(&c.socket, "socket", "",
+		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
+	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
+		c.waitCommand(), c.validateCommand(), c.planCommand(), c.confirmCommand(), c.schemaCommand(),
+		c.versionCommand(), c.completionCommand())
+	return root
+}
+
+// args makes wrong numbers of arguments wrong usage.
+func args(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if check(cmd, list) != nil {
+			return usagef("%s takes %s, not %d arguments", cmd.Name(), what, len(list))
+		}
+		return nil
+	}
+}
+
+// client returns a client of the daemon that is meant.
+func (c *cli) client() *api.Client { return api.NewClient(c.socketPath(defaultSocket)) }
+
+// socketPath is --socket, else the environment's, else otherwise.
+func (c *cli) socketPath(otherwise string) string {
+	if c.socket != "" {
+		return c.socket
+	}
+	if s := os.Getenv(socketEnv); s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// oneOf refuses a flag's value that is none of those that it can have.
+func oneOf(flag, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usagef("--%s %s: want %s", flag, value, strings.Join(allowed, ", "))
+}

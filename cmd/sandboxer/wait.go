@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/api"
+)
+
+// retryEvery is how long a wait rests before it asks a daemon again that went
+// away: one that is restarted is back soon.
+const retryEvery = 200 * time.Millisecond
+
+// retryFor is how long it does so.
+const retryFor = 15 * time.Second
+
+// What can be waited for beside phases and conditions.
+const (
+	forExit    = "exit"
+	forReady   = "ready"
+	forDeleted = "deleted"
+)
+
+func (c *cli) waitCommand() *cobra.Command {
+	var what string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "wait NAME[/CONTAINER]",
+		Short: "Wait until a sandbox is in a state",
+		Long: `Waits until a sandbox is in a state: exit code 0 when it is reached, 1 when
+--timeout is over first. A sandbox that is not known yet is waited for.
+
+--for takes a phase (Running, Paused, Stopped, Created, Succeeded, Failed,
+Invalid, ...), a condition (` + strings.Join(conditionTypes(), ",\n") + `), "ready", "deleted", or "exit":
+until the container, or every container, has ended; its exit code is printed.
+Left out, it waits for the declared state.`,
+		Example: "  sandboxer wait web --timeout 30s\n  sandboxer wait job --for exit\n" +
+			"  sandboxer wait web --for Paused --timeout 10s",
+		Args:              args(cobra.ExactArgs(1), "one NAME"),
+		ValidArgsFunction: c.completeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			goal, err := parseGoal(what)
+			if err != nil {
+				return err
+			}
+			if timeout < 0 {
+				return usagef("--timeout %s: want 0 (for ever) or more", timeout)
+			}
+			client := c.client()
+			defer client.Close()
+			w := waiter{c: c, client: client, arg: names[0], goal: goal, progress: terminal(c.stderr)}
+			return w.run(cmd.Context(), timeout)
+		},
+	}
+	cmd.Flags().StringVar(&what, "for", "", "what to wait for (default: the declared state)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long at most; 0: for ever")
+	return cmd
+}
+
+// parseGoal gives the goal in its own spelling; empty: the declared state.
+func parseGoal(s string) (string, error) {
+	goals := []string{forExit, forReady, forDeleted}
+	for _, p := range []api.Phase{api.Pending, api.Created, api.Running, api.Paused, api.Stopped, api.Suspended,
+		api.Succeeded, api.Failed, api.Terminating, api.Invalid} {
+		goals = append(goals, string(p))
+	}
+	goals = append(goals, conditionTypes()...)
+	for _, g := range goals {
+		if s == "" || strings.EqualFold(s, g) {
+			if s == "" {
+				g = ""
+			}
+			return g, nil
+		}
+	}
+	return "", usagef("--for %s: want one of %s", s, strings.Join(goals, ", "))
+}
+
+// waiter is one wait.
+type waiter struct {
+	c        *cli
+	client   *api.Client
+	arg      string
+	goal     string
+	progress bool
+
+	name, container string
+	found           bool
+	restarts        map[string]int // of each container when the wait began
+	last            string         // where it stands
+}
+
+// errReached ends a watch.
+var errReached = errors.New("reached")
+
+func (w *waiter) run(ctx context.Context, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, os.ErrDeadlineExceeded)
+		defer cancel()
+	}
+	list, err := w.client.List(ctx)
+	if err == nil {
+		err = w.aim(list.Items)
+	}
+	var lost time.Time // since when the daemon does not answer
+	for err == nil {
+		err = w.client.Watch(ctx, func(ch api.Change) error {
+			lost = time.Time{}
+			return w.see(ch)
+		})
+		if ctx.Err() != nil || errors.Is(err, errReached) || !errors.Is(err, api.ErrCut) && lost.IsZero() {
+			break
+		}
+		if lost.IsZero() {
+			lost = time.Now()
+		}
+		if time.Since(lost) > retryFor {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+			err = nil
+		}
+	}
+	switch {
+	case errors.Is(err, errReached):
+		return nil
+	case errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s did not reach %s within %s: %s", w.arg, w.target(), timeout, w.last)
+	}
+	return err
+}
+
+// aim finds out what is waited for. What is not there yet is waited for by its
+// name.
+func (w *waiter) aim(items []api.Sandbox) error {
+	w.name, w.container, _ = strings.Cut(w.arg, "/")
+	w.last = fmt.Sprintf("there is no sandbox %q", w.name)
+	t, err := find(items, w.arg)
+	if err == nil {
+		w.name, w.container = t.sandbox.Name, t.container
+		w.found = true
+		return nil
+	}
+	if _, known := byName(items, w.name); known {
+		return err // it has no such container
+	}
+	if strings.Contains(w.arg, ".") {
+		return err // no name: a container's id
+	}
+	if w.goal == forDeleted {
+		return errReached
+	}
+	fmt.Fprintf(w.c.stderr, "There is no sandbox %q yet; waiting for it.\n", w.name)
+	return nil
+}
+
+// see takes one change and returns errReached when it is the one.
+func (w *waiter) see(ch api.Change) error {
+	if ch.Name != w.name {
+		return nil
+	}
+	if ch.Deleted {
+		w.last = "it was removed"
+		switch {
+		case w.goal == forDeleted, w.goal == forExit:
+			return errReached
+		case w.found:
+			return fmt.Errorf("%s was removed while waiting for %s", w.name, w.target())
+		}
+		return nil
+	}
+	w.found = true
+	s := ch.Status
+	last := "it is " + string(s.Phase)
+	if s.Reason != "" {
+		last += " (" + strings.TrimSuffix(s.Reason+": "+s.Message, ": ") + ")"
+	}
+	if w.progress && last != w.last {
+		fmt.Fprintf(w.c.stderr, "%s: %s\n", w.name, strings.TrimPrefix(last, "it is "))
+	}
+	w.last = last
+	if w.restarts == nil {
+		w.restarts = map[string]int{}
+		for _, c := range s.Containers {
+			w.restarts[c.Name] = c.RestartCount
+		}
+	}
+	switch w.goal {
+	case "":
+		if string(s.Phase) != ch.DesiredState && !(s.Phase == api.Succeeded && ch.DesiredState == string(api.Running)) {
+			return nil
+		}
+	case forDeleted:
+		return nil
+	case forReady:
+		if !s.Ready {
+			return nil
+		}
+	case forExit:
+		return w.exited(s.Containers)
+	default:
+		held := string(s.Phase) == w.goal
+		for _, c := range s.Conditions {
+			held = held || c.Type == w.goal
+		}
+		if !held {
+			return nil
+		}
+	}
+	return errReached
+}
+
+// exited prints the exit codes once all that are waited for have ended. One
+// that was restarted meanwhile has ended too.
+func (w *waiter) exited(list []api.Container) error {
+	var lines []string
+	for _, c := range list {
+		if w.container != "" && c.Name != w.container {
+			continue
+		}
+		ended := c.State == "stopped" && c.FinishedAt != nil
+		if !ended && c.RestartCount <= w.restarts[c.Name] {
+			return nil
+		}
+		code := "unknown"
+		if c.ExitCode != nil {
+			code = fmt.Sprint(*c.ExitCode)
+		}
+		lines = append(lines, c.Name+" "+code)
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if len(lines) == 1 {
+		_, lines[0], _ = strings.Cut(lines[0], " ")
+	}
+	if _, err := fmt.Fprintln(w.c.stdout, strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	return errReached
+}
+
+func (w *waiter) target() string {
+	if w.goal == "" {
+		return "its declared state"
+	}
+	return w.goal
+}
+
+// terminal reports whether w is one.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
