@@ -12,6 +12,10 @@ import (
 	"sandboxer/observed"
 )
 
+// minWait bounds how soon a timer may wake a sandbox's worker, so that no
+// instant that is over already can have the loop run hot.
+const minWait = 5 * time.Millisecond
+
 // Looker takes one snapshot of one sandbox. An error means that nothing can
 // be told, never that nothing is there.
 type Looker interface {
@@ -293,6 +297,6 @@ func (l *Loop) release(name string, k *key, n next) {
 	case n.done:
 		delete(l.keys, name)
 	case !n.at.IsZero() && !l.cfg.ResyncOnly:
-		k.timer = time.AfterFunc(n.at.Sub(l.cfg.Now()), func() { l.Poke(name) })
+		k.timer = time.AfterFunc(max(n.at.Sub(l.cfg.Now()), minWait), func() { l.Poke(name) })
 	}
 }

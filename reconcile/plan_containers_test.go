@@ -326,6 +326,17 @@ func TestPlanContainers(t *testing.T) {
 				func(c *ContainerMemory) { c.StopID, c.StopReason, c.StopAsked = "", "", time.Time{} }),
 		},
 		{
+			name: "gofer missed because its container had just ended: no loss",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.OnFailure))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 0, 0)
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID, c.StopReason = t0, "box.app.1", goferLost })
+			},
+			memory: counted(observed.Exit{Known: true, Reason: "Completed", At: t0},
+				func(c *ContainerMemory) { c.StopID, c.StopReason, c.StopAsked = "", "", time.Time{} }),
+		},
+		{
 			name: "an ended container's gofer has ended too: no loss",
 			mutate: func(in *Input) {
 				redeclare(in, policy(desired.Never))

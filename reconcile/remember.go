@@ -145,7 +145,9 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 		e.At = p.now // an unknown instant, or the clock was set back
 	}
 	asked := cm.StopID == cm.Live && cm.StopReason == ""
-	if cm.StopID == cm.Live && cm.StopReason != "" {
+	if cm.StopID == cm.Live && cm.StopReason != "" && (!e.Known || e.Code == 137 && e.Reason != "OOMKilled") {
+		// Otherwise it had ended by itself when its gofer, which goes with
+		// it, was missed.
 		e.Reason = cm.StopReason
 	}
 	cm.Seen, cm.Exit, cm.StartedAt = cm.Live, &e, startedAt
