@@ -79,7 +79,7 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 	}
 	var ends []*os.File
 	for i := range wire.Mounts {
-		sentry, end, err := socketPair()
+		sentry, end, err := serve.SocketPair()
 		if err != nil {
 			return nil, err
 		}
@@ -180,15 +180,6 @@ func waitReady(ctx context.Context, status *os.File) error {
 		return errors.New("ended without a word before it served")
 	}
 	return errors.New(string(said))
-}
-
-// socketPair returns the sentry's and the gofer's end of one connection.
-func socketPair() (sentry, gofer *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "lisafs, sentry's end"), os.NewFile(uintptr(fds[1]), "lisafs, gofer's end"), nil
 }
 
 // configFile returns a file in memory that reads the JSON of c.

@@ -9,24 +9,33 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
-// pair returns two connected stream sockets, the second of which does not
-// block.
-func pair(t *testing.T) (*os.File, *os.File) {
+// nonblocking returns a file of the same socket that waits in Go's poller.
+func nonblocking(t *testing.T, f *os.File) *os.File {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Dup(int(f.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fd := range fds {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			t.Fatal(err)
-		}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
 	}
-	a, b := os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
+	f.Close()
+	n := os.NewFile(uintptr(fd), f.Name())
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// pair returns the two ends of a connection.
+func pair(t *testing.T) (*os.File, *os.File) {
+	t.Helper()
+	a, b, err := SocketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nonblocking(t, a), nonblocking(t, b)
 }
 
 func message(payload string) []byte {
@@ -112,7 +121,7 @@ func TestRequestStaysUntilAnswered(t *testing.T) {
 // Messages larger than any buffer, and that come in pieces, arrive whole.
 func TestLargeMessageInPieces(t *testing.T) {
 	sentry, _, server, _ := startRelay(t)
-	request := message(string(bytes.Repeat([]byte("0123456789abcdef"), 40_000)))
+	request := message(string(bytes.Repeat([]byte{1}, int(lisafs.MaxMessageSize()))))
 	go func() {
 		for rest := request; len(rest) > 0; {
 			n := min(len(rest), 10_007)
