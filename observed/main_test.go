@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -18,7 +19,8 @@ import (
 const role = "OBSERVED_TEST_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(role) == "lock" {
+	switch os.Getenv(role) {
+	case "lock":
 		if _, err := observed.Lock(os.Args[1]); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -26,8 +28,24 @@ func TestMain(m *testing.M) {
 		fmt.Println("ready")
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
+	case "orphan":
+		os.Exit(leaveOrphan(os.Args[1], os.Args[2]))
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// leaveOrphan starts a shell with this process's stdin, prints its pid, and
+// ends without ever waiting for it, as a shell might.
+func leaveOrphan(script, exitCode string) int {
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Stdin = os.Stdin
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return -1
+	}
+	fmt.Println(cmd.Process.Pid)
+	code, _ := strconv.Atoi(exitCode)
+	return code
 }
 
 // child starts a process that lives until end is called or the test ends.

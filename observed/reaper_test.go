@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -43,14 +44,21 @@ func reaping(t *testing.T) (*observed.Reaper, chan orphan) {
 	return r, orphans
 }
 
+// leaver is a process that leaves an orphan behind.
+func leaver(script string, exitCode int) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", script, strconv.Itoa(exitCode))
+	cmd.Env = []string{role + "=orphan", "PATH=" + os.Getenv("PATH")}
+	return cmd
+}
+
 func TestReaperLeavesChildrenToTheirWaiters(t *testing.T) {
 	r, orphans := reaping(t)
 	const n = 40
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			// The shell leaves an orphan behind that ends at about the same time.
-			cmd := exec.Command("sh", "-c", fmt.Sprintf("(exit 3) & exit %d", i))
+			// The orphan that it leaves behind ends at about the same time.
+			cmd := leaver("exit 3", i)
 			if err := r.Start(cmd); err != nil {
 				t.Error(err)
 				return
@@ -84,13 +92,13 @@ func TestReaperLooksBehindAZombieThatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, end := range []string{"exit 5", "kill -9 $$"} {
-		// The parent ends at once; the orphan, when its descriptor 3 is closed.
-		parent := exec.Command("sh", "-c", `sh -c 'read line; `+end+`' <&3 >/dev/null & echo $!`)
+		// The parent ends at once; the orphan, when its stdin does.
+		parent := leaver("read line; "+end, 0)
 		orphanIn, closeIt, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		parent.ExtraFiles = []*os.File{orphanIn}
+		parent.Stdin = orphanIn
 		stdout, err := parent.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -22,9 +22,7 @@ func (l *Looker) processes(sb *Sandbox) error {
 	sb.CgroupExists = exists
 	gofers := map[Process]string{}
 	for _, c := range sb.Containers {
-		if c.GoferRun == Alive {
-			gofers[c.Gofer] = c.Name
-		}
+		gofers[c.Gofer] = c.Name
 	}
 	for _, pid := range pids {
 		p, value, err := readScore(l.c.ProcRoot, pid)

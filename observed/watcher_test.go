@@ -132,6 +132,46 @@ func TestWatcherFromItsOwnCallback(t *testing.T) {
 	<-told
 }
 
+// A descriptor that is closed by one callback and opened again for another
+// process must not bring that one the news of its predecessor.
+func TestWatcherKeepsDescriptorsApart(t *testing.T) {
+	w, err := observed.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, endA := child(t)
+	b, endB := child(t)
+	var alive []observed.Process
+	for range 2 {
+		p, _ := child(t)
+		alive = append(alive, p)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := 0
+	swap := func() {
+		told++
+		w.Unwatch(a)
+		w.Unwatch(b)
+		for _, p := range alive {
+			if err := w.Watch(p, func() { t.Errorf("%v lives", p) }); err != nil {
+				t.Error(err)
+			}
+		}
+		cancel() // Run still goes through the ends that it has in hand
+	}
+	for _, p := range []observed.Process{a, b} {
+		if err := w.Watch(p, swap); err != nil {
+			t.Fatal(err)
+		}
+	}
+	endA()
+	endB()
+	if err := w.Run(ctx); err != nil || told != 1 {
+		t.Errorf("Run = %v, %d told", err, told)
+	}
+}
+
 func TestWatcherReleasesItsDescriptors(t *testing.T) {
 	before := descriptors(t)
 	w, stop := watching(t)

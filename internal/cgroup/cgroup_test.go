@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -120,13 +121,38 @@ func TestNested(t *testing.T) {
 	})
 }
 
-func TestKillOutrunsHoppers(t *testing.T) {
+func TestKillOutrunsForks(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
 		c := create(t, h, parent(t, h), Limits{})
-		for range 3 {
+		if !h.has("pids") {
+			// Nothing would bound a bomb here.
 			start(t, c, "hop")
+			if err := c.Kill(t.Context()); err != nil {
+				t.Error(err)
+			}
+			return
 		}
-		if err := c.Kill(t.Context()); err != nil {
+		// The bomb refills the cgroup as fast as it can be emptied.
+		pids := h.dir("pids", c.Path())
+		if err := writeFile(pids+"/pids.max", "200"); err != nil {
+			t.Fatal(err)
+		}
+		events, err := open(pids+"/pids.events", unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(events)
+		start(t, c, "bomb")
+		for contents(t, pids+"/pids.events") == "max 0" {
+			// The kernel says when the count goes up; the time is for a count
+			// that went up since it was read.
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(events), Events: unix.POLLPRI}}, 10); err != nil && !errors.Is(err, unix.EINTR) {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := c.Kill(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -141,8 +167,10 @@ func TestKillFrozen(t *testing.T) {
 	inner := create(t, h, c.Path()+"/inner", Limits{})
 	start(t, c, "idle")
 	start(t, inner, "idle")
-	if err := errors.Join(inner.freeze(frozen), c.freeze(frozen)); err != nil {
-		t.Fatal(err)
+	for _, c := range []*Cgroup{inner, c} {
+		if err := writeFile(h.dir("freezer", c.Path())+"/freezer.state", "FROZEN"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := c.Kill(t.Context()); err != nil {
 		t.Error(err)

@@ -45,7 +45,7 @@ func play(r string) int {
 	case "killself":
 		h, err := Detect()
 		if err == nil {
-			err = (&Cgroup{host: h, name: arg}).Kill(nil)
+			err = (&Cgroup{host: h, name: arg}).Kill(context.Background())
 		}
 		if !errors.Is(err, ErrSelf) {
 			fmt.Println("killing the own cgroup:", err)
@@ -62,6 +62,9 @@ func play(r string) int {
 		// A shell that goes on in a child of its own, again and again.
 		fmt.Println("ready")
 		syscall.Exec("/bin/sh", []string{"sh", "-c", "hop() { hop & }; hop"}, nil)
+	case "bomb":
+		fmt.Println("ready")
+		syscall.Exec("/bin/sh", []string{"sh", "-c", "while :; do (while :; do (while :; do (:) & done) & done) & done 2>/dev/null"}, nil)
 	}
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)

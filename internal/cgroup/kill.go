@@ -18,7 +18,7 @@ import (
 // with ErrSelf, and kills nothing, where the caller is in it.
 func (c *Cgroup) Kill(ctx context.Context) error {
 	var last []int
-	for pass := 0; ; pass++ {
+	for {
 		pids, _, err := c.host.Procs(c.name)
 		if err != nil {
 			return err
@@ -28,16 +28,6 @@ func (c *Cgroup) Kill(ctx context.Context) error {
 		}
 		if slices.Contains(pids, os.Getpid()) {
 			return fmt.Errorf("killing cgroup %s: %w", c.name, ErrSelf)
-		}
-		if pass > 0 {
-			// A process that goes on in a child of its own outruns a list of
-			// pids; frozen, it can't. The usual cgroup is empty by now.
-			if err := c.freeze(frozen); err != nil {
-				return fmt.Errorf("killing cgroup %s: %w", c.name, err)
-			}
-			if pids, _, err = c.host.Procs(c.name); err != nil {
-				return err
-			}
 		}
 		if err := c.killPass(ctx, pids); err != nil {
 			return fmt.Errorf("killing cgroup %s: %w", c.name, err)
@@ -70,8 +60,7 @@ func (c *Cgroup) killPass(ctx context.Context, pids []int) error {
 				return fmt.Errorf("signalling process %d: %w", pid, err)
 			}
 		}
-		// A runtime may have frozen them.
-		if err := c.freeze(thawed); err != nil {
+		if err := c.thaw(); err != nil {
 			return err
 		}
 	}
@@ -91,16 +80,9 @@ func (c *Cgroup) killAtOnce() (bool, error) {
 	return err == nil, err
 }
 
-// The states that v1's freezer takes.
-const (
-	frozen = "FROZEN"
-	thawed = "THAWED"
-)
-
-// freeze freezes or thaws on v1, where a frozen process does not even meet a
-// SIGKILL. (v2's freezer lets SIGKILL through, and cgroup.kill needs no help.)
-// It does not wait for the last process to be frozen: from now on none forks.
-func (c *Cgroup) freeze(state string) error {
+// thaw lets processes that a runtime froze through v1's freezer meet their
+// SIGKILL. (v2's freezer lets SIGKILL through.)
+func (c *Cgroup) thaw() error {
 	if c.host.mode != V1 || !c.host.has("freezer") {
 		return nil
 	}
@@ -109,8 +91,8 @@ func (c *Cgroup) freeze(state string) error {
 		return err
 	}
 	for _, dir := range slices.Backward(dirs) {
-		if err := writeFile(filepath.Join(dir, "freezer.state"), state); err != nil && !gone(err) {
-			return fmt.Errorf("making a cgroup %s: %w", state, err)
+		if err := writeFile(filepath.Join(dir, "freezer.state"), "THAWED"); err != nil && !gone(err) {
+			return fmt.Errorf("thawing: %w", err)
 		}
 	}
 	return nil
