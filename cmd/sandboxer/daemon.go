@@ -21,6 +21,7 @@ type daemonOptions struct {
 	Settle              time.Duration
 	DeletionGuard       float64
 	CgroupParent        string
+	ResyncOnly          bool
 	LogLevel            string
 	LogFormat           string
 	StopSandboxesOnExit bool
@@ -73,6 +74,7 @@ daemon takes them over as they are.`,
 	f.StringVar(&o.DataDir, "data-dir", "/var/lib/sandboxer", "accepted manifests and logs")
 	f.StringVar(&o.Config, "config", "/etc/sandboxer/config.yaml", "defaults; missing is fine")
 	f.DurationVar(&o.Resync, "resync", 30*time.Second, "how often everything is looked at anew, events or not")
+	f.BoolVar(&o.ResyncOnly, "resync-only", false, "act at each resync alone: no file events, no ends of processes, no timers")
 	f.DurationVar(&o.Settle, "settle", time.Second, "how long a document must be absent before it counts as removed")
 	f.Float64Var(&o.DeletionGuard, "deletion-guard", 0.5, "share of the sandboxes beyond which removals are held; 1: never")
 	f.StringVar(&o.CgroupParent, "cgroup-parent", "/sandboxer", "parent of every sandbox's cgroup")

@@ -3,9 +3,78 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/yaml"
+
+	"sandboxer/internal/daemon"
 )
 
 // runDaemon runs the daemon until ctx is done.
-func runDaemon(context.Context, daemonOptions) error {
-	return errors.New("this build has no daemon")
+func runDaemon(ctx context.Context, o daemonOptions) error {
+	c, err := readConfig(o.Config)
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx, daemon.Config{
+		Manifests:           o.Manifests,
+		StateDir:            o.StateDir,
+		DataDir:             o.DataDir,
+		Socket:              o.Socket,
+		Resync:              o.Resync,
+		Settle:              o.Settle,
+		DeletionGuard:       o.DeletionGuard,
+		CgroupParent:        o.CgroupParent,
+		ResyncOnly:          o.ResyncOnly,
+		AllowUnsafeOwners:   c.AllowUnsafeManifests,
+		StopSandboxesOnExit: o.StopSandboxesOnExit,
+		Version:             buildVersion(),
+		Log:                 newLog(os.Stderr, o.LogLevel, o.LogFormat),
+	})
+}
+
+// config is the daemon's configuration file.
+type config struct {
+	// AllowUnsafeManifests obeys manifests that others than root and the
+	// daemon's user can write.
+	AllowUnsafeManifests bool `json:"allowUnsafeManifests,omitempty"`
+}
+
+// readConfig reads a configuration file; one that is not there says nothing.
+func readConfig(path string) (config, error) {
+	var c config
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	if err := yaml.UnmarshalStrict(b, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// newLog logs what operators want at info, what developers want at debug
+// (logr's V(1)), and errors at error.
+func newLog(w io.Writer, level, format string) logr.Logger {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	o := &slog.HandlerOptions{Level: levels[level], ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		// logr's V(1) is slog's level -1, between the two names.
+		if a.Key == slog.LevelKey && a.Value.Any().(slog.Level) < slog.LevelInfo {
+			a.Value = slog.StringValue("DEBUG")
+		}
+		return a
+	}}
+	if format == "json" {
+		return logr.FromSlogHandler(slog.NewJSONHandler(w, o))
+	}
+	return logr.FromSlogHandler(slog.NewTextHandler(w, o))
 }
