@@ -49,7 +49,8 @@ func printOptions(_ context.Context, o daemonOptions) error {
 type backend struct {
 	*status.Board
 	events *events.Log
-	dir    string
+	socket string
+	stop   func()
 
 	mu   sync.Mutex // guards what follows
 	plan api.Plan
@@ -118,33 +119,40 @@ func serve(env *testscript.Env) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{Board: status.NewBoard(), events: log, dir: env.WorkDir}
-	srv, err := api.New(api.Config{Backend: b})
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "s") // short enough for a socket's path
 	if err != nil {
 		return nil, err
 	}
-	socket := filepath.Join(dir, "s.sock")
-	l, err := api.Listen(socket)
-	if err != nil {
+	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock")}
+	if err := b.start(); err != nil {
 		return nil, err
+	}
+	env.Defer(func() {
+		b.stop()
+		log.Close()
+		os.RemoveAll(dir)
+	})
+	env.Setenv("SANDBOXER_SOCKET", b.socket)
+	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process of its own
+	return b, nil
+}
+
+// start serves until stop is called.
+func (b *backend) start() error {
+	srv, err := api.New(api.Config{Backend: b})
+	if err != nil {
+		return err
+	}
+	l, err := api.Listen(b.socket)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(ctx, l) }()
-	env.Defer(func() {
-		cancel()
-		<-ended
-		log.Close()
-		os.RemoveAll(dir)
-	})
-	env.Setenv("SANDBOXER_SOCKET", socket)
-	env.Setenv("TZ", "UTC")
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process of its own
-	return b, nil
+	b.stop = func() { cancel(); <-ended }
+	return nil
 }
 
 type backendKey struct{}
@@ -165,6 +173,11 @@ func TestScripts(t *testing.T) {
 				for _, a := range args {
 					ts.Check(load(ts).put(ts.ReadFile(a)))
 				}
+			},
+			// restart: the daemon ends, and a later one begins.
+			"restart": func(ts *testscript.TestScript, _ bool, _ []string) {
+				load(ts).stop()
+				ts.Check(load(ts).start())
 			},
 			"drop": func(ts *testscript.TestScript, _ bool, args []string) { load(ts).Delete(args[0]) },
 			"happen": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -157,8 +157,11 @@ type cutReader struct{ r io.Reader }
 // Read makes every error but the end ErrCut.
 func (c cutReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("%w (%w)", ErrCut, err)
+	switch {
+	case err == io.ErrUnexpectedEOF:
+		err = ErrCut
+	case err != nil && err != io.EOF:
+		err = fmt.Errorf("%w: %w", ErrCut, err)
 	}
 	return n, err
 }

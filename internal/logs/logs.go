@@ -168,11 +168,14 @@ func (l *Logs) carry(sandbox, container, id string, paths []string) error {
 }
 
 // Finish ends an instance: what its pipes still hold is written, followers of
-// its log end, and the FIFOs are removed. An instance that is not known is
-// finished already.
+// its log end, and the FIFOs are removed. One that was not adopted is carried
+// to its end just the same; one whose FIFOs are gone is finished already.
 func (l *Logs) Finish(sandbox, container, id string) error {
 	paths, err := l.fifos(sandbox, container, id)
 	if err != nil {
+		return err
+	}
+	if err := l.carry(sandbox, container, id, paths); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	l.end(func(other string, _ *instance) bool { return other == id })

@@ -79,7 +79,7 @@ func TestNewNeedsItsFolders(t *testing.T) {
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	l := open(t, Config{})
-	id, out, errs := start(t, l, 1)
+	id, out, _ := start(t, l, 1)
 	want := "one\n\ntwo\x00\xff\n" + strings.Repeat("x", 3*maxPiece) + "\nno end"
 	if _, err := out.WriteString(want); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,6 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	if got := read(t, l, all); got != want {
 		t.Errorf("read %d bytes, want the %d that were written", len(got), len(want))
 	}
-	_ = errs
 	id2, _, errs2 := start(t, l, 2)
 	fmt.Fprintln(errs2, ", and on stderr")
 	finish(t, l, id2)
@@ -103,10 +102,9 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 
 func TestEntriesAreTheCRIs(t *testing.T) {
 	l := open(t, Config{})
-	id, out, errs := start(t, l, 1)
+	id, out, _ := start(t, l, 1)
 	fmt.Fprint(out, "whole\npart")
 	finish(t, l, id)
-	_ = errs
 	b, err := os.ReadFile(filepath.Join(l.cfg.DataDir, "logs/web/app.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +161,25 @@ func TestLaterDaemonGoesOn(t *testing.T) {
 	}
 	if err := second.Adopt("web", "app", id); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("adopting what is finished: %v", err)
+	}
+}
+
+// What somebody else still holds open is not lost when the end was missed.
+func TestEndThatNobodySaw(t *testing.T) {
+	c := Config{StateDir: t.TempDir(), DataDir: t.TempDir()}
+	first := open(t, c)
+	id, out, _ := start(t, first, 1)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Finish("web", "app", id); err == nil {
+		t.Error("a Logs that is closed finished an instance, and left nothing for the next")
+	}
+	fmt.Fprintln(out, "last words")
+	second := open(t, c)
+	finish(t, second, id)
+	if got := read(t, second, all); got != "last words\n" {
+		t.Errorf("read %q", got)
 	}
 }
 

@@ -190,7 +190,7 @@ func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
 	if err := os.Symlink("/dev/full", path); err != nil {
 		t.Fatal(err)
 	}
-	id, out, _ := start(t, l, 1)
+	_, out, _ := start(t, l, 1)
 	fmt.Fprint(out, "lost 1\nlost 2\n")
 	if err := l.Close(); err != nil { // carries what is in the pipe
 		t.Fatal(err)
@@ -198,10 +198,9 @@ func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
 	if l.Dropped() != 14 {
 		t.Errorf("dropped %d bytes, want 14", l.Dropped())
 	}
-	_ = id
 
 	l = open(t, l.cfg)
-	id, out, _ = start(t, l, 2)
+	id, out, _ := start(t, l, 2)
 	s := l.sinks[key{"web", "app"}]
 	lost := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.lostEntries }
 	fmt.Fprint(out, "lost\n")

@@ -29,6 +29,9 @@ type Input struct {
 // Of says what users see of one sandbox. The second result is false where
 // there is nothing to see: nothing is declared and nothing is left.
 func Of(in Input) (api.Sandbox, bool) {
+	if in.Before.Status.Phase == api.Invalid {
+		in.Before.Status.Phase = "" // a document's item, no sandbox's
+	}
 	v := view{Input: in, d: in.Pass.Declared, o: &in.Pass.Observed, mem: in.Pass.Memory}
 	if v.d == nil && !in.Pass.Blind && v.nothing() {
 		return api.Sandbox{}, false

@@ -159,6 +159,10 @@ func TestOf(t *testing.T) {
 		{name: "stopped from the start", declare: state(desired.Stopped), change: bare, want: `Stopped ready=false "" "" | app stopped | aid stopped`},
 		{name: "to be stopped", declare: state(desired.Stopped), change: func(in *Input) { pending(in, reconcile.Stop, "Stopped is declared") },
 			want: `Pending ready=false "Stopping" "Stopped is declared"` + both},
+		{name: "asked to stop", declare: state(desired.Stopped), change: func(in *Input) {
+			in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", StopID: "web.app.1", StopAsked: now}
+		}, want: `Pending ready=false "Stopping" "container \"app\" was asked to end and has time left"` + both},
+		{name: "between two looks", declare: state(desired.Stopped), want: `Pending ready=false "Waiting" ""` + both},
 		{name: "one ended well for good", change: func(in *Input) { ends(in, 1, exit(0, "Completed"), 0) },
 			want: `Running ready=true "" "" | app running | aid stopped 0 Completed`},
 		{name: "one failed for good", declare: policies(desired.Always, desired.Never), change: func(in *Input) { ends(in, 1, exit(3, "Error"), 0) },

@@ -92,8 +92,11 @@ func (v *view) undeclared(list []api.Container) (phase api.Phase, reason, messag
 // onItsWay is the phase between two states, explained by what is done next.
 func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 	if len(v.Pass.Pending) == 0 {
-		if v.o.Unresponsive {
+		switch c := v.asked(); {
+		case v.o.Unresponsive:
 			return api.Pending, "", "" // the condition says why
+		case c != "":
+			return api.Pending, "Stopping", fmt.Sprintf("container %q was asked to end and has time left", c)
 		}
 		return api.Pending, "Waiting", ""
 	}
@@ -113,6 +116,17 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		reason = "Stopping"
 	}
 	return api.Pending, reason, a.Reason
+}
+
+// asked names a container that was asked to end and has not yet; empty: none.
+func (v *view) asked() string {
+	for i := range v.o.Containers {
+		c := &v.o.Containers[i]
+		if cm := v.mem.Containers[c.Name]; live(c) && cm.StopID == c.ID && !cm.StopAsked.IsZero() {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 // current reports whether the sandbox was made from what is declared now.
