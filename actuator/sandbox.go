@@ -260,7 +260,7 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	for _, c := range w.containers {
 		errs = append(errs, a.forget(c))
 	}
-	errs = append(errs, a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	errs = append(errs, a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
