@@ -26,7 +26,7 @@ func TestLoopSettles(t *testing.T) {
 }
 
 func settles(t *testing.T, events bool, r *rand.Rand) {
-	h := newHarness(t, func(cfg *Config) { cfg.Log = logr.Discard() })
+	h := newHarness(t, func(cfg *Config) { cfg.Log, cfg.ResyncOnly = logr.Discard(), !events })
 	var calm bool
 	var dice sync.Mutex // actions run side by side
 	h.world.fails = func() bool {
@@ -73,7 +73,7 @@ func settles(t *testing.T, events bool, r *rand.Rand) {
 	dice.Lock()
 	calm = true
 	dice.Unlock()
-	time.Sleep(time.Hour) // the longest back-off, and a resync
+	time.Sleep(2 * time.Hour) // the longest back-off, and many resyncs
 	synctest.Wait()
 	for _, name := range names {
 		h.reached(name)
