@@ -167,8 +167,9 @@ type Cgroup struct {
 
 // Create makes the cgroup with that path (absolute, below each hierarchy's
 // mount point), its parents too, and puts the limits in force. One that exists
-// already is completed and gets the limits. The caller is not moved. Where the
-// limits can't be set, what was made is removed again.
+// already is completed and gets the limits. The caller is not moved. Where that
+// fails, a cgroup that was not there before is removed again (its parents are
+// left to Prune).
 func (h *Host) Create(name string, l Limits) (*Cgroup, error) {
 	c := &Cgroup{host: h, name: name}
 	if err := checkName(name); err != nil {
@@ -177,13 +178,18 @@ func (h *Host) Create(name string, l Limits) (*Cgroup, error) {
 	if err := l.check(h); err != nil {
 		return nil, fmt.Errorf("creating cgroup %s: %w", name, err)
 	}
-	if err := c.make(); err != nil {
-		return nil, errors.Join(fmt.Errorf("creating cgroup %s: %w", name, err), c.remove())
+	_, foundErr := h.Load(name)
+	err := c.make()
+	if err == nil {
+		err = c.Set(l)
 	}
-	if err := c.Set(l); err != nil {
-		return nil, errors.Join(err, c.remove())
+	if err == nil {
+		return c, nil
 	}
-	return c, nil
+	if errors.Is(foundErr, ErrNotFound) {
+		err = errors.Join(err, c.remove())
+	}
+	return nil, fmt.Errorf("creating cgroup %s: %w", name, err)
 }
 
 func (c *Cgroup) make() error {

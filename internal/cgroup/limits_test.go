@@ -153,6 +153,27 @@ func TestBadLimits(t *testing.T) {
 	}
 }
 
+func TestCreateThatFailsLeavesNothing(t *testing.T) {
+	h := detect(t)
+	if h.Mode() != V1 {
+		t.Skip("a v2 kernel takes every limit that Limits can express")
+	}
+	// v1 refuses a child more CPU than its parent has.
+	top := create(t, h, parent(t, h), Limits{CPUQuota: 0.5})
+	name := top.Path() + "/web"
+	for _, there := range []bool{false, true} {
+		if there {
+			create(t, h, name, Limits{})
+		}
+		if _, err := h.Create(name, Limits{CPUQuota: 1}); !errors.Is(err, unix.EINVAL) {
+			t.Fatalf("Create = %v", err)
+		}
+		if _, err := h.Load(name); there != (err == nil) {
+			t.Errorf("was there before: %v; Load = %v", there, err)
+		}
+	}
+}
+
 func TestQuota(t *testing.T) {
 	for _, tt := range []struct {
 		cores float64
