@@ -109,7 +109,7 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 	case reconcile.Start:
 		return a.start(ctx, w, d)
 	case reconcile.Signal:
-		return a.signal(ctx, w, d)
+		return a.signal(ctx, w)
 	case reconcile.Kill:
 		return a.kill(ctx, w)
 	case reconcile.Remove:

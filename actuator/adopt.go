@@ -52,9 +52,13 @@ func (a *Actuator) adopt(name string) error {
 func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs []string) (map[string]observed.ContainerState, error) {
 	sentry := gvisor.Sentry{Socket: rec.ControlSocket}
 	states := map[string]observed.ContainerState{}
-	// The infra container is asked about too, so that there is always an
-	// answer that shows that the sentry is alive.
-	for _, id := range append([]string{rec.Name}, containerIDs...) {
+	// Where there is no container the infra container is asked about, so that
+	// there is always an answer that shows that the sentry lives.
+	if len(containerIDs) == 0 {
+		_, err := sentry.State(ctx, rec.Name)
+		return states, err
+	}
+	for _, id := range containerIDs {
 		state, err := sentry.State(ctx, id)
 		if err != nil {
 			return nil, err
@@ -68,6 +72,5 @@ func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs 
 			states[id] = observed.Stopped
 		}
 	}
-	delete(states, rec.Name)
 	return states, nil
 }

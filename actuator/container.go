@@ -219,19 +219,13 @@ func endGofer(p observed.Process) error {
 	return nil
 }
 
-// signal asks a container to end, with the signal it declares.
-func (a *Actuator) signal(ctx context.Context, w work, d *reconcile.Declared) error {
+// signal asks a container to end.
+func (a *Actuator) signal(ctx context.Context, w work) error {
 	sentry, err := w.sentry()
 	if err != nil {
 		return err
 	}
-	sig := unix.SIGTERM
-	if d != nil {
-		if c, _ := declaredContainer(d, w.Container); c != nil && c.Lifecycle.StopSignal != "" {
-			sig = unix.SignalNum(c.Lifecycle.StopSignal)
-		}
-	}
-	return a.ended(sentry.Signal(ctx, w.ContainerID, sig, false), w)
+	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SignalNum(w.Signal), false), w)
 }
 
 // kill ends every process of a container.
