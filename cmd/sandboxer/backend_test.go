@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
+	"sandboxer/internal/status"
+)
+
+// backend is a daemon that does what a script says.
+type backend struct {
+	*status.Board
+	events *events.Log
+	socket string
+	stop   func()
+
+	mu   sync.Mutex // guards what follows
+	plan api.Plan
+	held []string
+}
+
+func (b *backend) Health(context.Context) error { return nil }
+func (b *backend) Sandboxes() []api.Sandbox     { return b.List() }
+
+func (b *backend) Sandbox(name string) (api.Sandbox, error) {
+	s, ok := b.Get(name)
+	if !ok {
+		return s, api.ErrNotFound
+	}
+	return s, nil
+}
+
+func (b *backend) Describe(_ context.Context, name string) (api.Description, error) {
+	s, err := b.Sandbox(name)
+	d := api.Description{Sandbox: s, Events: b.Events(name)}
+	if s.Status.Phase != api.Invalid {
+		d.Labels = map[string]string{"tier": "front", "app": "web"}
+		d.Pending = []api.Action{{Sandbox: name, Container: "app", Action: "start", Reason: "it was not started yet"}}
+		d.Spec = &desired.Spec{State: desired.Running, Runtime: "gvisor",
+			Volumes: []desired.Volume{{Name: "conf", Files: map[string]string{"app.conf": "secret"}}},
+			Containers: []desired.Container{{Name: "app", Command: []string{"/bin/app"}, Env: []desired.EnvVar{
+				{Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
+	}
+	return d, err
+}
+
+func (b *backend) Events(sandbox string) []events.Event { return b.events.List(sandbox) }
+
+func (b *backend) FollowEvents(ctx context.Context, sandbox string, send func(events.Event) error) error {
+	return b.events.Follow(ctx, sandbox, send)
+}
+
+func (b *backend) Logs(_ context.Context, sandbox, container string, o logs.Options, w io.Writer) error {
+	fmt.Fprintf(w, "%s/%s follow=%v tail=%d timestamps=%v since=%v\n", sandbox, container, o.Follow, o.Tail, o.Timestamps, !o.Since.IsZero())
+	return nil
+}
+
+func (b *backend) ConfirmDeletions(context.Context) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held, nil
+}
+
+func (b *backend) Plan(_ context.Context, paths []string) (api.Plan, error) {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return api.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+		}
+	}
+	if len(paths) == 0 {
+		return api.Plan{}, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.plan, nil
+}
+
+// serve runs the daemon of one script and returns what changes it.
+func serve(env *testscript.Env) (*backend, error) {
+	log, err := events.Open(events.Config{Dir: filepath.Join(env.WorkDir, ".data")})
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "s") // short enough for a socket's path
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock")}
+	if err := b.start(); err != nil {
+		return nil, err
+	}
+	env.Defer(func() {
+		b.stop()
+		log.Close()
+		os.RemoveAll(dir)
+	})
+	env.Setenv("SANDBOXER_SOCKET", b.socket)
+	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process of its own
+	return b, nil
+}
+
+// start serves until stop is called.
+func (b *backend) start() error {
+	srv, err := api.New(api.Config{Backend: b})
+	if err != nil {
+		return err
+	}
+	l, err := api.Listen(b.socket)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ctx, l) }()
+	b.stop = func() { cancel(); <-ended }
+	return nil
+}
+
+// put publishes a sandbox; AGO(5m) in it becomes that time.
+func (b *backend) put(text string) error {
+	for {
+		before, rest, ok := strings.Cut(text, "AGO(")
+		if !ok {
+			break
+		}
+		d, rest, _ := strings.Cut(rest, ")")
+		ago, err := time.ParseDuration(d)
+		if err != nil {
+			return err
+		}
+		text = before + time.Now().Add(-ago).UTC().Format(time.RFC3339Nano) + rest
+	}
+	var s api.Sandbox
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	b.Set(s)
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestConfigFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if c, err := readConfig(path); err != nil || c != (config{}) {
+		t.Errorf("without a file: %+v, %v", c, err)
+	}
+	for _, f := range []struct {
+		text string
+		want config
+		err  string
+	}{
+		{"", config{}, ""},
+		{"allowUnsafeManifests: true\n", config{AllowUnsafeManifests: true}, ""},
+		{"allowUnsafeManifest: true\n", config{}, path + ": "},
+		{"[", config{}, path + ": "},
+	} {
+		if err := os.WriteFile(path, []byte(f.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfig(path)
+		if (err == nil) != (f.err == "") || err != nil && !strings.HasPrefix(err.Error(), f.err) {
+			t.Errorf("%q: %v", f.text, err)
+		} else if err == nil && c != f.want {
+			t.Errorf("%q: %+v", f.text, c)
+		}
+	}
+	if _, err := readConfig(t.TempDir()); err == nil {
+		t.Error("a folder was read")
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	for _, c := range []struct{ level, format, want string }{
+		{"debug", "text", "level=DEBUG msg=detail | level=INFO msg=news | level=ERROR msg=bad"},
+		{"info", "text", "level=INFO msg=news | level=ERROR msg=bad"},
+		{"warn", "text", "level=ERROR msg=bad"},
+		{"error", "json", `"level":"ERROR","msg":"bad"`},
+	} {
+		var b bytes.Buffer
+		log := newLog(&b, c.level, c.format)
+		log.V(1).Info("detail")
+		log.Info("news")
+		log.Error(nil, "bad")
+		for _, part := range strings.Split(c.want, " | ") {
+			if !strings.Contains(b.String(), part) {
+				t.Errorf("%s, %s: no %s in\n%s", c.level, c.format, part, b.String())
+			}
+		}
+		if n := strings.Count(b.String(), "\n"); n != 1+strings.Count(c.want, " | ") {
+			t.Errorf("%s: %d lines\n%s", c.level, n, b.String())
+		}
+	}
+}
