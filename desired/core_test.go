@@ -101,6 +101,8 @@ func show(o outcome, start time.Time) string {
 func TestDecide(t *testing.T) {
 	four := world{"a.yaml": doc("a", 1), "b.yaml": doc("b", 1), "c.yaml": doc("c", 1), "d.yaml": doc("d", 1)}
 	none := world{}
+	// Folders in a folder of their own, so that no removal touches another's.
+	spread := world{"1/a.yaml": doc("a", 1), "2/b.yaml": doc("b", 1), "3/c.yaml": doc("c", 1), "4/d.yaml": doc("d", 1)}
 	web := world{"w.yaml": doc("web", 1)}
 	both := world{"w.yaml": doc("web", 1) + doc("db", 1)}
 	rows := []struct {
@@ -200,6 +202,12 @@ func TestDecide(t *testing.T) {
 		{"a name twice in one file", []moment{
 			{at: 0, world: world{"w.yaml": doc("web", 1) + doc("web", 2)}, want: "!w.yaml=web !w.yaml=web"},
 		}},
+		{"a duplicate is a rejected document of its file", []moment{
+			{at: 0, world: both, want: "db@1 web@1"},
+			{at: 1, world: web.with("x.yaml", doc("web", 2)), want: "db@1 web@1 !w.yaml=web !x.yaml=web"},
+			{at: 99, world: web.with("x.yaml", doc("web", 2)), want: "db@1 web@1 !w.yaml=web !x.yaml=web"},
+			{at: 100, world: web, want: "db@1(due 110) web@1 wake 110"},
+		}},
 		{"a rejected document claims its name too", []moment{
 			{at: 0, world: web, want: "web@1"},
 			{at: 1, world: world{"w.yaml": strings.Replace(doc("web", 1), "bundle", "bndle", 1), "x.yaml": doc("web", 2)},
@@ -246,6 +254,15 @@ func TestDecide(t *testing.T) {
 			{at: 1, world: world{"b.yaml": doc("b", 1), "c.yaml": doc("c", 1), "d.yaml": doc("d", 1)}, want: "a@1(due 11) b@1 c@1 d@1 wake 11"},
 			{at: 11, world: world{"d.yaml": doc("d", 1)}, want: "a@1(due 21) b@1(due 21) c@1(due 21) d@1 wake 21"},
 			{at: 21, world: world{"d.yaml": doc("d", 1)}, want: "a@1(held) b@1(held) c@1(held) d@1"},
+		}},
+		{"the guard holds at once those that wait with one that is due", []moment{
+			{at: 0, world: spread, want: "a@1 b@1 c@1 d@1"},
+			{at: 1, world: spread.with("1/a.yaml", ""), want: "a@1(due 11) b@1 c@1 d@1 wake 11"},
+			{at: 5, world: world{"4/d.yaml": doc("d", 1)}, want: "a@1(due 11) b@1(due 15) c@1(due 15) d@1 wake 11"},
+			{at: 11, world: world{"4/d.yaml": doc("d", 1)}, want: "a@1(held) b@1(held) c@1(held) d@1"},
+			// One that goes later may yet come back before it is due.
+			{at: 20, world: none, want: "a@1(held) b@1(held) c@1(held) d@1(due 30) wake 30"},
+			{at: 30, world: none, want: "a@1(held) b@1(held) c@1(held) d@1(held)"},
 		}},
 		{"three sandboxes are not guarded", []moment{
 			{at: 0, world: four.with("d.yaml", ""), want: "a@1 b@1 c@1"},

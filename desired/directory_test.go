@@ -1,11 +1,14 @@
 package desired
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDirectoryFollowsFiles(t *testing.T) {
@@ -81,6 +84,34 @@ func TestDirectoryLinkSwapped(t *testing.T) {
 	})
 }
 
+// A folder that is away for less than a scan is watched as before, and one
+// that stays away is watched no more.
+func TestDirectoryWatches(t *testing.T) {
+	r := newRig(t, false)
+	r.mkdir("m/s")
+	r.put("m/s/w.yaml", doc("web", 1))
+	r.start()
+	r.await("web@1")
+	for i := 2; i < 40; i++ {
+		r.rename("m/s", "m/.away")
+		r.rename("m/.away", "m/s")
+		r.put("m/s/w.yaml", doc("web", i))
+		r.await(fmt.Sprintf("web@%d", i))
+	}
+	watched := func(dir string) (known, told bool) {
+		w := r.d.scanner.watch
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		_, known = w.dirs[r.path(dir)]
+		return known, slices.Contains(w.fs.WatchList(), r.path(dir))
+	}
+	r.rename("m/s", "s")
+	r.await()
+	if known, told := watched("m/s"); known || told {
+		t.Errorf("a folder that is gone is watched: %v, %v", known, told)
+	}
+}
+
 // A parent of the manifest directory is moved away and another put there.
 func TestDirectoryParentSwapped(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {
@@ -97,6 +128,11 @@ func TestDirectoryParentSwapped(t *testing.T) {
 		r.await("web@2")
 		r.put("p/m/w.yaml", doc("web", 3))
 		r.await("web@3")
+		r.put("old/m/w.yaml", doc("web", 4))
+		r.must(unix.Renameat2(unix.AT_FDCWD, r.path("p"), unix.AT_FDCWD, r.path("old"), unix.RENAME_EXCHANGE))
+		r.await("web@4")
+		r.put("p/m/w.yaml", doc("web", 5))
+		r.await("web@5")
 	})
 }
 

@@ -14,33 +14,29 @@ const (
 // the others that wait and those of the last window they would take away too
 // much: then all that wait are held.
 func (s *step) remove() {
-	var waiting, due []string
-	fresh := false // is one due that no confirmation covers?
+	var waiting []string
+	due := func(e entry) bool { return !e.absent.Add(s.settle).After(s.at) }
+	fresh := false // is one due that was not held before?
 	for name, e := range s.next.entries {
-		if e.absent.IsZero() {
-			continue
+		if !e.absent.IsZero() {
+			waiting = append(waiting, name)
+			fresh = fresh || due(e) && !e.held
 		}
-		waiting = append(waiting, name)
-		at := e.absent.Add(s.settle)
+	}
+	// Asked only when something would be removed: a checkout that takes
+	// everything away and puts it back must not be reported as held.
+	hold := fresh && s.tooMany(len(waiting)+len(s.next.removed), len(s.next.entries)+len(s.next.removed))
+	for _, name := range waiting {
+		e := s.next.entries[name]
+		e.held = e.held || hold
+		s.next.entries[name] = e
 		switch {
-		case !at.After(s.at):
-			due = append(due, name)
-			fresh = fresh || !e.held
-		case !e.held || e.confirmed:
-			s.wakeAt(at)
-		}
-	}
-	if fresh && s.tooMany(len(waiting)+len(s.next.removed), len(s.next.entries)+len(s.next.removed)) {
-		for _, name := range waiting {
-			e := s.next.entries[name]
-			e.held = true
-			s.next.entries[name] = e
-		}
-	}
-	for _, name := range due {
-		if e := s.next.entries[name]; !e.held || e.confirmed {
+		case e.held && !e.confirmed:
+		case due(e):
 			delete(s.next.entries, name)
 			s.next.removed[name] = s.at
+		default:
+			s.wakeAt(e.absent.Add(s.settle))
 		}
 	}
 }

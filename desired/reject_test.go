@@ -224,6 +224,7 @@ func TestDecodeRejectsYAML(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n"
 	checkRejections(t, []rejection{
 		{"syntax", "metadata:\n  # which\n  name: web\n  x: [\n", []string{`w.yaml:4: not valid YAML: did not find expected node content`}},
+		{"unclosed list", one + "    args: [a, b\n    env: []\n", []string{`w.yaml:9: not valid YAML: did not find expected ',' or ']'`}},
 		{"tab", "metadata:\n\tname: web\n", []string{`w.yaml:2: not valid YAML: found character that cannot start any token`}},
 		{"alias to nothing", "a: *b\n", []string{`w.yaml:1: not valid YAML: unknown anchor 'b' referenced`}},
 		{"alias cycle", "a: &a [*a]\n", []string{`w.yaml:1: a[0]: the alias *a contains itself`}},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +76,25 @@ func TestTimeOfAnEmptyFile(t *testing.T) {
 	})
 }
 
+// A manifest that turns into something that is none keeps what it declared.
+func TestTurnedIntoNoFile(t *testing.T) {
+	bubble(t, Config{Resync: time.Minute, Settle: time.Second, DeletionGuard: 1}, func(r *rig) {
+		for _, name := range []string{"a", "b", "c", "d"} {
+			r.put("m/"+name+".yaml", doc(name, 1))
+		}
+		r.start()
+		r.want("a@1 b@1 c@1 d@1")
+		for _, name := range []string{"a", "b", "c", "d"} {
+			r.remove("m/" + name + ".yaml")
+		}
+		r.link("a.yaml", "m/a.yaml") // leads to itself
+		r.must(syscall.Mkfifo(r.path("m/b.yaml"), 0o644))
+		r.link("/", "m/c.yaml")
+		time.Sleep(time.Hour)
+		r.want("!a.yaml !b.yaml !c.yaml a@1 b@1 c@1")
+	})
+}
+
 // An edit that leaves size and time stamps as they were is seen at the next
 // scan while it is young; a file that has rested is not read again.
 func TestEditWithinTheClocksTick(t *testing.T) {
@@ -113,6 +133,10 @@ func TestEditWithinTheClocksTick(t *testing.T) {
 	tamper()
 	if got := grace(); got != 2 {
 		t.Errorf("a file at rest was read again: version %d", got)
+	}
+	edit(4)
+	if got := grace(); got != 4 {
+		t.Errorf("an edit was not seen: version %d", got)
 	}
 }
 
