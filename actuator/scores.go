@@ -3,6 +3,7 @@ package actuator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sandboxer/observed"
@@ -35,21 +36,13 @@ func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	if !ok {
 		score = w.rec.OriginalOOMScoreAdj
 	}
-	pids, _, err := a.c.Cgroups.Procs(w.rec.Cgroup)
+	members, err := a.members(w.rec.Cgroup)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	var denied []string
-	for _, pid := range pids {
-		p, err := observed.Identify(pid)
-		if errors.Is(err, observed.ErrGone) {
-			continue
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	for _, p := range members {
 		want, ok := gofers[p]
 		if !ok {
 			want = score
@@ -67,4 +60,30 @@ func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 		errs = append(errs, fmt.Errorf("%w: %s", reconcile.ErrScoreDenied, strings.TrimSpace(denied[0])))
 	}
 	return errors.Join(errs...)
+}
+
+// members identifies the processes of a cgroup. A pid may be given to a
+// stranger between its listing and its identification; a stranger is not in
+// the second listing.
+func (a *Actuator) members(cgroupPath string) ([]observed.Process, error) {
+	pids, _, err := a.c.Cgroups.Procs(cgroupPath)
+	if err != nil {
+		return nil, err
+	}
+	var members []observed.Process
+	for _, pid := range pids {
+		p, err := observed.Identify(pid)
+		if errors.Is(err, observed.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, p)
+	}
+	again, _, err := a.c.Cgroups.Procs(cgroupPath)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(members, func(p observed.Process) bool { return !slices.Contains(again, p.PID) }), nil
 }

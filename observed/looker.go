@@ -80,15 +80,23 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 			return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 		}
 	}
+	// Gofers are looked at before the runtime is asked: a gofer ends with its
+	// container, so one that is gone is a loss only if its container runs later.
+	gofers := make([]Liveness, len(loaded.Containers))
+	for i, rec := range loaded.Containers {
+		if gofers[i], err = l.liveness(rec.Gofer); err != nil {
+			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
+		}
+	}
 	states, err := l.probe(ctx, &sb, loaded.Containers)
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 	}
-	for _, rec := range loaded.Containers {
-		c := Container{ContainerRecord: rec}
+	for i, rec := range loaded.Containers {
+		c := Container{ContainerRecord: rec, GoferRun: gofers[i]}
 		c.State, c.Exit = state(rec, sb, states)
-		if c.GoferRun, err = l.liveness(rec.Gofer); err != nil {
-			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
+		if c.GoferRun == Gone && states[rec.ID] == Stopped {
+			c.GoferRun = None
 		}
 		sb.Containers = append(sb.Containers, c)
 	}

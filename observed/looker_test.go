@@ -46,10 +46,10 @@ func TestLookAtARunningSandbox(t *testing.T) {
 			{ContainerRecord: loaded.Containers[1], State: observed.Running, GoferRun: observed.Alive},
 		},
 		Scores: []observed.Score{
-			{Process: w.sentry, Value: inherited},
-			{Process: w.stub, Value: inherited},
-			{Process: w.appGofer, Container: "app", Value: raised},
-			{Process: w.sideGofer, Container: "side", Value: inherited},
+			{PID: w.sentry.PID, Value: inherited},
+			{PID: w.stub.PID, Value: inherited},
+			{PID: w.appGofer.PID, Container: "app", Value: raised},
+			{PID: w.sideGofer.PID, Container: "side", Value: inherited},
 		},
 	}
 	if !reflect.DeepEqual(sb, want) {
@@ -89,7 +89,7 @@ func TestLookAtReusedPIDs(t *testing.T) {
 		t.Errorf("Look = %+v", sb)
 	}
 	for _, s := range sb.Scores {
-		if s.Process == w.appGofer && s.Container != "" {
+		if s.PID == w.appGofer.PID && s.Container != "" {
 			t.Errorf("a stranger counts as the gofer of %q", s.Container)
 		}
 	}
@@ -101,6 +101,19 @@ func TestLookAfterAGoferDied(t *testing.T) {
 	sb := w.look(t)
 	if sb.Containers[0].GoferRun != observed.Gone || sb.Containers[0].State != observed.Running || sb.CgroupProcs != 3 {
 		t.Errorf("Look = %+v", sb)
+	}
+}
+
+// A gofer ends with its container, and may be seen to before the container's
+// end is recorded: that is no loss.
+func TestLookWhileAContainerEnds(t *testing.T) {
+	w := newWorld(t)
+	w.endAppGofer()
+	w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+		return map[string]observed.ContainerState{"web.app.3": observed.Stopped, "web.side.3": observed.Running}, nil
+	})
+	if c := w.look(t).Containers[0]; c.GoferRun != observed.None || c.State != observed.Running {
+		t.Errorf("container %+v", c)
 	}
 }
 

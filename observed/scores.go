@@ -20,12 +20,14 @@ func (l *Looker) processes(sb *Sandbox) error {
 		return err
 	}
 	sb.CgroupExists = exists
-	gofers := map[Process]string{}
+	gofers := map[int]string{}
 	for _, c := range sb.Containers {
-		gofers[c.Gofer] = c.Name
+		if c.GoferRun == Alive {
+			gofers[c.Gofer.PID] = c.Name
+		}
 	}
 	for _, pid := range pids {
-		p, value, err := readScore(l.c.ProcRoot, pid)
+		value, err := readScore(l.c.ProcRoot, pid)
 		if errors.Is(err, ErrGone) {
 			continue // ended since the cgroup was read
 		}
@@ -33,7 +35,7 @@ func (l *Looker) processes(sb *Sandbox) error {
 			return fmt.Errorf("reading the score of process %d: %w", pid, err)
 		}
 		sb.CgroupProcs++
-		sb.Scores = append(sb.Scores, Score{Process: p, Container: gofers[p], Value: value})
+		sb.Scores = append(sb.Scores, Score{PID: pid, Container: gofers[pid], Value: value})
 	}
 	return nil
 }
@@ -48,28 +50,25 @@ func (l *Looker) cgroupPath(sb Sandbox) string {
 	return ""
 }
 
-// readScore reads identity and score of one and the same process.
-func readScore(root string, pid int) (Process, int, error) {
-	dir, err := openProc(root, pid)
+// readScore reads the score of a process of the cgroup. Should its pid have
+// been given away since the cgroup was read, a stranger's score is reported
+// until the next look: whoever writes scores proves identities.
+func readScore(root string, pid int) (int, error) {
+	fd, err := unix.Open(root+"/"+strconv.Itoa(pid)+"/oom_score_adj", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return 0, ErrGone
+	}
 	if err != nil {
-		return Process{}, 0, err
+		return 0, err
 	}
-	defer unix.Close(dir)
-	st, err := readStat(dir)
-	if err != nil {
-		return Process{}, 0, err
-	}
-	if st.ended() {
-		return Process{}, 0, ErrGone
-	}
+	defer unix.Close(fd)
 	var buf [16]byte
-	n, err := readAt(dir, "oom_score_adj", buf[:])
-	if err != nil {
-		return Process{}, 0, err
+	n, err := unix.Read(fd, buf[:])
+	if errors.Is(err, unix.ESRCH) {
+		return 0, ErrGone
 	}
-	value, err := strconv.Atoi(string(bytes.TrimSpace(buf[:n])))
 	if err != nil {
-		return Process{}, 0, fmt.Errorf("oom_score_adj: %w", err)
+		return 0, err
 	}
-	return Process{PID: pid, StartTime: st.start}, value, nil
+	return strconv.Atoi(string(bytes.TrimSpace(buf[:n])))
 }

@@ -104,13 +104,14 @@ type Container struct {
 	ContainerRecord
 	// State overrides the record's where the sandbox says more: paused while
 	// it is frozen, stopped where its sandbox is gone.
-	State    ContainerState
+	State ContainerState
+	// GoferRun is Gone only where the gofer ended before its container did.
 	GoferRun Liveness
 }
 
 // Score is the OOM score adjustment of one live process of a sandbox.
 type Score struct {
-	Process Process
+	PID int
 	// Container is the name of the container whose gofer it is; empty for the
 	// sentry and every process below it.
 	Container string

@@ -95,7 +95,7 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 		o.CgroupProcs = 1
 		if b.rec != nil {
 			o.Sentry, o.Unresponsive = observed.Alive, b.silent
-			o.Scores = []observed.Score{{Process: b.rec.Sentry, Value: b.score}}
+			o.Scores = []observed.Score{{PID: b.rec.Sentry.PID, Value: b.score}}
 		}
 	}
 	if len(b.torn) > 0 {
@@ -111,7 +111,7 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 		if c.gofer {
 			oc.GoferRun = observed.Alive
 			if b.sentry && b.rec != nil {
-				o.Scores = append(o.Scores, observed.Score{Process: c.rec.Gofer, Container: name, Value: c.score})
+				o.Scores = append(o.Scores, observed.Score{PID: c.rec.Gofer.PID, Container: name, Value: c.score})
 			}
 		}
 		switch {

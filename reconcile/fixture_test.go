@@ -83,9 +83,9 @@ func settled(d *Declared) Input {
 			Sentry:       observed.Alive,
 			CgroupExists: true, CgroupProcs: 4,
 			Scores: []observed.Score{
-				{Process: sentry, Value: 200},
-				{Process: appGofer, Container: "app", Value: 200},
-				{Process: webGofer, Container: "web", Value: 0},
+				{PID: sentry.PID, Value: 200},
+				{PID: appGofer.PID, Container: "app", Value: 200},
+				{PID: webGofer.PID, Container: "web", Value: 0},
 			},
 		},
 		Memory: Memory{

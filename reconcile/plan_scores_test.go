@@ -24,7 +24,7 @@ func TestPlanScores(t *testing.T) {
 		{
 			name: "score drift: below the sentry",
 			mutate: func(in *Input) {
-				in.Observed.Scores = append(in.Observed.Scores, observed.Score{Process: observed.Process{PID: 9}, Value: 1})
+				in.Observed.Scores = append(in.Observed.Scores, observed.Score{PID: 9, Value: 1})
 			},
 			actions: set("process 9 of the sandbox has the OOM score 1 and not 200 (declared)"),
 		},
@@ -56,7 +56,7 @@ func TestPlanScores(t *testing.T) {
 		{
 			name: "score of a gofer that leaves: left alone",
 			mutate: func(in *Input) {
-				in.Observed.Scores = append(in.Observed.Scores, observed.Score{Process: observed.Process{PID: 9}, Container: "old", Value: 77})
+				in.Observed.Scores = append(in.Observed.Scores, observed.Score{PID: 9, Container: "old", Value: 77})
 			},
 		},
 		{

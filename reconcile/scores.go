@@ -51,7 +51,7 @@ func (p *planner) scores() {
 		whence = "what it had to begin with, as none is declared"
 	}
 	p.act(Action{Verb: SetOOMScore, Class: classInPlace, Reason: fmt.Sprintf(
-		"process %d of %s has the OOM score %d and not %d (%s)", off.Process.PID, what, off.Value, want, whence)})
+		"process %d of %s has the OOM score %d and not %d (%s)", off.PID, what, off.Value, want, whence)})
 }
 
 // wrongScore gives the first process whose score is not as declared, nil
