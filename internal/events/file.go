@@ -18,7 +18,7 @@ func (l *Log) write(e Event) error {
 			return err
 		}
 	}
-	if l.size > 0 && l.size+int64(len(b)) > l.cfg.MaxFile {
+	if l.size+int64(len(b)) > l.cfg.MaxFile {
 		if err := l.rotate(); err != nil {
 			return err
 		}

@@ -211,8 +211,12 @@ func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprint(out, "kept\n")
+	for lost() != 0 {
+		runtime.Gosched()
+	}
+	fmt.Fprint(out, "too\n")
 	finish(t, l, id)
-	want := `^\[sandboxer\] 1 pieces of output \(5 bytes\) were lost here: .*` + syscall.ENOSPC.Error() + `\nkept\n$`
+	want := `^\[sandboxer\] 1 pieces of output \(5 bytes\) were lost here: .*` + syscall.ENOSPC.Error() + `\nkept\ntoo\n$`
 	if got := read(t, l, all); !regexp.MustCompile(want).MatchString(got) {
 		t.Errorf("read %q", got)
 	}
