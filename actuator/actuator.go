@@ -61,8 +61,8 @@ type Actuator struct {
 	waiting    sync.WaitGroup
 
 	mu sync.Mutex
-	// gofers holds, by container ID, the sentry's ends of gofers' sockets: as
-	// long as somebody does, a gofer's death does not end its container.
+	// gofers holds, by container ID, duplicates of gofers' sockets: as long as
+	// somebody does, a gofer's death does not end its container.
 	gofers map[string]*gofer.Gofer
 	// waiters are the containers whose ends are waited for.
 	waiters map[string]context.CancelFunc

@@ -68,8 +68,8 @@ func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, 
 	return nil, ""
 }
 
-// run starts the gofer and the container. On success the sentry's ends of the
-// gofer's sockets are held, and the gofer's process is returned.
+// run starts the gofer and the container. On success duplicates of the gofer's
+// ends of its sockets are held, and the gofer's process is returned.
 func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, c *desired.Container, id string) (observed.Process, error) {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
@@ -116,6 +116,7 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	if err := sentry.StartContainer(ctx, args); err != nil {
 		return observed.Process{}, errors.Join(err, discardGofer(g))
 	}
+	closeAll(g.Sockets)
 	a.hold(id, g)
 	return g.Process, nil
 }
@@ -269,7 +270,7 @@ func (a *Actuator) remove(ctx context.Context, w work) error {
 	return a.c.Records.DeleteContainer(w.Sandbox, w.Container)
 }
 
-// hold keeps the sentry's ends of a gofer's sockets.
+// hold keeps duplicates of a gofer's sockets.
 func (a *Actuator) hold(id string, g *gofer.Gofer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

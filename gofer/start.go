@@ -43,16 +43,20 @@ type Config struct {
 // Gofer is a gofer that serves.
 type Gofer struct {
 	Process observed.Process
-	// Sockets are the sentry's ends, one per mount in their order.
+	// Sockets are the sentry's ends, one per mount in their order. They are to
+	// be closed once the sentry has duplicates of its own, so that its going
+	// shows.
 	Sockets []*os.File
+	// Kept are duplicates of the gofer's own ends, in the same order. While
+	// they are open the sentry sees no hang-up, whatever becomes of the gofer,
+	// and what it asks waits in the socket.
+	Kept []*os.File
 }
 
-// Close lets go of the sockets. The gofer ends when the sentry has closed its
-// own duplicates too.
+// Close lets go of all sockets.
 func (g *Gofer) Close() {
-	for _, s := range g.Sockets {
-		s.Close()
-	}
+	closeFiles(g.Sockets)
+	closeFiles(g.Kept)
 }
 
 // Start starts a gofer and returns when it serves. The process is a child of
@@ -61,7 +65,7 @@ func (g *Gofer) Close() {
 // the gofer is killed.
 func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 	g := &Gofer{}
-	var donated []*os.File // 3 and up in the child
+	var donated []*os.File // to the child alone
 	defer func() {
 		for _, f := range donated {
 			f.Close()
@@ -77,37 +81,34 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 		wire.CgroupFDs = append(wire.CgroupFDs, next)
 		next++
 	}
-	var ends []*os.File
 	for i := range wire.Mounts {
 		sentry, end, err := serve.SocketPair()
 		if err != nil {
 			return nil, err
 		}
 		g.Sockets = append(g.Sockets, sentry)
-		ends = append(ends, end)
+		g.Kept = append(g.Kept, end)
 		wire.Mounts[i].SocketFD = next
 		next++
 	}
 	config, err := configFile(wire)
 	if err != nil {
-		closeFiles(ends)
 		return nil, err
 	}
+	donated = append(donated, config)
 	status, statusEnd, err := os.Pipe()
 	if err != nil {
-		config.Close()
-		closeFiles(ends)
 		return nil, err
 	}
 	defer status.Close()
-	donated = append([]*os.File{config, statusEnd}, ends...)
+	donated = append(donated, statusEnd)
 
 	pidfd := -1
 	cmd, err := command(c, &pidfd)
 	if err != nil {
 		return nil, err
 	}
-	cmd.ExtraFiles = append(append([]*os.File{config, statusEnd}, c.CgroupProcs...), ends...)
+	cmd.ExtraFiles = append(append([]*os.File{config, statusEnd}, c.CgroupProcs...), g.Kept...)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
 	}

@@ -100,7 +100,7 @@ func (v *view) status() api.Status {
 			s.SandboxPID = r.Sentry.PID
 			s.CreatedAt = instant(r.CreatedAt)
 			for _, score := range v.o.Scores {
-				if score.Process == r.Sentry {
+				if score.PID == r.Sentry.PID {
 					s.OOMScoreAdj = new(score.Value)
 				}
 			}

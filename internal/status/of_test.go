@@ -43,7 +43,7 @@ func base(edit func(*desired.Sandbox)) Input {
 	in.Pass.Observed = observed.Sandbox{Name: "web", Sentry: observed.Alive, CgroupExists: true, CgroupProcs: 4,
 		Record: &observed.Record{Name: "web", Runtime: "gvisor", State: observed.SandboxUp, SandboxHash: d.SandboxHash,
 			Cgroup: "/sandboxer/web", Sentry: sentry, CreatedAt: created},
-		Scores: []observed.Score{{Process: observed.Process{PID: 1}, Value: 5}, {Process: sentry, Value: 200}}}
+		Scores: []observed.Score{{PID: 1, Value: 5}, {PID: sentry.PID, Value: 200}}}
 	in.Pass.Memory.Containers = map[string]reconcile.ContainerMemory{}
 	for i, c := range s.Spec.Containers {
 		id := "web." + c.Name + ".1"
