@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"sandboxer/observed"
+)
+
+// bare is runsc as it is.
+type bare struct {
+	b      *bench
+	exe    string
+	root   string // --root
+	log    *os.File
+	reaper *observed.Reaper
+	tree   tree
+	live   map[string]bool // what delete has not removed yet
+}
+
+// run runs one runsc command. Its output goes to a file, which a sentry that
+// inherits it does not keep anybody waiting with, as it would with a pipe.
+func (r *bare) run(ctx context.Context, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, r.exe, append([]string{"--root", r.root, "--network", "none", "--platform", "systrap"}, args...)...)
+	cmd.Stdout, cmd.Stderr = r.log, r.log
+	if err := r.reaper.Start(cmd); err != nil {
+		return err
+	}
+	if err := r.reaper.Wait(cmd); err != nil {
+		return fmt.Errorf("runsc %v: %w; it said: %s", args, err, tail(r.log.Name()))
+	}
+	return nil
+}
+
+// start creates and starts a container; times are the caller's business.
+func (r *bare) start(ctx context.Context, name, bundle string) error {
+	r.live[name] = true
+	if err := r.run(ctx, "create", "--bundle", bundle, name); err != nil {
+		return err
+	}
+	return r.run(ctx, "start", name)
+}
+
+// bundle writes a container's bundle with a cgroup of its own.
+func (r *bare) bundle(name string) (string, error) {
+	return r.b.bundle(name, "idle", filepath.Join(r.tree.name, name))
+}
+
+// up makes a container of a fresh bundle and returns how long it took until
+// its command ran.
+func (r *bare) up(ctx context.Context, name string) (time.Duration, error) {
+	dir, err := r.bundle(name)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := r.start(ctx, name, dir); err != nil {
+		return 0, err
+	}
+	ran, err := r.b.marks.wait(ctx, name)
+	return ran.Sub(began), err
+}
+
+// down removes a container and returns how long it took until nothing was
+// left of it.
+func (r *bare) down(ctx context.Context, name string) (time.Duration, error) {
+	l := leftovers{cgroups: r.tree.below(name), in: []string{r.root}, name: name}
+	var err error
+	if l.pids, err = r.tree.pids(name); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := r.run(ctx, "delete", "--force", name); err != nil {
+		return 0, err
+	}
+	ended, err := l.gone(ctx)
+	delete(r.live, name)
+	return ended.Sub(began), err
+}
+
+// kinds are the processes of all containers. Stubs show as others, too.
+func (r *bare) kinds() (kinds, error) {
+	pids, err := r.tree.pids("")
+	if err != nil {
+		return kinds{}, err
+	}
+	return classify(pids...)
+}
+
+// clear removes all containers that are left.
+func (r *bare) clear(ctx context.Context) error {
+	for name := range r.live {
+		if _, err := r.down(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tail is the end of a file of messages.
+func tail(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-2000):])
+}

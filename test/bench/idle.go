@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Targets of the rows that have no other side.
+const (
+	planTarget      = 5.0  // µs
+	idleTarget      = 1.0  // % of a core
+	memoryTarget    = 40.0 // MB
+	daemonCPUTarget = 0.1  // % of a core
+	bareIdle        = 5    // containers of bare runsc that idle beside
+)
+
+var planLine = regexp.MustCompile(`(?m)^BenchmarkPlanUnchanged\S*\s+\d+\s+([\d.]+) ns/op`)
+
+// plans measures row 5 with the package's own benchmark.
+func (b *bench) plans(ctx context.Context) error {
+	progress("plan of an unchanged sandbox")
+	out, err := b.goTool(ctx, "test", "-run", "^$", "-bench", "^BenchmarkPlanUnchanged$", "-count", strconv.Itoa(min(b.o.n, 5)), "./reconcile")
+	if err != nil {
+		return err
+	}
+	var samples []float64
+	for _, m := range planLine.FindAllStringSubmatch(out, -1) {
+		ns, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			return err
+		}
+		samples = append(samples, ns/1000)
+	}
+	if len(samples) == 0 {
+		return fmt.Errorf("no BenchmarkPlanUnchanged in: %s", out)
+	}
+	b.report.limit(5, "plan of one unchanged sandbox", "µs", samples, nil, planTarget)
+	return nil
+}
+
+// idling measures rows 6 and 7 with one crowd, and a few containers of bare
+// runsc beside it.
+func (b *bench) idling(ctx context.Context) error {
+	return b.withDaemon(ctx, func(o *ours) error {
+		progress("%d idle sandboxes, for %s", b.o.crowd, b.o.idle)
+		if _, err := o.crowd(ctx, b.o.crowd); err != nil {
+			return err
+		}
+		beside := make([]string, bareIdle)
+		for i := range beside {
+			beside[i] = b.name("idle")
+			if _, err := b.bare.up(ctx, beside[i]); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, b.o.settled); err != nil {
+			return err
+		}
+		if err := b.idleCPU(ctx, o, beside); err != nil {
+			return err
+		}
+		if err := b.memory(o); err != nil {
+			return err
+		}
+		return b.bare.clear(ctx)
+	})
+}
+
+// used is CPU time at one moment.
+type used struct {
+	at      time.Time
+	tree    time.Duration // sentries, gofers and whatever else runs in the cgroups
+	outside time.Duration // the daemon, and helpers outside of the cgroups
+	beside  []time.Duration
+}
+
+// use reads the CPU clocks. A helper that comes and goes between two readings
+// is counted to its parent, which has waited for it.
+func (b *bench) use(o *ours, beside []string) (u used, err error) {
+	u.at = time.Now()
+	if u.tree, err = o.tree.cpu(""); err != nil {
+		return u, err
+	}
+	outside, err := o.outside()
+	if err != nil {
+		return u, err
+	}
+	for _, pid := range outside {
+		d, err := processCPU(pid)
+		if err != nil {
+			return u, err
+		}
+		u.outside += d
+	}
+	waited, err := childrenCPU(o.cmd.Process.Pid)
+	if err != nil {
+		return u, err
+	}
+	u.outside += waited
+	for _, name := range beside {
+		d, err := b.bare.tree.cpu(name)
+		if err != nil {
+			return u, err
+		}
+		u.beside = append(u.beside, d)
+	}
+	return u, nil
+}
+
+func (b *bench) idleCPU(ctx context.Context, o *ours, beside []string) error {
+	before, err := b.use(o, beside)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, b.o.idle); err != nil {
+		return err
+	}
+	after, err := b.use(o, beside)
+	if err != nil {
+		return err
+	}
+	percent := func(d time.Duration) float64 { return 100 * float64(d) / float64(after.at.Sub(before.at)) }
+	outside := percent(after.outside - before.outside)
+	all := percent(after.tree-before.tree) + outside
+	var each []float64
+	for i := range beside {
+		each = append(each, percent(after.beside[i]-before.beside[i]))
+	}
+	if b.o.wants(6) {
+		b.report.limit(6, fmt.Sprintf("CPU of everything with 50 idle sandboxes, over %s (bare: **each** container)", b.o.idle),
+			"% of a core", []float64{all}, each, idleTarget)
+	}
+	if b.o.wants(7) {
+		b.report.limit(7, "CPU of the daemon and its helpers meanwhile", "% of a core", []float64{outside}, nil, daemonCPUTarget)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+// Command probe is what runs in the benchmark's sandboxes. Its first act is to
+// create a file, whose name the benchmark waits for; it needs nothing of the
+// root file system that it is put into.
+//
+//	probe idle FILE    create FILE, then wait for SIGTERM
+//	probe again BASE   the first time create BASE.1, wait a little, create
+//	                   BASE.end as the last act; the second time create BASE.2
+//	                   and wait for SIGTERM
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// firstRun is how long the first run of "again" lasts, so that starting it is
+// over and done with before it ends.
+const firstRun = 300 * time.Millisecond
+
+func main() {
+	if len(os.Args) != 3 {
+		os.Exit(2)
+	}
+	base := os.Args[2]
+	switch os.Args[1] {
+	case "idle":
+		check(mark(base))
+	case "again":
+		err := mark(base + ".1")
+		if err == nil {
+			time.Sleep(firstRun)
+			check(mark(base + ".end"))
+			return
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			check(err)
+		}
+		check(mark(base + ".2"))
+	default:
+		os.Exit(2)
+	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	<-term
+}
+
+// mark creates a file that must not exist yet.
+func mark(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func check(err error) {
+	if err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n") // there is nobody else to tell
+		os.Exit(1)
+	}
+}
