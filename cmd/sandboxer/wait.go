@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +119,7 @@ func (w *waiter) run(ctx context.Context, timeout time.Duration) error {
 			lost = time.Time{}
 			return w.see(ch)
 		})
-		if ctx.Err() != nil || errors.Is(err, errReached) || !errors.Is(err, api.ErrCut) && lost.IsZero() {
+		if ctx.Err() != nil || !away(err) {
 			break
 		}
 		if lost.IsZero() {
@@ -138,6 +141,17 @@ func (w *waiter) run(ctx context.Context, timeout time.Duration) error {
 		return fmt.Errorf("%s did not reach %s within %s: %s", w.arg, w.target(), timeout, w.last)
 	}
 	return err
+}
+
+// away reports whether an error says that the daemon went away, and not what it
+// answered.
+func away(err error) bool {
+	var answer *api.Error
+	if errors.As(err, &answer) {
+		return answer.Code == http.StatusServiceUnavailable
+	}
+	return errors.Is(err, api.ErrCut) || errors.Is(err, os.ErrNotExist) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // aim finds out what is waited for. What is not there yet is waited for by its
