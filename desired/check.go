@@ -112,7 +112,7 @@ func (c *checker) backoff(b RestartBackoff) {
 	}
 }
 
-// volumes returns the names that mounts may use.
+// volumes returns the names that mounts may use, sorted.
 func (c *checker) volumes(vs []Volume) []string {
 	seen := map[string]bool{}
 	for i, v := range vs {

@@ -100,10 +100,11 @@ func (c *checker) mounts(at string, mounts []VolumeMount, volumes []string) {
 	seen := map[string]bool{}
 	for i, m := range mounts {
 		at := fmt.Sprintf("%s[%d]", at, i)
+		_, exists := slices.BinarySearch(volumes, m.Name)
 		switch {
 		case m.Name == "":
 			c.add(at+".name", "required")
-		case !slices.Contains(volumes, m.Name):
+		case !exists:
 			c.add(at+".name", "there is no volume %q%s", clip(m.Name), suggest(m.Name, volumes))
 		}
 		at += ".mountPath"

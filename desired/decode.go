@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +16,9 @@ import (
 
 // MaxFileSize bounds a manifest file, in bytes.
 const MaxFileSize = 1 << 20
+
+// maxProblems bounds what is reported of one document.
+const maxProblems = 200
 
 // Document is one YAML document of a file: accepted or rejected.
 type Document struct {
@@ -116,7 +120,12 @@ func (c chunk) document(file string, n *yaml.Node) Document {
 	doc := Document{Line: c.before + n.Line}
 	sandbox, name, faults := decodeNode(file, n)
 	doc.Name = name
-	for _, f := range faults {
+	for i, f := range faults {
+		if i == maxProblems {
+			doc.Problems = append(doc.Problems, Problem{File: file, Line: doc.Line, Name: name,
+				Message: fmt.Sprintf("too much is wrong: %d problems, of which %d are listed", len(faults), maxProblems)})
+			break
+		}
 		doc.Problems = append(doc.Problems, Problem{File: file, Line: c.before + f.line, Path: f.path, Message: f.message, Name: name})
 	}
 	if doc.Problems = sortProblems(doc.Problems); len(doc.Problems) == 0 {
@@ -170,30 +179,34 @@ func (w *walker) manifest(tree *yaml.Node) (*Manifest, error) {
 // around it that is written down. Dropped are those that follow from a field
 // already known to be wrong: at or below it, or missing where it stands.
 func (w *walker) place(found, known []fault) []fault {
+	wrong, around := map[string]bool{}, map[string]bool{}
+	for _, k := range known {
+		wrong[k.path] = true
+		for at := range upward(k.path) {
+			around[at] = true
+		}
+	}
 	var out []fault
 	for _, f := range found {
-		follows := false
-		for _, k := range known {
-			follows = follows || within(f.path, k.path) || f.missing && within(k.path, f.path)
-		}
-		if follows {
-			continue
-		}
-		at := f.path
-		for {
-			if line, ok := w.lines[at]; ok {
+		follows := f.missing && around[f.path]
+		for at := range upward(f.path) {
+			follows = follows || wrong[at]
+			if line, ok := w.lines[at]; ok && f.line == 0 {
 				f.line = line
-				break
 			}
-			at = at[:max(0, strings.LastIndexAny(at, ".["))]
 		}
-		out = append(out, f)
+		if !follows {
+			out = append(out, f)
+		}
 	}
 	return out
 }
 
-// within says that path is the field outer or lies below it.
-func within(path, outer string) bool {
-	rest, ok := strings.CutPrefix(path, outer)
-	return ok && (rest == "" || outer == "" || rest[0] == '.' || rest[0] == '[')
+// upward yields a field path, that of the field around it, and so on to "".
+func upward(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for yield(path) && path != "" {
+			path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		}
+	}
 }

@@ -2,7 +2,7 @@ package desired
 
 import (
 	"encoding/json"
-	"os"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -157,17 +157,39 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// The page for users shows everything that there is; what is supported of it
-// must be accepted as it stands there.
+// Each example runs as it stands.
 func TestExampleManifests(t *testing.T) {
-	entries, err := os.ReadDir("../examples/manifests")
-	if err != nil {
-		t.Skip("no examples yet: ", err)
+	s := ReadDir([]string{"../examples/manifests"})
+	if len(s.Problems) > 0 || len(s.Sandboxes) == 0 {
+		t.Errorf("%d sandboxes, problems: %v", len(s.Sandboxes), s.Problems)
 	}
-	if len(entries) == 0 {
-		t.Skip("no examples yet")
+}
+
+// A file made to keep the reader busy does not: everything is bounded, and
+// nothing costs the square of its size.
+func TestDecodeHostileFiles(t *testing.T) {
+	volumes, mounts := "  volumes:\n", "    volumeMounts:\n"
+	for i := range 5000 {
+		volumes += fmt.Sprintf("  - {name: v%d, emptyDir: {}}\n", i)
+		mounts += fmt.Sprintf("    - {name: w%d, mountPath: /%d}\n", i, i)
 	}
-	if s := ReadDir([]string{"../examples/manifests"}); len(s.Problems) > 0 {
-		t.Errorf("problems: %v", s.Problems)
+	for name, data := range map[string]string{
+		"containers that are none": head + "  containers:\n" + strings.Repeat("  - 1\n", 15_000),
+		"unknown fields":           strings.TrimSuffix(one, "\n") + strings.Repeat("\n    x: 1", 20_000),
+		"mounts of no volume":      head + volumes + one[len(head):] + mounts,
+		"documents":                strings.Repeat("---\na\n", 10_000),
+		"brackets":                 strings.Repeat("[", MaxFileSize),
+		"anchors":                  strings.Repeat("- &a x\n- *a\n", 10_000),
+	} {
+		start := time.Now()
+		docs := Decode("w.yaml", []byte(data))
+		if took := time.Since(start); took > 20*time.Second { // ten times what the race detector needs
+			t.Errorf("%s: took %v", name, took)
+		}
+		for _, d := range docs {
+			if d.Sandbox != nil || len(d.Problems) > maxProblems+1 {
+				t.Errorf("%s: sandbox %v, %d problems", name, d.Sandbox, len(d.Problems))
+			}
+		}
 	}
 }

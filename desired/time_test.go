@@ -140,29 +140,31 @@ func TestEditWithinTheClocksTick(t *testing.T) {
 	}
 }
 
-// However many ask for a scan while one is due, it is one.
+// However many ask while a scan runs, it is one more; and idling costs the
+// resync alone.
 func TestRescansCoalesce(t *testing.T) {
 	var looks atomic.Int32
-	cfg := Config{Resync: time.Hour, Settle: time.Second, DeletionGuard: 1, Now: func() time.Time {
-		looks.Add(1) // once a scan, with no file to read and nothing pending
-		return time.Now()
-	}}
-	bubble(t, cfg, func(r *rig) {
+	bubble(t, Config{Resync: time.Hour, Settle: time.Second, DeletionGuard: 1}, func(r *rig) {
+		gate := make(chan struct{})
+		r.cfg.Now = func() time.Time {
+			looks.Add(1) // once a scan, with no file to read and nothing pending
+			<-gate
+			return time.Now()
+		}
 		r.start()
-		r.want("")
-		before := looks.Load()
+		synctest.Wait() // in the first scan
 		for range 1000 {
 			r.d.Rescan()
 		}
+		close(gate)
 		r.want("")
-		if n := looks.Load() - before; n < 1 || n > 3 {
-			t.Errorf("1000 requests led to %d scans", n)
+		if n := looks.Load(); n != 2 {
+			t.Errorf("1000 requests while one scan ran led to %d scans in all, want 2", n)
 		}
-		before = looks.Load()
 		time.Sleep(24 * time.Hour)
 		r.want("")
-		if n := looks.Load() - before; n != 24 {
-			t.Errorf("a day of idling led to %d scans, want 24", n)
+		if n := looks.Load(); n != 2+24 {
+			t.Errorf("a day of idling led to %d scans, want 24", n-2)
 		}
 	})
 }
