@@ -68,6 +68,7 @@ func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
 // next actions would be.
 func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 	set := d.directory.Set()
+	var plan api.Plan
 	if len(paths) > 0 {
 		for _, p := range paths {
 			if _, err := os.Stat(p); err != nil {
@@ -75,13 +76,12 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 			}
 		}
 		set = desired.ReadDir(paths)
+		for _, p := range set.Problems {
+			plan.Problems = append(plan.Problems, p.String())
+		}
 	}
 	if set == nil {
 		return api.Plan{}, d.Health(ctx)
-	}
-	var plan api.Plan
-	for _, p := range set.Problems {
-		plan.Problems = append(plan.Problems, p.String())
 	}
 	names, err := d.Names(ctx)
 	if err != nil {

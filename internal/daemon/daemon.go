@@ -63,7 +63,9 @@ type daemon struct {
 	watcher   *observed.Watcher
 	reaper    *observed.Reaper
 	passes    passes
-	program   *os.File // the gofers', while the daemon runs; nil: this binary
+	// told are the problems and held removals that events were made of.
+	told    map[events.Event]bool
+	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
 // Run runs the daemon until ctx is done, and leaves every sandbox running

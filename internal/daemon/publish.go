@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"sandboxer/desired"
 	"sandboxer/internal/events"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
@@ -64,23 +65,37 @@ func (d *daemon) publish(p reconcile.Pass) {
 }
 
 // declarationsChanged has the loop look at the sandboxes whose declaration,
-// or what is said about it, has changed, and publishes what was rejected.
+// or what is said about it, has changed, and publishes what was rejected. It
+// is called by one goroutine.
 func (d *daemon) declarationsChanged(names []string) {
 	set := d.directory.Set()
 	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
 	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
-	for _, p := range set.Problems {
-		d.events.Append(events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()})
-	}
-	for name, why := range set.Held {
-		d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why})
-	}
+	d.told = d.tellNew(set, d.told)
 	for _, name := range names {
 		if p, ok := d.passes.get(name); ok {
 			d.publish(p)
 		}
 		d.loop.Poke(name)
 	}
+}
+
+// tellNew makes events of the problems and held removals of set that are not
+// in told, and returns all of them.
+func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[events.Event]bool {
+	now := map[events.Event]bool{}
+	for _, p := range set.Problems {
+		now[events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()}] = true
+	}
+	for name, why := range set.Held {
+		now[events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why}] = true
+	}
+	for e := range now {
+		if !told[e] {
+			d.events.Append(e)
+		}
+	}
+	return now
 }
 
 // verbDone names, for events, what an action has done.
