@@ -1,0 +1,87 @@
+# Needed: Go, make and, for all that runs sandboxes, root.
+
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+UNITDIR   ?= /etc/systemd/system
+COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+GO        ?= go
+# How many system tests run side by side: they wait more than they compute.
+PARALLEL  ?= 8
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+STATIC  := CGO_ENABLED=0 $(GO) build
+
+# Pinned, and outside the daemon's own modules.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test unit system lint bench install uninstall clean fmt generate needs-race
+
+help: ## Show this list
+	@echo "sandboxer keeps gVisor sandboxes as files declare them."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: generate ## Build bin/sandboxer, one static program, and the examples' workload
+	@mkdir -p bin
+	$(STATIC) -tags embedgofer -ldflags '$(LDFLAGS)' -o bin/sandboxer ./cmd/sandboxer
+	$(STATIC) -ldflags '-s -w' -o bin/workload ./examples/workload
+
+generate: ## Build the gofer that bin/sandboxer carries
+	@mkdir -p .cache
+	$(STATIC) -ldflags '-s -w' -o .cache/sandboxer-gofer ./internal/goferbin/sandboxer-gofer
+	@gzip -9n <.cache/sandboxer-gofer >.cache/gofer.gz
+	@cmp -s .cache/gofer.gz internal/goferbin/gofer.gz || cp .cache/gofer.gz internal/goferbin/gofer.gz
+
+run: build ## Run the daemon on examples/manifests; Ctrl-C leaves nothing behind (root)
+	@exec examples/run.sh
+
+test: unit system ## Run every test, on real gVisor (root)
+
+# The race detector needs a C compiler.
+needs-race:
+	@command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ] || { \
+		apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; }
+
+# What links gVisor's kernel can't be built for the race detector.
+unit: needs-race ## Run the tests of the packages, with the race detector where it can be
+	@packages=$$($(GO) list -f '{{.ImportPath}} {{join .Deps " "}}' ./...) && \
+	raced=$$(echo "$$packages" | grep -v ' gvisor.dev/gvisor/pkg/sentry/kernel\b' | cut -d ' ' -f 1 | grep -v '^sandboxer/test$$') && \
+	rest=$$(echo "$$packages" | grep ' gvisor.dev/gvisor/pkg/sentry/kernel\b' | cut -d ' ' -f 1 | grep -v '^sandboxer/test/') && \
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$raced && \
+	CGO_ENABLED=0 $(GO) test -timeout 10m $$rest
+
+system: build ## Run the tests of the whole, twice: the second time with the resync alone (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_TEST_RESYNC_ONLY=1 CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+
+lint: ## Check format and code with go vet, staticcheck and golangci-lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \
+		[ -z "$$unformatted" ] || { echo "run make fmt; not formatted:"; echo "$$unformatted"; exit 1; }
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=0 $(GO) run $(GOLANGCI) run ./...
+
+fmt: ## Format the code
+	gofmt -w $$(git ls-files '*.go')
+
+bench: build ## Measure against bare runsc and print a table (root)
+	CGO_ENABLED=0 $(GO) run ./test/bench $(BENCHFLAGS)
+
+install: build ## Install program, systemd unit and completion below PREFIX (/usr/local)
+	install -D -m 0755 bin/sandboxer $(DESTDIR)$(PREFIX)/bin/sandboxer
+	install -d -m 0755 $(DESTDIR)/etc/sandboxer.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(COMPLETIONS)
+	sed 's|@BINDIR@|$(PREFIX)/bin|' examples/systemd/sandboxer.service >$(DESTDIR)$(UNITDIR)/sandboxer.service
+	bin/sandboxer completion bash >$(DESTDIR)$(COMPLETIONS)/sandboxer
+	@echo "Start it with: systemctl daemon-reload && systemctl enable --now sandboxer"
+
+uninstall: ## Remove what install put there; manifests and data stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/sandboxer $(DESTDIR)$(UNITDIR)/sandboxer.service $(DESTDIR)$(COMPLETIONS)/sandboxer
+
+clean: ## Remove what was built
+	rm -rf bin .cache .run internal/goferbin/gofer.gz

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+)
+
+func fileCommands() []command {
+	return []command{
+		{"read", "FILE", "write the content of FILE to stdout", 1, read},
+		{"write", "FILE TEXT…", "make TEXT the content of FILE", 1, write},
+		{"try-write", "FILE", "say whether FILE can be written", 1, tryWrite},
+		{"count", "FILE", "add one to the number in FILE and say it", 1, count},
+		{"fill", "FILE", "write to FILE until that fails; say how far and why", 1, fill},
+		{"list", "DIR", "say what is in DIR, a line each", 1, list},
+		{"mkdir", "DIR", "make DIR", 1, func(a []string) error { return os.Mkdir(a[0], 0o755) }},
+		{"remove", "PATH", "remove PATH and all below", 1, func(a []string) error { return os.RemoveAll(a[0]) }},
+	}
+}
+
+func read(args []string) error {
+	b, err := os.ReadFile(args[0])
+	_, _ = os.Stdout.Write(b)
+	return err
+}
+
+func write(args []string) error {
+	return os.WriteFile(args[0], []byte(strings.Join(args[1:], " ")+"\n"), 0o644)
+}
+
+func tryWrite(args []string) error {
+	f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE, 0o644)
+	if err == nil {
+		_, err = f.WriteString("x")
+	}
+	if err != nil {
+		say("denied:", reason(err))
+		return nil
+	}
+	say("written")
+	return f.Close()
+}
+
+func count(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b))) // a new file counts from 0
+	say("count", strconv.Itoa(n+1))
+	return os.WriteFile(args[0], []byte(strconv.Itoa(n+1)+"\n"), 0o644)
+}
+
+func fill(args []string) error {
+	f, err := os.Create(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, 64<<10)
+	for total := 0; ; {
+		n, err := f.Write(block)
+		total += n
+		if err != nil {
+			say("filled", strconv.Itoa(total), "then", reason(err))
+			return nil
+		}
+	}
+}
+
+func list(args []string) error {
+	entries, err := os.ReadDir(args[0])
+	for _, e := range entries {
+		say("entry", e.Name())
+	}
+	say("entries", strconv.Itoa(len(entries)))
+	return err
+}
+
+// reason is an error without the path and the operation.
+func reason(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
