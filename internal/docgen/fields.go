@@ -1,0 +1,125 @@
+package main
+
+// field is what the schema can't say of a field.
+type field struct {
+	byDefault string
+	// change is the class of the manifest page that a change falls in.
+	change  string
+	meaning string
+}
+
+const (
+	inPlace   = "in place"
+	container = "container"
+	sandbox   = "sandbox"
+	as        = "as its field"
+)
+
+// fields is by TYPE.field.
+var fields = map[string]field{
+	"Manifest.apiVersion": {"", "–", "Always `sandboxer/v1`."},
+	"Manifest.kind":       {"", "–", "Always `Sandbox`."},
+	"Manifest.metadata":   {"", as, ""},
+	"Manifest.spec":       {"", as, ""},
+
+	"Metadata.name": {"", "another sandbox",
+		"DNS label: at most 63 lower-case letters, digits and `-`, a letter or digit at both ends. Unique on the host; it is the identity."},
+	"Metadata.labels": {"", inPlace, "Kubernetes' rules for keys and values. They start nothing and touch no process."},
+
+	"Spec.state":          {"`Running`", inPlace, "See [Declared states](#declared-states)."},
+	"Spec.runtime":        {"`gvisor`", sandbox, "The only runtime so far."},
+	"Spec.hostname":       {"`metadata.name`", sandbox, "DNS labels with dots between, at most 64 characters. Also set as `HOSTNAME`."},
+	"Spec.restartPolicy":  {"`Always`", inPlace, "Which ends of a container are followed by a new start. A container may override it. An end that nobody saw counts as a failure: `OnFailure` starts again, `Never` does not."},
+	"Spec.restartBackoff": {"", inPlace, "The waits between restarts."},
+	"Spec.terminationGracePeriodSeconds": {"`30`", inPlace,
+		"How long a container may take to end after its stop signal; 0 kills at once."},
+	"Spec.network":    {"", sandbox, "What the sandbox sees of the network."},
+	"Spec.volumes":    {"", sandbox, "Named sources of files. A changed source replaces the sandbox."},
+	"Spec.containers": {"", as, "At least one. All share the sandbox's kernel, cgroup, host name and network; each has its own root, mounts and process IDs. A container added or removed leaves its siblings running."},
+
+	"RestartBackoff.initial":    {"`1s`", inPlace, "The wait before the second restart in a row; the first is immediate. Then doubled, ±10 %."},
+	"RestartBackoff.max":        {"`5m`, or `initial` if that is more", inPlace, "The longest wait; not less than `initial`."},
+	"RestartBackoff.resetAfter": {"`10m`", inPlace, "A run of this length forgives what failed before it."},
+
+	"Network.mode": {"`none`", sandbox,
+		"`none`: a loopback interface of its own and nothing else. `host`: the host's network, with the host's `/etc/resolv.conf` and `/etc/hosts` mounted read-only; see [security](security.md#host-network)."},
+
+	"Volume.name":     {"", sandbox, "DNS label, unique in the sandbox."},
+	"Volume.hostPath": {"", sandbox, "A file or directory of the host."},
+	"Volume.emptyDir": {"", sandbox, "A directory that every user of the container may write to. It is kept over restarts, `Stopped` and replacements, and goes when nothing declares the sandbox any more. `emptyDir: {}` is one without a limit."},
+	"Volume.files":    {"", sandbox, "File name → literal content, always mounted read-only. A name holds no `/`."},
+
+	"HostPath.path": {"", sandbox, "Absolute, without `..`."},
+	"HostPath.type": {"no check", sandbox, "As in a Pod. The `…OrCreate` types make what is missing when a container that mounts it starts."},
+
+	"EmptyDir.sizeLimit": {"none", sandbox,
+		"With it the directory is a tmpfs of that size: writes beyond it fail with ENOSPC, what is in it is memory, and a reboot empties it. Without, it is a plain directory in the data directory."},
+
+	"Container.name": {"", "another container", "DNS label, unique in the sandbox."},
+	"Container.rootfs": {"", container,
+		"A directory as the root. Exactly one of `rootfs` and `bundle`."},
+	"Container.bundle": {"", container,
+		"An OCI bundle: its `config.json` is the base that the other fields change. Hooks, `dev.gvisor.*` annotations and `process.terminal` are refused when the container is started; namespaces, cgroups, devices and cgroup mounts in it are left out, since they are the sandbox's."},
+	"Container.command":       {"the bundle's", container, "Program and first arguments. Required with `rootfs`."},
+	"Container.args":          {"", container, "Appended to `command`, or to the bundle's arguments."},
+	"Container.workingDir":    {"`/`, or the bundle's", container, "Absolute."},
+	"Container.env":           {"", container, "Set over the bundle's. `PATH` gets the usual default, `HOSTNAME` the host name."},
+	"Container.resources":     {"", inPlace, "Upper bounds."},
+	"Container.oomScoreAdj":   {"unset", inPlace, "−1000 to 1000. Unset and 0 are different: see [OOM scores](#oom-scores)."},
+	"Container.volumeMounts":  {"", container, "Where volumes show."},
+	"Container.restartPolicy": {"the sandbox's", inPlace, "Overrides `spec.restartPolicy` for this container."},
+	"Container.lifecycle":     {"", inPlace, ""},
+	"Container.securityContext": {"", container,
+		"What its processes may do inside the sandbox."},
+
+	"Rootfs.path":     {"", container, "Absolute host path. `/` is the host's own root. Never written to, not even for mount points; several containers may share one."},
+	"Rootfs.readOnly": {"`false`", container, "`false`: writes go to a layer of the container's own, on a nameless file in the data directory, until the container is made anew. `true`: writes fail with EROFS."},
+
+	"EnvVar.name":      {"", container, "Not empty, without `=`, declared once."},
+	"EnvVar.value":     {"empty", container, "Literal."},
+	"EnvVar.valueFrom": {"", container, "Instead of `value`."},
+	"EnvSource.file":   {"", container, "Absolute host path, read when the container is made; one trailing newline is dropped. What it holds shows in no status and no command's output. Let only root read it."},
+
+	"Resources.limits": {"", inPlace, "See [Limits](#limits-and-what-applications-see)."},
+	"Limits.cpu":       {"none", inPlace, "Cores: `500m`, `2`. At least `1m`; less than `10m` counts as `10m`, the least that the kernel grants."},
+	"Limits.memory":    {"none", inPlace, "Bytes: `256Mi`. At least `4Mi`. Swap does not extend it."},
+
+	"VolumeMount.name":      {"", container, "A volume of the sandbox."},
+	"VolumeMount.mountPath": {"", container, "Absolute; `..` and links are resolved inside the container's root only. Not `/` or `/dev`, nor at or below `/proc` and `/sys`; each path once."},
+	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too."},
+
+	"Lifecycle.stopSignal": {"`SIGTERM`", inPlace, "`SIGTERM`, `TERM` or `15`; also `SIGRTMIN+3`. Sent to the container's first process."},
+
+	"SecurityContext.runAsUser":              {"0, or the bundle's", container, "0 to 4294967294. Supplementary groups are dropped, and the group becomes 0 unless `runAsGroup` says otherwise."},
+	"SecurityContext.runAsGroup":             {"0, or the bundle's", container, "0 to 4294967294."},
+	"SecurityContext.readOnlyRootFilesystem": {"`rootfs.readOnly`", container, "Overrides it."},
+	"SecurityContext.noNewPrivileges":        {"`false`, or the bundle's", container, "Set-user-ID programs gain nothing."},
+	"SecurityContext.capabilities":           {"", container, "Dropped first, then added, to the bundle's or these: AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, NET_RAW, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT. They hold inside the sandbox only."},
+	"Capabilities.add":                       {"", container, "Names without `CAP_`, or `ALL`."},
+	"Capabilities.drop":                      {"", container, "Names without `CAP_`, or `ALL`."},
+}
+
+// later is what the decoder rejects as not supported yet. snippet is YAML at
+// the place where each of fields stands, for the test that tries them all.
+var later = []struct {
+	where  string
+	fields []string
+	yaml   func(field string) string
+}{
+	{"`spec`", []string{"dependsOn", "initContainers", "restoreFrom", "pidFile", "consoleSocket", "userLog"}, inSpec("%s: x")},
+	{"`spec.state`", []string{"Suspended"}, inSpec("state: %s")},
+	{"`spec.runtime`", []string{"runc", "crun"}, inSpec("runtime: %s")},
+	{"`spec.network`", []string{"ports"}, inSpec("network: {%s: x}")},
+	{"`spec.network.mode`", []string{"bridge"}, inSpec("network: {mode: %s}")},
+	{"`spec.volumes[]`", []string{"configMap", "secret", "projected", "persistentVolumeClaim", "csi", "image", "nfs"}, inSpec("volumes: [{name: v, %s: x}]")},
+	{"`spec.volumes[].hostPath`", []string{"sockets"}, inSpec("volumes: [{name: v, hostPath: {path: /x, %s: true}}]")},
+	{"`spec.volumes[].hostPath.type`", []string{"Socket", "CharDevice", "BlockDevice"}, inSpec("volumes: [{name: v, hostPath: {path: /x, type: %s}}]")},
+	{"`spec.volumes[].emptyDir`", []string{"medium"}, inSpec("volumes: [{name: v, emptyDir: {%s: Memory}}]")},
+	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "hooks", "livenessProbe", "readinessProbe", "startupProbe", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
+	{"`….env[].valueFrom`", []string{"configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef"}, inContainer("env: [{name: E, valueFrom: {file: /x, %s: x}}]")},
+	{"`….resources`", []string{"requests", "claims"}, inContainer("resources: {%s: x}")},
+	{"`….resources.limits`", []string{"ephemeral-storage"}, inContainer("resources: {limits: {%s: x}}")},
+	{"`….volumeMounts[]`", []string{"subPath", "subPathExpr", "mountPropagation"}, inContainer("volumeMounts: [{name: v, mountPath: /v, %s: x}]")},
+	{"`….lifecycle`", []string{"preStop", "postStart"}, inContainer("lifecycle: {%s: x}")},
+	{"`….securityContext`", []string{"privileged", "runAsNonRoot", "seccompProfile", "appArmorProfile", "seLinuxOptions", "procMount"}, inContainer("securityContext: {%s: x}")},
+}
