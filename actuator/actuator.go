@@ -64,8 +64,10 @@ type Actuator struct {
 	// gofers holds, by container ID, duplicates of gofers' sockets: as long as
 	// somebody does, a gofer's death does not end its container.
 	gofers map[string]*gofer.Gofer
-	// waiters are the containers whose ends are waited for.
-	waiters map[string]context.CancelFunc
+	// waiters are the containers whose ends are waited for, by ID.
+	waiters map[string]*waiter
+	// answered is when each sentry last answered a question.
+	answered map[observed.Process]time.Time
 }
 
 // New returns an Actuator. Close must be called.
@@ -80,7 +82,7 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]*gofer.Gofer{}, waiters: map[string]context.CancelFunc{}}
+	a := &Actuator{c: c, gofers: map[string]*gofer.Gofer{}, waiters: map[string]*waiter{}, answered: map[observed.Process]time.Time{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }

@@ -1,11 +1,8 @@
 package actuator
 
 import (
-	"context"
 	"errors"
 	"fmt"
-
-	"gvisor.dev/gvisor/runsc/boot"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
@@ -46,31 +43,4 @@ func (a *Actuator) adopt(name string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Probe asks the sentry what its containers do; see observed.Prober.
-func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs []string) (map[string]observed.ContainerState, error) {
-	sentry := gvisor.Sentry{Socket: rec.ControlSocket}
-	states := map[string]observed.ContainerState{}
-	// Where there is no container the infra container is asked about, so that
-	// there is always an answer that shows that the sentry lives.
-	if len(containerIDs) == 0 {
-		_, err := sentry.State(ctx, rec.Name)
-		return states, err
-	}
-	for _, id := range containerIDs {
-		state, err := sentry.State(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		switch state {
-		case boot.RuntimeStateCreating:
-			states[id] = observed.Creating
-		case boot.RuntimeStateRunning:
-			states[id] = observed.Running
-		case boot.RuntimeStateStopped:
-			states[id] = observed.Stopped
-		}
-	}
-	return states, nil
 }

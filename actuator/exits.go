@@ -11,6 +11,13 @@ import (
 	"sandboxer/observed"
 )
 
+// waiter is the wait for a container's end.
+type waiter struct {
+	cancel context.CancelFunc
+	// failed: the sentry is not sure to be waiting with us any more.
+	failed bool
+}
+
 // watch waits for a running container's end, and for its gofer's.
 func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) error {
 	ctx, cancel := context.WithCancel(a.background)
@@ -20,7 +27,7 @@ func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) err
 		cancel()
 		return nil
 	}
-	a.waiters[rec.ID] = cancel
+	a.waiters[rec.ID] = &waiter{cancel: cancel}
 	a.waiting.Add(1)
 	a.mu.Unlock()
 	go func() {
@@ -38,8 +45,8 @@ func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) err
 func (a *Actuator) unwatch(rec observed.ContainerRecord) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if cancel := a.waiters[rec.ID]; cancel != nil {
-		cancel()
+	if w := a.waiters[rec.ID]; w != nil {
+		w.cancel()
 		delete(a.waiters, rec.ID)
 	}
 	a.c.Watcher.Unwatch(rec.Gofer)
@@ -61,6 +68,9 @@ func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec obser
 		if ctx.Err() != nil {
 			return // discarded meanwhile, or the daemon ends
 		}
+		if err != nil {
+			a.waitFailed(rec.ID)
+		}
 		a.c.Poke(rec.Sandbox)
 		if err == nil {
 			return
@@ -71,6 +81,14 @@ func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec obser
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (a *Actuator) waitFailed(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.waiters[id]; w != nil {
+		w.failed = true
 	}
 }
 

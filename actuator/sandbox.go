@@ -202,6 +202,9 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 	if w.rec != nil {
 		name = w.rec.Cgroup
 		a.c.Watcher.Unwatch(w.rec.Sentry)
+		a.mu.Lock()
+		delete(a.answered, w.rec.Sentry)
+		a.mu.Unlock()
 	}
 	cg, err := a.c.Cgroups.Load(name)
 	if errors.Is(err, cgroup.ErrNotFound) {

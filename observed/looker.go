@@ -12,8 +12,10 @@ import (
 type Prober interface {
 	// Probe returns the runtime's idea of the containers with these IDs, by
 	// ID; those that it does not know are left out. It asks nobody else and
-	// changes nothing. An error means that it got no answer.
-	Probe(ctx context.Context, r Record, containerIDs []string) (map[string]ContainerState, error)
+	// changes nothing. An error means that it got no answer. now asks for an
+	// answer that is given after the call; without it one that is known to
+	// hold still will do.
+	Probe(ctx context.Context, r Record, containerIDs []string, now bool) (map[string]ContainerState, error)
 }
 
 // Config is what a Looker needs.
@@ -83,12 +85,14 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 	// Gofers are looked at before the runtime is asked: a gofer ends with its
 	// container, so one that is gone is a loss only if its container runs later.
 	gofers := make([]Liveness, len(loaded.Containers))
+	lost := false
 	for i, rec := range loaded.Containers {
 		if gofers[i], err = l.liveness(rec.Gofer); err != nil {
 			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
 		}
+		lost = lost || gofers[i] == Gone && open(rec)
 	}
-	states, err := l.probe(ctx, &sb, loaded.Containers)
+	states, err := l.probe(ctx, &sb, loaded.Containers, lost)
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 	}
@@ -108,12 +112,18 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 
 func (l *Looker) liveness(p Process) (Liveness, error) { return p.liveness(l.c.ProcRoot) }
 
+// open says whether it is the runtime that knows how a container is: its
+// record tells neither an end nor that it was never finished.
+func open(rec ContainerRecord) bool {
+	return rec.Exit == nil && rec.State != Stopped && rec.State != Creating
+}
+
 // probed is the runtime's answer; nil where it was not asked or did not answer.
 type probed map[string]ContainerState
 
 // probe asks the runtime, if there is one to answer, and notes it in sb if
 // that got no answer.
-func (l *Looker) probe(ctx context.Context, sb *Sandbox, recs []ContainerRecord) (probed, error) {
+func (l *Looker) probe(ctx context.Context, sb *Sandbox, recs []ContainerRecord, now bool) (probed, error) {
 	if sb.Record == nil || sb.Sentry == Gone {
 		return nil, nil
 	}
@@ -121,13 +131,15 @@ func (l *Looker) probe(ctx context.Context, sb *Sandbox, recs []ContainerRecord)
 	case SandboxCreating, SandboxStopping, SandboxStopped:
 		return nil, nil // not there yet, or not to be relied upon any more
 	}
-	ids := make([]string, len(recs))
-	for i, rec := range recs {
-		ids[i] = rec.ID
+	var ids []string
+	for _, rec := range recs {
+		if open(rec) {
+			ids = append(ids, rec.ID)
+		}
 	}
 	probeCtx, cancel := context.WithTimeout(ctx, l.c.ProbeTimeout)
 	defer cancel()
-	states, err := l.c.Prober.Probe(probeCtx, *sb.Record, ids)
+	states, err := l.c.Prober.Probe(probeCtx, *sb.Record, ids, now)
 	if err == nil {
 		if states == nil {
 			states = probed{}

@@ -30,12 +30,12 @@ func TestLookAtARunningSandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []string
-	w.config.Prober = prober(func(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error) {
+	w.config.Prober = prober(func(ctx context.Context, r observed.Record, ids []string, now bool) (map[string]observed.ContainerState, error) {
 		asked = ids
 		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 2*time.Second {
 			t.Error("the runtime has no deadline")
 		}
-		return all(observed.Running)(ctx, r, ids)
+		return all(observed.Running)(ctx, r, ids, now)
 	})
 	sb := w.look(t)
 	loaded := load(t, w.records, "web")
@@ -109,7 +109,10 @@ func TestLookAfterAGoferDied(t *testing.T) {
 func TestLookWhileAContainerEnds(t *testing.T) {
 	w := newWorld(t)
 	w.endAppGofer()
-	w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+	w.config.Prober = prober(func(_ context.Context, _ observed.Record, _ []string, now bool) (map[string]observed.ContainerState, error) {
+		if !now {
+			t.Error("an old answer would do")
+		}
 		return map[string]observed.ContainerState{"web.app.3": observed.Stopped, "web.side.3": observed.Running}, nil
 	})
 	if c := w.look(t).Containers[0]; c.GoferRun != observed.None || c.State != observed.Running {
@@ -123,7 +126,7 @@ func TestLookAtASilentSandbox(t *testing.T) {
 	w.save(t)
 	synctest.Test(t, func(t *testing.T) {
 		w.config.ProbeTimeout = time.Hour
-		w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string) (map[string]observed.ContainerState, error) {
+		w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string, _ bool) (map[string]observed.ContainerState, error) {
 			<-ctx.Done()
 			return nil, fmt.Errorf("asking: %w", ctx.Err())
 		})
@@ -142,7 +145,7 @@ func TestLookAtASilentSandbox(t *testing.T) {
 func TestLookThatIsCalledOff(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string) (map[string]observed.ContainerState, error) {
+	w.config.Prober = prober(func(ctx context.Context, _ observed.Record, _ []string, _ bool) (map[string]observed.ContainerState, error) {
 		cancel()
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -154,7 +157,7 @@ func TestLookThatIsCalledOff(t *testing.T) {
 
 func TestSentryThatDiesUnderTheQuestion(t *testing.T) {
 	w := newWorld(t)
-	w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+	w.config.Prober = prober(func(context.Context, observed.Record, []string, bool) (map[string]observed.ContainerState, error) {
 		w.endSentry()
 		return nil, unix.ECONNRESET
 	})
@@ -178,7 +181,7 @@ func TestLookAsksOnlyWhereThereIsSomebodyToAnswer(t *testing.T) {
 			}
 			w.save(t)
 			was := false
-			w.config.Prober = prober(func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+			w.config.Prober = prober(func(context.Context, observed.Record, []string, bool) (map[string]observed.ContainerState, error) {
 				was = true
 				return nil, nil // it knows none of them
 			})

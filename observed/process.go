@@ -132,6 +132,21 @@ func (p Process) Signal(sig unix.Signal) error {
 	return nil
 }
 
+// Stopped says whether the process is stopped by a signal, so that it answers
+// nobody. ErrGone where it is gone.
+func (p Process) Stopped() (bool, error) {
+	dir, err := openProc(procRoot, p.PID)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(dir)
+	st, err := readStat(dir)
+	if err == nil && st.start != p.StartTime {
+		err = fmt.Errorf("reading the state of process %d: %w", p.PID, ErrGone)
+	}
+	return err == nil && st.state == 'T', err
+}
+
 // openProc opens the directory of whoever has that pid.
 func openProc(root string, pid int) (int, error) {
 	path := root + "/" + strconv.Itoa(pid)

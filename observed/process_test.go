@@ -148,3 +148,24 @@ func TestLock(t *testing.T) {
 		t.Errorf("the state directory is %v, %v", st.Mode(), err)
 	}
 }
+
+func TestStopped(t *testing.T) {
+	p, end := child(t)
+	defer end()
+	if stopped, err := p.Stopped(); stopped || err != nil {
+		t.Errorf("a process that runs: stopped %v, error %v", stopped, err)
+	}
+	if err := p.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, p.PID, &info, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if stopped, err := p.Stopped(); !stopped || err != nil {
+		t.Errorf("a stopped process: stopped %v, error %v", stopped, err)
+	}
+	if _, err := reused(p).Stopped(); !errors.Is(err, observed.ErrGone) {
+		t.Errorf("another process of the pid: error %v, want ErrGone", err)
+	}
+}

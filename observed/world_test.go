@@ -9,15 +9,15 @@ import (
 )
 
 // prober answers through a function.
-type prober func(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error)
+type prober func(ctx context.Context, r observed.Record, ids []string, now bool) (map[string]observed.ContainerState, error)
 
-func (p prober) Probe(ctx context.Context, r observed.Record, ids []string) (map[string]observed.ContainerState, error) {
-	return p(ctx, r, ids)
+func (p prober) Probe(ctx context.Context, r observed.Record, ids []string, now bool) (map[string]observed.ContainerState, error) {
+	return p(ctx, r, ids, now)
 }
 
 // all says the same of every container.
 func all(s observed.ContainerState) prober {
-	return func(_ context.Context, _ observed.Record, ids []string) (map[string]observed.ContainerState, error) {
+	return func(_ context.Context, _ observed.Record, ids []string, now bool) (map[string]observed.ContainerState, error) {
 		states := map[string]observed.ContainerState{}
 		for _, id := range ids {
 			states[id] = s
@@ -28,7 +28,7 @@ func all(s observed.ContainerState) prober {
 
 // unasked fails the test if the runtime is asked.
 func unasked(t *testing.T) prober {
-	return func(context.Context, observed.Record, []string) (map[string]observed.ContainerState, error) {
+	return func(context.Context, observed.Record, []string, bool) (map[string]observed.ContainerState, error) {
 		t.Error("the runtime was asked")
 		return nil, nil
 	}
