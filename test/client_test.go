@@ -1,0 +1,269 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// request sends a request over the daemon's socket.
+func (w *world) request(ctx context.Context, method, path string) (*http.Response, error) {
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", w.socket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandboxer"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}
+
+// get returns a sandbox as it is now; false where there is none.
+func (w *world) get(name string) (s sandbox, ok bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	resp, err := w.request(ctx, "GET", "/v1/sandboxes/"+name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return s, false
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil || resp.StatusCode != http.StatusOK {
+		w.t.Fatalf("getting %s: %s, %v", name, resp.Status, err)
+	}
+	return s, true
+}
+
+// errDone ends a watch from inside.
+var errDone = errors.New("done")
+
+// watch calls fn for every sandbox as it is and then for every change, until
+// fn returns an error.
+func (w *world) watch(ctx context.Context, fn func(sandbox) error) error {
+	resp, err := w.request(ctx, "GET", "/v1/sandboxes?watch=1")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for dec := json.NewDecoder(resp.Body); ; {
+		var s sandbox
+		if err := dec.Decode(&s); err != nil {
+			return err
+		}
+		if err := fn(s); err != nil {
+			return err
+		}
+	}
+}
+
+// wait follows a sandbox until it is as wanted, and returns it.
+func (w *world) wait(name, what string, wanted check) (seen sandbox) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := w.watch(ctx, func(s sandbox) error {
+		if s.Name != name {
+			return nil
+		}
+		if seen = s; !s.Deleted && wanted(s) {
+			return errDone
+		}
+		return nil
+	})
+	if !errors.Is(err, errDone) {
+		b, _ := json.MarshalIndent(seen, "", "  ")
+		w.t.Fatalf("waiting for %s to be %s: %v; it is %s", name, what, err, b)
+	}
+	return seen
+}
+
+// running waits until what is declared runs.
+func (w *world) running(name string) sandbox {
+	w.t.Helper()
+	return w.wait(name, "running", running)
+}
+
+// gone waits until nothing is known of a sandbox.
+func (w *world) gone(name string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var last sandbox
+	err := w.watch(ctx, func(s sandbox) error {
+		if _, known := w.get(name); !known {
+			return errDone
+		}
+		last = s
+		return nil
+	})
+	if errors.Is(err, errDone) {
+		return
+	}
+	if _, known := w.get(name); known {
+		w.t.Fatalf("waiting for %s to be gone: %v; the last change was %+v", name, err, last)
+	}
+}
+
+// clear takes all manifests away and waits until nothing is left of them.
+func (w *world) clear() {
+	w.t.Helper()
+	entries, err := os.ReadDir(w.manifests)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(w.manifests, e.Name())); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	left := map[string]sandbox{}
+	for _, s := range w.list() {
+		left[s.Name] = s
+	}
+	if len(left) == 0 {
+		return
+	}
+	// The watch begins with all that there is: what went before it began is
+	// missing there, so the first line is followed by a look at the list.
+	first := true
+	err = w.watch(ctx, func(s sandbox) error {
+		if first {
+			first = false
+			clear(left)
+			for _, s := range w.list() {
+				left[s.Name] = s
+			}
+		}
+		if s.has("DeletionHeld") {
+			w.ok("confirm-deletions")
+		}
+		if left[s.Name] = s; s.Deleted {
+			delete(left, s.Name)
+		}
+		if len(left) == 0 {
+			return errDone
+		}
+		return nil
+	})
+	if !errors.Is(err, errDone) && len(w.list()) > 0 {
+		w.t.Errorf("after the manifests were removed: %v; left are %+v", err, left)
+	}
+}
+
+// list returns every sandbox.
+func (w *world) list() []sandbox {
+	w.t.Helper()
+	var l struct {
+		Items []sandbox `json:"items"`
+	}
+	w.json(&l, "get", "-o", "json")
+	return l.Items
+}
+
+// result is how a command ended.
+type result struct {
+	code     int
+	out, err string
+}
+
+// run runs a command of the client.
+func (w *world) run(args ...string) result {
+	w.t.Helper()
+	return w.command(exec.Command(sandboxer, args...))
+}
+
+func (w *world) command(cmd *exec.Cmd) result {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(os.Environ(), "SANDBOXER_SOCKET="+w.socket)
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if ctx.Err() != nil || err != nil && !errors.As(err, &exit) {
+		w.t.Fatalf("%v: %v %v\n%s%s", cmd.Args, ctx.Err(), err, out.String(), errs.String())
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// ok runs a command that must succeed and returns what it printed.
+func (w *world) ok(args ...string) string {
+	w.t.Helper()
+	r := w.run(args...)
+	if r.code != 0 {
+		w.t.Fatalf("sandboxer %v ended with %d: %s%s", args, r.code, r.out, r.err)
+	}
+	return r.out
+}
+
+// json runs a command and decodes what it prints.
+func (w *world) json(v any, args ...string) {
+	w.t.Helper()
+	out := w.ok(args...)
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		w.t.Fatalf("sandboxer %v: %v in %s", args, err, out)
+	}
+}
+
+// said follows a container's log until a line is, or begins with, text, and
+// returns all lines up to there. who is NAME or NAME/CONTAINER.
+func (w *world) said(who, text string) []string {
+	w.t.Helper()
+	name, container, _ := strings.Cut(who, "/")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := w.request(ctx, "GET", fmt.Sprintf("/v1/sandboxes/%s/logs?follow=1&container=%s", name, container))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(resp.Body)
+		w.t.Fatalf("the log of %s: %s %s", who, resp.Status, b)
+	}
+	var lines []string
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		lines = append(lines, s.Text())
+		if strings.HasPrefix(s.Text(), text) {
+			return lines
+		}
+	}
+	w.t.Fatalf("%s did not say %q but %q", who, text, lines)
+	return nil
+}
+
+// within fails the test if fn takes longer than d: for calls that must return
+// whatever happens.
+func (w *world) within(d time.Duration, what string, fn func()) {
+	w.t.Helper()
+	begin := time.Now()
+	fn()
+	if took := time.Since(begin); took > d {
+		w.t.Errorf("%s took %s, more than %s", what, took, d)
+	}
+}

@@ -1,0 +1,260 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take. It is far longer than anything
+// takes, so that a loaded machine does not fail a test.
+const patience = 90 * time.Second
+
+// world is a daemon with everything that it works on.
+type world struct {
+	t         *testing.T
+	dir       string // of all that follows
+	manifests string
+	state     string
+	data      string
+	socket    string
+	parent    string // cgroup
+	flags     []string
+	daemon    *daemon // nil until start
+
+	mu    sync.Mutex
+	names map[string]bool // of all sandboxes that were ever declared
+}
+
+// daemon is one run of the program.
+type daemon struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed after it was reaped
+}
+
+var worlds atomic.Int64
+
+// newWorld makes a world whose daemon does not run yet. The test runs beside
+// others from here on. Flags come after the harness's own and overrule them.
+func newWorld(t *testing.T, flags ...string) *world {
+	t.Helper()
+	t.Parallel()
+	n := worlds.Add(1)
+	dir := filepath.Join(base, fmt.Sprint(n))
+	w := &world{
+		t: t, dir: dir, flags: flags, names: map[string]bool{},
+		manifests: filepath.Join(dir, "m"),
+		state:     filepath.Join(dir, "s"),
+		data:      filepath.Join(dir, "d"),
+		socket:    filepath.Join(dir, "s", "sandboxer.sock"),
+		parent:    parents + fmt.Sprint(n),
+	}
+	if err := os.MkdirAll(w.manifests, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.finish)
+	return w
+}
+
+// start makes a world with a daemon that runs.
+func start(t *testing.T, flags ...string) *world {
+	t.Helper()
+	w := newWorld(t, flags...)
+	w.start()
+	return w
+}
+
+// arguments are the daemon's. A resync that never comes within a test shows
+// that events are enough; a short one alone shows that it is.
+func (w *world) arguments() []string {
+	args := []string{"daemon", "--manifests", w.manifests, "--state-dir", w.state, "--data-dir", w.data,
+		"--cgroup-parent", w.parent, "--config", filepath.Join(w.dir, "config.yaml"),
+		"--settle", "100ms", "--deletion-guard", "1", "--log-level", "debug", "--resync", "1h"}
+	args = append(args, w.flags...)
+	if resyncOnly {
+		args = append(args, "--resync-only", "--resync", "200ms")
+	}
+	return args
+}
+
+// start runs the daemon until it says that it is ready, as it would to
+// systemd.
+func (w *world) start() {
+	w.t.Helper()
+	notify := filepath.Join(w.dir, "notify")
+	_ = os.Remove(notify)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	log, err := os.OpenFile(w.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer log.Close()
+	d := &daemon{cmd: exec.Command(sandboxer, w.arguments()...), ended: make(chan struct{})}
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+	if err := d.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.daemon = d
+	go func() {
+		_ = d.cmd.Wait() // how it ended is in ProcessState
+		close(d.ended)
+		conn.Close()
+	}()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	buf := make([]byte, 256)
+	n, err := conn.Read(buf)
+	if err != nil || !strings.Contains(string(buf[:n]), "READY=1") {
+		w.t.Fatalf("the daemon did not become ready: %v, %q\n%s", err, buf[:n], w.log())
+	}
+}
+
+func (w *world) logFile() string { return filepath.Join(w.dir, "log") }
+
+// log is the end of what the daemons have logged.
+func (w *world) log() string {
+	b, err := os.ReadFile(w.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	const most = 12 << 10
+	if len(b) > most {
+		b = b[len(b)-most:]
+	}
+	return string(b)
+}
+
+// alive says whether the daemon runs.
+func (w *world) alive() bool {
+	if w.daemon == nil {
+		return false
+	}
+	select {
+	case <-w.daemon.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the daemon as a crash would, wherever it is.
+func (w *world) kill() {
+	w.t.Helper()
+	if err := w.daemon.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		w.t.Fatal(err)
+	}
+	<-w.daemon.ended
+}
+
+// stop ends the daemon as systemd would.
+func (w *world) stop() {
+	w.t.Helper()
+	if err := w.daemon.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		w.t.Fatal(err)
+	}
+	select {
+	case <-w.daemon.ended:
+	case <-time.After(patience):
+		w.kill()
+		w.t.Fatalf("the daemon did not end on SIGTERM\n%s", w.log())
+	}
+	if code := w.daemon.cmd.ProcessState.ExitCode(); code != 0 {
+		w.t.Fatalf("the daemon ended with %d on SIGTERM\n%s", code, w.log())
+	}
+}
+
+// restart crashes the daemon and starts it again.
+func (w *world) restart() {
+	w.t.Helper()
+	w.kill()
+	w.start()
+}
+
+// finish takes everything away and looks for what is left. After a failure it
+// only cleans up and shows what the daemon had to say.
+func (w *world) finish() {
+	defer w.cleanUp()
+	if w.t.Failed() {
+		w.t.Logf("the daemon's log:\n%s", w.log())
+		return
+	}
+	if w.daemon == nil && len(w.names) == 0 {
+		return
+	}
+	if !w.alive() {
+		w.start()
+	}
+	w.clear()
+	w.checkNothingLeft()
+	w.stop()
+	w.checkNoTrace()
+	if w.t.Failed() {
+		w.t.Logf("the daemon's log:\n%s", w.log())
+	}
+}
+
+// cleanUp works without the daemon, whatever state all is in.
+func (w *world) cleanUp() {
+	if w.alive() {
+		_ = w.daemon.cmd.Process.Kill()
+		<-w.daemon.ended
+	}
+	prefix := w.parent + "/"
+	killCgroups(prefix)
+	removeCgroups(prefix)
+	removeCgroups(w.parent)
+	for _, m := range mountsBelow(w.dir) {
+		_ = syscall.Unmount(m, syscall.MNT_DETACH)
+	}
+	if err := os.RemoveAll(w.dir); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// checkNothingLeft holds the daemon, which has no manifests any more, to what
+// the manifests' page promises: nothing is left.
+func (w *world) checkNothingLeft() {
+	w.t.Helper()
+	for _, pid := range processesIn(w.parent + "/") {
+		w.t.Errorf("a process is left: %s", describe(pid))
+	}
+	for _, dir := range cgroupDirs(w.parent + "/") {
+		w.t.Errorf("a cgroup is left: %s", dir)
+	}
+	for _, m := range mountsBelow(w.dir) {
+		w.t.Errorf("a mount is left: %s", m)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.names {
+		for _, path := range append(namedAfter(w.state, name), namedAfter(w.data, name)...) {
+			w.t.Errorf("a file is left: %s", path)
+		}
+	}
+}
+
+// checkNoTrace holds a daemon that has ended to its own clean-up.
+func (w *world) checkNoTrace() {
+	w.t.Helper()
+	if _, err := os.Lstat(w.socket); !os.IsNotExist(err) {
+		w.t.Errorf("the socket is left: %v", err)
+	}
+	for _, dir := range cgroupDirs(w.parent) {
+		if filepath.Base(dir) == strings.TrimPrefix(w.parent, "/") {
+			w.t.Errorf("the parent of all cgroups is left: %s", dir)
+		}
+	}
+}
