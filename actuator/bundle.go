@@ -69,7 +69,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 		}
 		b.mounts = append(b.mounts, served)
 	}
-	volumes, err := a.volumeMounts(d, c)
+	volumes, err := a.volumeMounts(d, c, spec.Root)
 	if err != nil {
 		return bundle{}, err
 	}

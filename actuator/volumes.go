@@ -126,7 +126,7 @@ type volumeMount struct {
 
 // volumeMounts resolves a container's mounts of volumes, and those that host
 // networking brings along.
-func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) ([]volumeMount, error) {
+func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, root *specs.Root) ([]volumeMount, error) {
 	var mounts []volumeMount
 	for _, m := range c.VolumeMounts {
 		v := volume(d, m.Name)
@@ -148,13 +148,31 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) ([]vol
 	}
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-			if _, err := os.Stat(path); err != nil {
-				continue // a host without the file has none to share
+			if canMountFile(root, path) {
+				mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: path, ReadOnly: true}})
 			}
-			mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: path, ReadOnly: true}})
 		}
 	}
 	return mounts, nil
+}
+
+// canMountFile says whether a file of the host can be shown at the same path
+// of a container: the host must have it, and so must a root that nothing can
+// be made in.
+func canMountFile(root *specs.Root, path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	if !root.Readonly {
+		return true
+	}
+	dir, err := os.OpenRoot(root.Path)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	_, err = dir.Stat(strings.TrimPrefix(path, "/"))
+	return err == nil
 }
 
 func volume(d *desired.Sandbox, name string) *desired.Volume {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/memfd"
 	"sandboxer/observed"
 )
 
@@ -91,7 +92,11 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 		wire.Mounts[i].SocketFD = next
 		next++
 	}
-	config, err := configFile(wire)
+	wireJSON, err := json.Marshal(wire)
+	if err != nil {
+		return nil, err
+	}
+	config, err := memfd.Data("gofer config", wireJSON)
 	if err != nil {
 		return nil, err
 	}
@@ -181,28 +186,6 @@ func waitReady(ctx context.Context, status *os.File) error {
 		return errors.New("ended without a word before it served")
 	}
 	return errors.New(string(said))
-}
-
-// configFile returns a file in memory that reads the JSON of c.
-func configFile(c serve.Config) (*os.File, error) {
-	b, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("gofer config", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "gofer config")
-	if _, err := f.Write(b); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // identityMapping maps every ID that this process's user namespace has to

@@ -163,7 +163,7 @@ func (p *planner) create(due time.Time) {
 		reason = fmt.Sprintf("creating the sandbox failed %s in a row and is tried again", times(p.mem.CreateFailures))
 	case p.outdated():
 		reason, class = whyReplaced, classSandbox
-	case r != nil && p.mem.Losses > 0 && p.mem.LostSentry == r.Sentry:
+	case r != nil && p.mem.Losses > 0 && p.mem.LostSentry == p.mem.RanIn:
 		reason = "the sandbox was lost and is made anew"
 	case r != nil:
 		reason = fmt.Sprintf("the declared state is %s and no process is left", p.d.Spec.State)

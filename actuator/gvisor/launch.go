@@ -92,6 +92,9 @@ func launch() (LaunchResult, error) {
 		}
 		f.Close()
 	}
+	if err := unprotect(); err != nil {
+		return LaunchResult{}, err
+	}
 	// gVisor donates the caller's standard files to the first container.
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -99,6 +102,20 @@ func launch() (LaunchResult, error) {
 	}
 	os.Stdin, os.Stdout, os.Stderr = null, null, null
 	return create(c)
+}
+
+// unprotect drops an OOM score that protects the daemon, which its service
+// manager may have given it: it is not meant for sandboxes.
+func unprotect() error {
+	const path = "/proc/self/oom_score_adj"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(b), "-") {
+		return nil
+	}
+	return os.WriteFile(path, []byte("0"), 0)
 }
 
 // create makes the sandbox. gVisor puts the control socket into the first of

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sandboxer/internal/api"
+	"sandboxer/reconcile"
 )
 
 func (c *cli) getCommand() *cobra.Command {
@@ -235,5 +236,5 @@ func printValue(w io.Writer, v any, asYAML bool) error {
 // conditionTypes are those that wait knows, sorted.
 func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
-		api.ManifestRejected, api.RuntimeUnreachable}))
+		api.ManifestRejected, api.RuntimeUnreachable, reconcile.LimitsDenied, reconcile.CreateFailed}))
 }

@@ -15,6 +15,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/memfd"
 )
 
 // Command is the infra container's program inside Image. Without arguments it
@@ -85,23 +87,7 @@ func Image() []byte {
 
 // File returns Image as a sealed file in memory, to be given to a sentry. The
 // caller closes it.
-func File() (*os.File, error) {
-	fd, err := unix.MemfdCreate("infra.erofs", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "infra.erofs")
-	if _, err := f.Write(Image()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		f.Close()
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return f, nil
-}
+func File() (*os.File, error) { return memfd.Data("infra.erofs", Image()) }
 
 type entry struct {
 	name string

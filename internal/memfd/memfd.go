@@ -1,0 +1,55 @@
+// Package memfd makes sealed files in memory, to be given to other processes.
+// It has no state and may be used from many goroutines.
+package memfd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Data returns a file that reads content from its start and that nobody can
+// change or execute. The caller closes it. name shows in /proc only.
+func Data(name string, content []byte) (*os.File, error) {
+	return create(name, unix.MFD_NOEXEC_SEAL, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// Program returns a file with what is read from content that can be executed
+// as /proc/self/fd/N while it is open, and that nobody can change. The caller
+// closes it.
+func Program(name string, content io.Reader) (*os.File, error) {
+	return create(name, unix.MFD_EXEC, func(w io.Writer) error {
+		_, err := io.Copy(w, content)
+		return err
+	})
+}
+
+func create(name string, kind int, fill func(io.Writer) error) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|kind)
+	if errors.Is(err, unix.EINVAL) {
+		// Kernels before 6.3 know neither kind; their files can be executed.
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if err := fill(f); err != nil {
+		return nil, fmt.Errorf("filling %s: %w", name, err)
+	}
+	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// A file that somebody has open for writing can't be executed, and one that
+	// was written reads on from its end: what is given away is opened anew.
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
