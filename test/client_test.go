@@ -103,22 +103,34 @@ func (w *world) running(name string) sandbox {
 // gone waits until nothing is known of a sandbox.
 func (w *world) gone(name string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var last sandbox
-	err := w.watch(ctx, func(s sandbox) error {
-		if _, known := w.get(name); !known {
-			return errDone
+	if !w.until(func() bool { _, known := w.get(name); return !known }) {
+		s, _ := w.get(name)
+		w.t.Fatalf("waiting for %s to be gone: it is %+v", name, s)
+	}
+}
+
+// until looks at every change whether ok holds. A sandbox that goes in the
+// moment before a watch begins is not told of, so a watch is begun anew from
+// time to time.
+func (w *world) until(ok func() bool) bool {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		resp, err := w.request(ctx, "GET", "/v1/sandboxes?watch=1")
+		if err != nil {
+			w.t.Fatal(err)
 		}
-		last = s
-		return nil
-	})
-	if errors.Is(err, errDone) {
-		return
+		for lines := bufio.NewReader(resp.Body); err == nil; _, err = lines.ReadString('\n') {
+			if ok() {
+				cancel()
+				resp.Body.Close()
+				return true
+			}
+		}
+		cancel()
+		resp.Body.Close()
 	}
-	if _, known := w.get(name); known {
-		w.t.Fatalf("waiting for %s to be gone: %v; the last change was %+v", name, err, last)
-	}
+	return false
 }
 
 // clear takes all manifests away and waits until nothing is left of them.
@@ -133,39 +145,18 @@ func (w *world) clear() {
 			w.t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	left := map[string]sandbox{}
-	for _, s := range w.list() {
-		left[s.Name] = s
-	}
-	if len(left) == 0 {
-		return
-	}
-	// The watch begins with all that there is: what went before it began is
-	// missing there, so the first line is followed by a look at the list.
-	first := true
-	err = w.watch(ctx, func(s sandbox) error {
-		if first {
-			first = false
-			clear(left)
-			for _, s := range w.list() {
-				left[s.Name] = s
+	left := func() bool {
+		list := w.list()
+		for _, s := range list {
+			if s.has("DeletionHeld") {
+				w.ok("confirm-deletions")
+				break
 			}
 		}
-		if s.has("DeletionHeld") {
-			w.ok("confirm-deletions")
-		}
-		if left[s.Name] = s; s.Deleted {
-			delete(left, s.Name)
-		}
-		if len(left) == 0 {
-			return errDone
-		}
-		return nil
-	})
-	if !errors.Is(err, errDone) && len(w.list()) > 0 {
-		w.t.Errorf("after the manifests were removed: %v; left are %+v", err, left)
+		return len(list) == 0
+	}
+	if !w.until(left) {
+		w.t.Errorf("after the manifests were removed there are: %s", w.ok("get", "-o", "json"))
 	}
 }
 
@@ -234,6 +225,12 @@ func (w *world) json(v any, args ...string) {
 // returns all lines up to there. who is NAME or NAME/CONTAINER.
 func (w *world) said(who, text string) []string {
 	w.t.Helper()
+	return w.saidTimes(who, text, 1)
+}
+
+// saidTimes is said for the n-th such line.
+func (w *world) saidTimes(who, text string, n int) []string {
+	w.t.Helper()
 	name, container, _ := strings.Cut(who, "/")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -250,10 +247,13 @@ func (w *world) said(who, text string) []string {
 	for s := bufio.NewScanner(resp.Body); s.Scan(); {
 		lines = append(lines, s.Text())
 		if strings.HasPrefix(s.Text(), text) {
+			n--
+		}
+		if n == 0 {
 			return lines
 		}
 	}
-	w.t.Fatalf("%s did not say %q but %q", who, text, lines)
+	w.t.Fatalf("%s did not say %q (%d times more) but %q", who, text, n, lines)
 	return nil
 }
 

@@ -16,8 +16,16 @@ import (
 )
 
 // patience is how long anything may take. It is far longer than anything
-// takes, so that a loaded machine does not fail a test.
-const patience = 90 * time.Second
+// takes, so that a loaded machine does not fail a test;
+// SANDBOXER_TEST_PATIENCE sets another for those who look for a fault.
+var patience = patienceOr(90 * time.Second)
+
+func patienceOr(otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("SANDBOXER_TEST_PATIENCE")); err == nil {
+		return d
+	}
+	return otherwise
+}
 
 // world is a daemon with everything that it works on.
 type world struct {
@@ -31,8 +39,8 @@ type world struct {
 	flags     []string
 	daemon    *daemon // nil until start
 
-	mu    sync.Mutex
-	names map[string]bool // of all sandboxes that were ever declared
+	mu    *sync.Mutex
+	names map[string]bool // of all sandboxes that were ever declared; below mu
 }
 
 // daemon is one run of the program.
@@ -51,7 +59,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 	n := worlds.Add(1)
 	dir := filepath.Join(base, fmt.Sprint(n))
 	w := &world{
-		t: t, dir: dir, flags: flags, names: map[string]bool{},
+		t: t, dir: dir, flags: flags, mu: &sync.Mutex{}, names: map[string]bool{},
 		manifests: filepath.Join(dir, "m"),
 		state:     filepath.Join(dir, "s"),
 		data:      filepath.Join(dir, "d"),
@@ -63,6 +71,13 @@ func newWorld(t *testing.T, flags ...string) *world {
 	}
 	t.Cleanup(w.finish)
 	return w
+}
+
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	other := *w
+	other.t = t
+	return &other
 }
 
 // start makes a world with a daemon that runs.

@@ -1,0 +1,66 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestDeletionGuard(t *testing.T) {
+	w := start(t, "--deletion-guard", "0.5")
+	pids := map[string]int{}
+	for i := range 4 {
+		w.declare(fmt.Sprint("web", i), app("sleep"))
+	}
+	for i := range 4 {
+		name := fmt.Sprint("web", i)
+		pids[name] = w.running(name).Status.SandboxPID
+	}
+	held := func(s sandbox) bool { return s.has("DeletionHeld") }
+	for i := range 3 {
+		w.undeclare(fmt.Sprint("web", i))
+	}
+	for i := range 3 {
+		name := fmt.Sprint("web", i)
+		s := w.wait(name, "held", held)
+		if s.Status.SandboxPID != pids[name] || s.Status.Phase != "Running" {
+			t.Errorf("it did not go on: %+v", s)
+		}
+	}
+	if out := w.ok("get"); strings.Count(out, "DeletionHeld") != 3 {
+		t.Errorf("get does not show it:\n%s", out)
+	}
+	// One that is back is held no more.
+	w.declare("web0", app("sleep"))
+	w.wait("web0", "declared again", func(s sandbox) bool { return running(s) && !held(s) })
+	w.restart()
+	// A daemon's restart confirms nothing, nor does it end anything.
+	for i := range 4 {
+		name := fmt.Sprint("web", i)
+		if s := w.wait(name, "running", phase("Running")); s.Status.SandboxPID != pids[name] {
+			t.Errorf("%s was replaced", name)
+		}
+	}
+}
+
+func TestConfirmDeletions(t *testing.T) {
+	w := start(t, "--deletion-guard", "0.5")
+	for i := range 4 {
+		w.declare(fmt.Sprint("web", i), app("sleep", "state: Stopped"))
+	}
+	for i := range 4 {
+		w.wait(fmt.Sprint("web", i), "stopped", phase("Stopped"))
+	}
+	for i := range 4 {
+		w.undeclare(fmt.Sprint("web", i))
+	}
+	for i := range 4 {
+		w.wait(fmt.Sprint("web", i), "held", func(s sandbox) bool { return s.has("DeletionHeld") })
+	}
+	if out := w.ok("confirm-deletions"); !strings.Contains(out, "web0") || !strings.Contains(out, "web3") {
+		t.Errorf("confirm-deletions prints %q", out)
+	}
+	for i := range 4 {
+		w.gone(fmt.Sprint("web", i))
+	}
+}
