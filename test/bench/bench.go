@@ -64,6 +64,7 @@ func run(ctx context.Context, o options) (met bool, err error) {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 		defer cancel()
 		err = errors.Join(err, b.bare.clear(cleanup), b.bare.tree.remove(cleanup))
+		err = errors.Join(err, endOrphans(cleanup))
 		b.bare.log.Close()
 		b.marks.close()
 	}()
@@ -104,6 +105,9 @@ func (b *bench) build(ctx context.Context) error {
 	mod, err := b.goTool(ctx, "env", "GOMOD")
 	if err != nil {
 		return err
+	}
+	if mod == "" || mod == os.DevNull {
+		return errors.New("run it in the module's directory: it builds runsc from the gVisor that go.mod pins")
 	}
 	b.module = filepath.Dir(mod)
 	if b.sandboxer, err = filepath.Abs(b.o.sandboxer); err != nil {

@@ -152,6 +152,9 @@ func (o *ours) down(ctx context.Context, name string) (time.Duration, error) {
 	if l.pids, err = o.tree.pids(name); err != nil {
 		return 0, err
 	}
+	if err := o.enclosed(); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	if err := os.Remove(o.shown(name)); err != nil {
 		return 0, err
@@ -185,6 +188,30 @@ func (o *ours) stop(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("the daemon did not end on SIGTERM; it said: %s", tail(o.log.Name())))
 	}
 	return errors.Join(err, o.tree.remove(none))
+}
+
+// enclosed makes sure that sentries and gofers, are in the sandboxes'
+// cgroups: what is measured there counts nothing else.
+func (o *ours) enclosed() error {
+	k, err := classify(o.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	inside, err := o.tree.pids("")
+	if err != nil {
+		return err
+	}
+	if len(k.sentries) == 0 || len(k.gofers) == 0 {
+		return fmt.Errorf("the daemon has %d sentries and %d gofers below it", len(k.sentries), len(k.gofers))
+	}
+	for _, group := range slices.Concat(k.sentries, k.gofers) {
+		for _, pid := range group {
+			if !slices.Contains(inside, pid) {
+				return fmt.Errorf("process %d of a sandbox is not in its cgroup", pid)
+			}
+		}
+	}
+	return nil
 }
 
 // outside lists the daemon and those of its helpers that are not in its

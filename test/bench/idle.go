@@ -59,6 +59,9 @@ func (b *bench) idling(ctx context.Context) error {
 		if err := sleep(ctx, b.o.settled); err != nil {
 			return err
 		}
+		if err := o.enclosed(); err != nil {
+			return err
+		}
 		if err := b.idleCPU(ctx, o, beside); err != nil {
 			return err
 		}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,4 +151,34 @@ func childrenCPU(pid int) (time.Duration, error) {
 		}
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+// endOrphans kills what is left of all that the benchmark started, which by
+// now should be nothing. Whatever lost its parent is this process's child.
+func endOrphans(ctx context.Context) error {
+	var all []int
+	for {
+		left, err := descendants(os.Getpid())
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			break
+		}
+		// One that has ended and waits for the reaper shows for a moment.
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("processes %v do not end: %w", left, err)
+		}
+		for _, pid := range left {
+			if name, err := argv0(pid); err == nil && name != "" {
+				all = append(all, pid)
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended since
+			}
+		}
+	}
+	if len(all) > 0 {
+		slices.Sort(all)
+		return fmt.Errorf("processes %v were left behind and have been killed", slices.Compact(all))
+	}
+	return nil
 }
