@@ -179,8 +179,10 @@ type result struct {
 // run runs a command of the client.
 func (w *world) run(args ...string) result {
 	w.t.Helper()
-	return w.command(exec.Command(sandboxer, args...))
+	return w.command(w.program(args...))
 }
+
+func (w *world) program(args ...string) *exec.Cmd { return exec.Command(sandboxer, args...) }
 
 func (w *world) command(cmd *exec.Cmd) result {
 	w.t.Helper()

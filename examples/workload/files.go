@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func fileCommands() []command {
@@ -14,6 +15,8 @@ func fileCommands() []command {
 		{"write", "FILE TEXT…", "make TEXT the content of FILE", 1, write},
 		{"try-write", "FILE", "say whether FILE can be written", 1, tryWrite},
 		{"count", "FILE", "add one to the number in FILE and say it", 1, count},
+		{"await", "FILE", "wait until FILE is there", 1, await},
+		{"succeed-at", "N FILE", "count in FILE and end with 1 unless that gives N or more", 2, succeedAt},
 		{"fill", "FILE", "write to FILE until that fails; say how far and why", 1, fill},
 		{"list", "DIR", "say what is in DIR, a line each", 1, list},
 		{"mkdir", "DIR", "make DIR", 1, func(a []string) error { return os.Mkdir(a[0], 0o755) }},
@@ -52,6 +55,30 @@ func count(args []string) error {
 	n, _ := strconv.Atoi(strings.TrimSpace(string(b))) // a new file counts from 0
 	say("count", strconv.Itoa(n+1))
 	return os.WriteFile(args[0], []byte(strconv.Itoa(n+1)+"\n"), 0o644)
+}
+
+func await(args []string) error {
+	for {
+		if _, err := os.Stat(args[0]); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func succeedAt(args []string) error {
+	if err := count(args[1:]); err != nil {
+		return err
+	}
+	want, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(args[1])
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n < want {
+		err = errors.New("not yet")
+	}
+	return err
 }
 
 func fill(args []string) error {

@@ -1,0 +1,112 @@
+package test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A sentry that is killed from outside takes its containers along; they come
+// back as their policies say.
+func TestSentryKilled(t *testing.T) {
+	w := start(t)
+	w.declare("web", "containers:\n- "+box("one", "sleep")+"\n- "+box("two", "sleep"))
+	w.declare("job", "restartPolicy: Never\n"+app("sleep"))
+	w.declare("other", app("sleep"))
+	web, job, other := w.running("web"), w.running("job"), w.running("other")
+	kill(t, web.Status.SandboxPID, syscall.SIGKILL)
+	kill(t, job.Status.SandboxPID, syscall.SIGKILL)
+	now := w.wait("web", "running anew", func(s sandbox) bool { return running(s) && s.Status.SandboxPID != web.Status.SandboxPID })
+	for _, c := range now.Status.Containers {
+		if c.RestartCount != 1 || c.Reason != "SandboxLost" {
+			t.Errorf("container %s: %d restarts, reason %q", c.Name, c.RestartCount, c.Reason)
+		}
+	}
+	now = w.wait("job", "failed", phase("Failed"))
+	if c := now.box("app"); c.ExitCode != nil || c.Reason != "SandboxLost" || c.RestartCount != 0 {
+		t.Errorf("an end that nobody saw is told as %+v", c)
+	}
+	if now := w.running("other"); now.Status.SandboxPID != other.Status.SandboxPID {
+		t.Errorf("another sandbox was replaced")
+	}
+	if out := w.ok("events", "web"); !strings.Contains(out, "gone") && !strings.Contains(out, "SandboxLost") {
+		t.Errorf("the events say nothing of it:\n%s", out)
+	}
+}
+
+func kill(t *testing.T, pid int, sig syscall.Signal) {
+	t.Helper()
+	if pid <= 0 {
+		t.Fatalf("no process: %d", pid)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A sentry that answers nobody is told of, holds up no call, and is replaced
+// if it goes on so.
+func TestSentrySilent(t *testing.T) {
+	w := start(t, "--resync", "1s")
+	for _, name := range []string{"short", "long", "removed"} {
+		w.declare(name, "terminationGracePeriodSeconds: 1\n"+app("sleep"))
+	}
+	w.declare("other", app("sleep"))
+	was := map[string]sandbox{}
+	for _, name := range []string{"short", "long", "removed", "other"} {
+		was[name] = w.running(name)
+	}
+	for _, name := range []string{"short", "long", "removed"} {
+		kill(t, was[name].Status.SandboxPID, syscall.SIGSTOP)
+	}
+	unreachable := func(s sandbox) bool { return s.has("RuntimeUnreachable") }
+	for _, name := range []string{"short", "long", "removed"} {
+		w.wait(name, "unreachable", unreachable)
+	}
+	for _, args := range [][]string{{"get"}, {"get", "long", "-o", "json"}, {"describe", "long"}, {"events", "long"},
+		{"logs", "long"}, {"plan"}, {"version"}} {
+		w.within(5*time.Second, strings.Join(args, " "), func() { w.ok(args...) })
+	}
+	w.within(5*time.Second, "wait", func() {
+		if r := w.run("wait", "long", "--for", "Stopped", "--timeout", "1s"); r.code != 1 {
+			t.Errorf("wait: %+v", r)
+		}
+	})
+	// Others are served meanwhile.
+	w.declare("new", app("sleep"))
+	w.running("new")
+
+	kill(t, was["short"].Status.SandboxPID, syscall.SIGCONT)
+	now := w.wait("short", "reachable", func(s sandbox) bool { return running(s) && !unreachable(s) })
+	if now.Status.SandboxPID != was["short"].Status.SandboxPID || now.box("app").RestartCount != 0 {
+		t.Errorf("one that answers again was replaced: %+v", now)
+	}
+	w.undeclare("removed")
+	w.gone("removed")
+	now = w.wait("long", "replaced", func(s sandbox) bool { return running(s) && s.Status.SandboxPID != was["long"].Status.SandboxPID })
+	if c := now.box("app"); c.Reason != "SandboxLost" || unreachable(now) {
+		t.Errorf("the replacement is told as %+v", now)
+	}
+	if now := w.running("other"); now.Status.SandboxPID != was["other"].Status.SandboxPID {
+		t.Errorf("another sandbox was replaced")
+	}
+}
+
+// A gofer that is killed costs at most its own container.
+func TestGoferKilled(t *testing.T) {
+	w := start(t)
+	w.declare("web", "containers:\n- "+box("one", "sleep")+"\n- "+box("two", "sleep"))
+	was := w.running("web")
+	kill(t, *was.box("one").GoferPID, syscall.SIGKILL)
+	now := w.wait("web", "served by another gofer", func(s sandbox) bool {
+		g := s.box("one").GoferPID
+		return running(s) && g != nil && *g != *was.box("one").GoferPID && s.box("one").Ready
+	})
+	if now.Status.SandboxPID != was.Status.SandboxPID || now.box("two").ID != was.box("two").ID || now.box("two").RestartCount != 0 {
+		t.Errorf("others suffer: %+v became %+v", was, now)
+	}
+	if c := now.box("one"); c.RestartCount > 0 && c.Reason != "GoferLost" {
+		t.Errorf("it is told as %+v", c)
+	}
+}
