@@ -7,7 +7,8 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 name=sandboxer-examples
 work=/run/$name      # state and data; short, for the sake of the sockets in it
 roots=/var/lib/$name # what the manifests name: the root file system, volumes
-bin=$top/bin/sandboxer
+bin=${SANDBOXER_BIN:-$top/bin/sandboxer}
+workload=${SANDBOXER_WORKLOAD:-$top/bin/workload}
 daemon=
 table=
 
@@ -59,7 +60,7 @@ finish() {
 }
 
 [ "$(id -u)" = 0 ] || fail "the daemon makes namespaces, cgroups and mounts; run it as root: sudo make run"
-[ -x "$bin" ] && [ -x "$top/bin/workload" ] || fail "build first: make build"
+[ -x "$bin" ] && [ -x "$workload" ] || fail "build first: make build"
 exec 9>"$work.lock"
 flock -n 9 || fail "the examples run already, in another terminal"
 trap finish EXIT
@@ -68,7 +69,7 @@ sweep
 
 mkdir -p "$work" "$roots/rootfs/bin"
 chmod 0700 "$work"
-cp "$top/bin/workload" "$roots/rootfs/bin/workload"
+cp "$workload" "$roots/rootfs/bin/workload"
 # This checkout may belong to whoever cloned it. On a host of your own the
 # manifests are root's alone, and the daemon insists on that.
 echo "allowUnsafeManifests: true" >"$work/config.yaml"
@@ -77,7 +78,8 @@ export SANDBOXER_SOCKET=$work/sock
 "$bin" daemon --manifests "$top/examples/manifests" --state-dir "$work/state" --data-dir "$work/data" \
 	--config "$work/config.yaml" --cgroup-parent "/$name" --log-level warn --stop-sandboxes-on-exit 9>&- &
 daemon=$!
-until [ -S "$SANDBOXER_SOCKET" ]; do
+# It plans once it has read the manifests; the table then has room for all.
+until "$bin" plan >/dev/null 2>&1; do
 	kill -0 "$daemon" 2>/dev/null || { daemon=; fail "the daemon ended"; }
 	sleep 0.05
 done
@@ -86,8 +88,8 @@ The daemon keeps the sandboxes of examples/manifests. Edit, add or remove a
 file there and watch. In another terminal:
 
     export SANDBOXER_SOCKET=$SANDBOXER_SOCKET
-    bin/sandboxer get
-    bin/sandboxer logs hello
+    $bin get
+    $bin logs hello
 
 Ctrl-C ends it and leaves nothing behind.
 

@@ -119,12 +119,12 @@ func describe(pid int) string {
 	return fmt.Sprintf("%d %q %.60s", pid, strings.ReplaceAll(string(b), "\x00", " "), s)
 }
 
-// namedAfter lists files and directories below dir that carry the name of a
-// sandbox: as theirs, or before a dot.
+// namedAfter lists files and directories in the folders of dir that carry the
+// name of a sandbox: as theirs, or before a dot.
 func namedAfter(dir, name string) []string {
 	var found []string
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && (d.Name() == name || strings.HasPrefix(d.Name(), name+".")) {
+		if err == nil && filepath.Dir(path) != dir && (d.Name() == name || strings.HasPrefix(d.Name(), name+".")) {
 			found = append(found, path)
 		}
 		return nil

@@ -1,0 +1,137 @@
+package test
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// goPackage is what go list says of a package.
+type goPackage struct {
+	Dir, ImportPath, Doc string
+	Imports              []string
+	GoFiles              []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=Dir,ImportPath,Doc,Imports,GoFiles", "sandboxer/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); err == io.EOF {
+			return list
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
+
+// Who may import whom. A package is known by its first folder; internal ones
+// and those of tests and tools are held to less.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	may := map[string][]string{
+		"desired":   {},
+		"observed":  {},
+		"reconcile": {"desired", "observed", "oom"},
+		"oom":       {"observed"},
+		"gofer":     {"observed", "internal"},
+		"actuator":  {"reconcile", "gofer", "oom", "observed", "desired", "internal"},
+	}
+	for _, p := range packages(t) {
+		top := folder(p.ImportPath)
+		allowed, held := may[top]
+		for _, imported := range p.Imports {
+			into, own := strings.CutPrefix(imported, "sandboxer/")
+			into, _, _ = strings.Cut(into, "/")
+			switch {
+			case own && imported == "sandboxer/cmd/sandboxer":
+				t.Errorf("%s imports the command", p.ImportPath)
+			case held && own && into != top && !slices.Contains(allowed, into):
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			case (top == "desired" || top == "observed" || top == "reconcile" || top == "oom") && strings.HasPrefix(imported, "gvisor.dev/"):
+				t.Errorf("%s imports gVisor: %s", p.ImportPath, imported)
+			case strings.HasPrefix(imported, "k8s.io/client-go"), strings.HasPrefix(imported, "k8s.io/api/"):
+				t.Errorf("%s imports Kubernetes: %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// The plan is pure: of the standard library it takes nothing that acts.
+func TestPlanIsPure(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if p.ImportPath != "sandboxer/reconcile" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			switch imported {
+			case "os", "os/exec", "io", "io/fs", "net", "net/http", "syscall", "log", "log/slog", "math/rand", "math/rand/v2",
+				"golang.org/x/sys/unix":
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+		return
+	}
+	t.Error("there is no package reconcile")
+}
+
+// The files of a gofer that is nothing else link no sentry.
+func TestSmallGofer(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", "sandboxer/internal/goferbin/sandboxer-gofer").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "gvisor.dev/gvisor/pkg/sentry/kernel\n") {
+		t.Error("it links the sentry")
+	}
+}
+
+func folder(path string) string {
+	rest := strings.TrimPrefix(path, "sandboxer/")
+	top, _, _ := strings.Cut(rest, "/")
+	return top
+}
+
+// Every package says what it is for.
+func TestPackageDocs(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && len(strings.Fields(p.Doc)) < 4 {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+	// Tests have none of go list's attention.
+	f, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments)
+	if err != nil || f.Doc == nil {
+		t.Errorf("package test has no comment: %v", err)
+	}
+}
+
+// The top level holds the folders of the design and the usual files.
+func TestTopLevel(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("git", "-C", "..", "ls-files").Output()
+	if err != nil {
+		return // a copy without its history has no list of files to hold to
+	}
+	known := []string{"cmd", "desired", "observed", "reconcile", "actuator", "gofer", "oom", "internal", "examples", "test", "docs", ".ci"}
+	for _, file := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		if dir, _, nested := strings.Cut(filepath.ToSlash(file), "/"); nested && !slices.Contains(known, dir) {
+			t.Errorf("%s is in a folder that the design does not have", file)
+		}
+	}
+}
