@@ -15,8 +15,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 STATIC  := CGO_ENABLED=0 $(GO) build
 
 # Pinned, and outside the daemon's own modules.
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
-GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test unit system lint bench install uninstall clean fmt generate needs-race

@@ -102,10 +102,6 @@ func running(s sandbox) bool {
 	return s.Status.Phase == "Running" && s.DesiredState == "Running" && s.Status.SandboxPID != 0
 }
 
-func restarts(container string, n int) check {
-	return func(s sandbox) bool { return s.box(container).RestartCount >= n && running(s) }
-}
-
 func and(checks ...check) check {
 	return func(s sandbox) bool {
 		for _, c := range checks {

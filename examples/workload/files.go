@@ -53,8 +53,9 @@ func count(args []string) error {
 		return err
 	}
 	n, _ := strconv.Atoi(strings.TrimSpace(string(b))) // a new file counts from 0
+	err = os.WriteFile(args[0], []byte(strconv.Itoa(n+1)+"\n"), 0o644)
 	say("count", strconv.Itoa(n+1))
-	return os.WriteFile(args[0], []byte(strconv.Itoa(n+1)+"\n"), 0o644)
+	return err
 }
 
 func await(args []string) error {
