@@ -5,6 +5,7 @@ DESTDIR   ?=
 UNITDIR   ?= /etc/systemd/system
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 GO        ?= go
+GOFMT     := $(shell $(GO) env GOROOT)/bin/gofmt
 # How many system tests run side by side: they wait more than they compute.
 PARALLEL  ?= 8
 
@@ -61,14 +62,14 @@ system: build ## Run the tests of the whole, twice: the second time with the res
 		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
 
 lint: ## Check format and code with go vet, staticcheck and golangci-lint
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \
+	@unformatted=$$($(GOFMT) -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \
 		[ -z "$$unformatted" ] || { echo "run make fmt; not formatted:"; echo "$$unformatted"; exit 1; }
 	CGO_ENABLED=0 $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
 	CGO_ENABLED=0 $(GO) run $(GOLANGCI) run ./...
 
 fmt: ## Format the code
-	gofmt -w $$(git ls-files '*.go')
+	$(GOFMT) -w $$(git ls-files '*.go')
 
 bench: build ## Measure against bare runsc and print a table (root)
 	CGO_ENABLED=0 $(GO) run ./test/bench $(BENCHFLAGS)

@@ -1,0 +1,85 @@
+package test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bundle writes an OCI bundle whose root is a directory inside it.
+func (w *world) bundle(name string, change func(config map[string]any)) string {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, name)
+	if err := os.MkdirAll(filepath.Join(dir, "fs"), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(rootfs, "w"), filepath.Join(dir, "fs", "w")); err != nil {
+		w.t.Fatal(err)
+	}
+	config := map[string]any{
+		"ociVersion": "1.0.2",
+		"root":       map[string]any{"path": "fs"},
+		"process": map[string]any{
+			"args": []string{"/w", "env", "then", "pwd", "then", "id", "then", "print", "done", "then", "sleep"},
+			"cwd":  "/proc", "env": []string{"FROM=bundle", "MODE=bundle"}, "user": map[string]any{"uid": 7, "gid": 8},
+		},
+		"mounts": []any{
+			map[string]any{"destination": "/proc", "type": "proc", "source": "proc"},
+			map[string]any{"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
+		},
+	}
+	change(config)
+	b, err := json.Marshal(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), b, 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+// A bundle is the base, and the manifest says what differs from it.
+func TestBundle(t *testing.T) {
+	w := start(t)
+	dir := w.bundle("b", func(map[string]any) {})
+	before := listing(t, dir)
+	w.declare("web", "containers:\n- {name: app, bundle: "+dir+", env: [{name: MODE, value: manifest}]}")
+	w.declare("own", "containers:\n- {name: app, bundle: "+dir+", command: [/w, print, own, then, sleep], securityContext: {runAsUser: 9}}")
+	was := w.running("web")
+	w.running("own")
+	said := strings.Join(w.said("web", "done"), "\n")
+	for _, want := range []string{"env FROM=bundle", "env MODE=manifest", "pwd /proc", "uid 7 gid 8"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q but\n%s", want, said)
+		}
+	}
+	w.said("own", "own")
+	// Made anew inside its sandbox it works as well.
+	w.declare("web", "containers:\n- {name: app, bundle: "+dir+", env: [{name: MODE, value: again}]}")
+	w.wait("web", "made anew", func(s sandbox) bool { return running(s) && s.box("app").ID != was.box("app").ID })
+	w.said("web", "env MODE=again")
+	if after := listing(t, dir); after != before {
+		t.Errorf("the bundle was written to:\n%s\nbecame\n%s", before, after)
+	}
+}
+
+// What a bundle would do on the host is refused.
+func TestBundleRefused(t *testing.T) {
+	w := start(t)
+	for name, change := range map[string]func(map[string]any){
+		"hooks": func(c map[string]any) {
+			c["hooks"] = map[string]any{"prestart": []any{map[string]any{"path": "/bin/true"}}}
+		},
+		"annotation": func(c map[string]any) { c["annotations"] = map[string]any{"dev.gvisor.internal.nvproxy": "true"} },
+		"root":       func(c map[string]any) { delete(c, "root") },
+	} {
+		w.declare(name, "restartBackoff: {initial: 1h, max: 1h}\ncontainers:\n- {name: app, bundle: "+w.bundle("b-"+name, change)+"}")
+		s := w.wait(name, "failed", phase("Failed"))
+		if !strings.Contains(s.Status.Message, name) || !strings.Contains(s.Status.Message, "config.json") {
+			t.Errorf("%s says %q", name, s.Status.Message)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package test
+
+import (
+	"strings"
+	"testing"
+)
+
+// The daemon that is asked to stops every sandbox when it ends.
+func TestStopSandboxesOnExit(t *testing.T) {
+	w := start(t, "--stop-sandboxes-on-exit")
+	w.declare("web", app("exit-on-term 6 then print ready then sleep"))
+	w.declare("cold", app("sleep", "state: Paused"))
+	w.running("web")
+	w.said("web", "ready")
+	w.wait("cold", "paused", phase("Paused"))
+	w.stop()
+	for _, pid := range processesIn(w.parent) {
+		t.Errorf("a process is left: %s", describe(pid))
+	}
+	w.flags = nil
+	w.start()
+	w.running("web")
+	w.wait("cold", "paused", phase("Paused"))
+}
+
+// SIGTERM leaves every sandbox running.
+func TestStopLeavesSandboxesRunning(t *testing.T) {
+	w := start(t)
+	w.declare("web", app("sleep"))
+	was := w.running("web")
+	w.stop()
+	if w.sentries("web") != 1 {
+		t.Errorf("the sandbox is gone")
+	}
+	w.start()
+	if now := w.running("web"); now.Status.SandboxPID != was.Status.SandboxPID || now.box("app").ID != was.box("app").ID {
+		t.Errorf("it was made anew: %+v", now)
+	}
+}
+
+// What scripts rely on of the commands.
+func TestCommands(t *testing.T) {
+	w := start(t)
+	w.declare("web", app("print hello then sleep"))
+	if out := w.ok("wait", "web", "--for", "Running", "--timeout", "60s"); out != "" {
+		t.Errorf("wait prints %q", out)
+	}
+	if r := w.run("wait", "web", "--for", "Paused", "--timeout", "100ms"); r.code != 1 {
+		t.Errorf("a wait in vain: %+v", r)
+	}
+	if r := w.run("get", "--nonsense"); r.code != 2 {
+		t.Errorf("a wrong flag: %+v", r)
+	}
+	for _, args := range [][]string{{"get"}, {"get", "-o", "wide"}, {"describe", "web"}, {"events"}, {"events", "web"}} {
+		out := w.ok(args...)
+		if !strings.Contains(out, "web") || strings.Contains(out, "\x1b") {
+			t.Errorf("%v prints %q", args, out)
+		}
+		for line := range strings.Lines(out) {
+			if args[0] == "get" && len(args) == 1 && len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
+				t.Errorf("%v prints more than 80 columns: %q", args, line)
+			}
+		}
+	}
+	var one sandbox
+	w.json(&one, "get", "web", "-o", "json")
+	if one.Name != "web" || one.Status.Phase != "Running" {
+		t.Errorf("get prints %+v", one)
+	}
+	var plan struct {
+		Actions []struct{ Sandbox, Container, Action, Reason string }
+	}
+	w.json(&plan, "plan", "-o", "json")
+	if plan.Actions == nil || len(plan.Actions) != 0 {
+		t.Errorf("the plan is %+v", plan)
+	}
+	for args, want := range map[string]string{"schema": `"restartBackoff"`, "completion bash": "complete ", "version": "gvisor", "": "sandboxer daemon"} {
+		if out := w.ok(strings.Fields(args)...); !strings.Contains(out, want) {
+			t.Errorf("%q prints %.200q", args, out)
+		}
+	}
+	w.kill()
+	if r := w.run("get"); r.code != 1 || !strings.Contains(r.err, "no daemon runs") {
+		t.Errorf("without a daemon: %+v", r)
+	}
+}
