@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,8 +25,8 @@ import (
 // ErrUnknownContainer says that the sentry has no such container.
 var ErrUnknownContainer = errors.New("the sentry knows no such container")
 
-// ErrNoProcess says that the sentry knows the container, but that nothing runs
-// in it.
+// ErrNoProcess says that nothing runs in the container. The sentry may not even
+// know it.
 var ErrNoProcess = errors.New("nothing runs in the container")
 
 // ErrNoAnswer says that the sentry did not answer within the deadline, or
@@ -63,6 +64,9 @@ func (s Sentry) StartContainer(ctx context.Context, a Start) error {
 	if err != nil {
 		return err
 	}
+	// A container that asks for them by name gets raw sockets, and its own
+	// filter of system calls.
+	conf.EnableRaw, conf.OCISeccomp = true, true
 	create := struct{ CID string }{a.ID}
 	if err := s.call(ctx, boot.ContMgrCreateSubcontainer, &create, nil, nil); err != nil {
 		return fmt.Errorf("creating container %s: %w", a.ID, err)
@@ -113,8 +117,9 @@ func (s Sentry) Resume(ctx context.Context) error {
 }
 
 // probeTime is how long a process that ends at once may take before its
-// sandbox counts as paused. It takes a few milliseconds.
-const probeTime = 500 * time.Millisecond
+// sandbox counts as paused. It takes a few milliseconds, and on a machine that
+// is short of CPU far more: a resume too many would cost the sandbox.
+const probeTime = 2 * time.Second
 
 // Paused finds out whether the sandbox is frozen, for which gVisor has no
 // question: it starts a process in the infra container that ends at once,
@@ -206,15 +211,17 @@ func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, resu
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Write(request[n:]); err != nil {
-		return err
+	if n < len(request) { // even a write of nothing fails where the peer has gone
+		if _, err := conn.Write(request[n:]); err != nil {
+			return err
+		}
 	}
 	var answer struct {
 		Success bool            `json:"success"`
 		Err     string          `json:"err"`
 		Result  json.RawMessage `json:"result"`
 	}
-	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(conn, answerMax)).Decode(&answer); err != nil {
 		return &net.OpError{Op: "read", Net: "unix", Addr: conn.RemoteAddr(), Err: err}
 	}
 	if !answer.Success {
@@ -226,12 +233,24 @@ func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, resu
 	return json.Unmarshal(answer.Result, result)
 }
 
+// What a sentry may say, in bytes: it runs what nobody trusts, so it must not
+// be able to fill the daemon's memory or a record with words.
+const (
+	answerMax = 1 << 20
+	errorMax  = 4 << 10
+)
+
 // remoteError gives a type to what the sentry said in words.
 func remoteError(text string) error {
+	if len(text) > errorMax {
+		text = strings.ToValidUTF8(text[:errorMax], "") + " …"
+	}
 	if strings.HasPrefix(text, "container ") && strings.HasSuffix(text, " not found") {
 		return fmt.Errorf("%w: %s", ErrUnknownContainer, text)
 	}
-	if strings.HasSuffix(text, " not started") || strings.HasSuffix(text, "no such process") {
+	// A signal for a container that is not known asks for its process 0.
+	if strings.HasSuffix(text, " not started") || strings.HasSuffix(text, "no such process") ||
+		strings.HasSuffix(text, "no such process with PID 0") {
 		return fmt.Errorf("%w: %s", ErrNoProcess, text)
 	}
 	return errors.New(text)
