@@ -27,6 +27,9 @@ func (d *daemon) stopAll(ctx context.Context) error {
 	for _, s := range d.board.List() {
 		running[s.Name] = true
 	}
+	if len(running) == 0 {
+		return nil
+	}
 	err := d.board.Watch(ctx, func(c api.Change) error {
 		running[c.Name] = !c.Deleted && c.Status.Phase != api.Stopped && c.Status.Phase != api.Invalid
 		if !running[c.Name] {
@@ -37,7 +40,7 @@ func (d *daemon) stopAll(ctx context.Context) error {
 		}
 		return nil
 	})
-	if errors.Is(err, errAllStopped) || len(running) == 0 {
+	if errors.Is(err, errAllStopped) {
 		return nil
 	}
 	return fmt.Errorf("stopping every sandbox: %d still run: %w", len(running), err)
