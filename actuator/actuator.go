@@ -89,7 +89,9 @@ func New(c Config) (*Actuator, error) {
 
 // Close stops waiting for containers' ends. Sandboxes stay as they are.
 func (a *Actuator) Close() {
-	a.cancel()
+	a.mu.Lock()
+	a.cancel() // whoever holds the lock sees that no wait may begin any more
+	a.mu.Unlock()
 	a.waiting.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,11 +1,8 @@
 package actuator
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -27,10 +24,11 @@ type bundle struct {
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // defaultCapabilities are those of a container that says nothing about them,
-// as the usual container engines have it.
+// as the usual container engines have it, but for raw sockets, which gVisor
+// gives to nobody who does not ask.
 var defaultCapabilities = []string{
 	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
-	"NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+	"SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }
 
 // bundle describes a declared container. What it reads of the host (a bundle's
@@ -40,7 +38,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	var spec *specs.Spec
 	var err error
 	if c.Bundle != "" {
-		spec, err = readBundle(c.Bundle)
+		spec, err = readBundle(c.Bundle, c)
 	} else {
 		spec = rootfsSpec(c)
 	}
@@ -69,7 +67,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 		}
 		b.mounts = append(b.mounts, served)
 	}
-	volumes, err := a.volumeMounts(d, c, spec.Root)
+	volumes, err := a.volumeMounts(d, c, spec)
 	if err != nil {
 		return bundle{}, err
 	}
@@ -99,53 +97,6 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 	}
 }
 
-// readBundle reads the specification of an OCI bundle and refuses what this
-// runtime would have to leave out.
-func readBundle(dir string) (*specs.Spec, error) {
-	path := filepath.Join(dir, "config.json")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
-	}
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(b, spec); err != nil {
-		return nil, fmt.Errorf("bundle: %s: %w", path, err)
-	}
-	switch {
-	case spec.Root == nil || spec.Root.Path == "":
-		return nil, fmt.Errorf("bundle: %s: root.path is missing", path)
-	case spec.Process == nil:
-		return nil, fmt.Errorf("bundle: %s: process is missing", path)
-	case spec.Process.Terminal:
-		return nil, fmt.Errorf("bundle: %s: process.terminal is not supported yet", path)
-	case spec.Hooks != nil:
-		return nil, fmt.Errorf("bundle: %s: hooks are not allowed: they would run on the host", path)
-	}
-	for key := range spec.Annotations {
-		if strings.HasPrefix(key, "dev.gvisor.") {
-			return nil, fmt.Errorf("bundle: %s: annotation %s is not allowed", path, key)
-		}
-	}
-	spec.Annotations = nil
-	if !filepath.IsAbs(spec.Root.Path) {
-		spec.Root.Path = filepath.Join(dir, spec.Root.Path)
-	}
-	for i, m := range spec.Mounts {
-		if specutils.IsGoferMount(m) && !filepath.IsAbs(m.Source) {
-			spec.Mounts[i].Source = filepath.Join(dir, m.Source)
-		}
-	}
-	// The sentry has a cgroup file system of its own, which it can mount only
-	// once per sandbox.
-	spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "cgroup" || m.Type == "cgroup2" })
-	if spec.Process.Capabilities == nil {
-		spec.Process.Capabilities = capabilities(nil)
-	}
-	// Namespaces, cgroups and devices are the sandbox's.
-	spec.Linux = &specs.Linux{}
-	return spec, nil
-}
-
 // applyContainer puts what the manifest says over what spec says.
 func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) error {
 	p := spec.Process
@@ -167,7 +118,7 @@ func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) 
 	p.OOMScoreAdj = c.OOMScoreAdj
 	sc := c.SecurityContext
 	if sc.RunAsUser != nil {
-		p.User = specs.User{UID: uint32(*sc.RunAsUser)}
+		p.User = specs.User{UID: uint32(*sc.RunAsUser), Umask: p.User.Umask}
 	}
 	if sc.RunAsGroup != nil {
 		p.User.GID = uint32(*sc.RunAsGroup)
@@ -200,7 +151,7 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error 
 	for _, e := range c.Env {
 		value := e.Value
 		if e.ValueFrom != nil {
-			b, err := os.ReadFile(e.ValueFrom.File)
+			b, err := readFile(e.ValueFrom.File, envMax)
 			if err != nil {
 				return fmt.Errorf("variable %s: %w", e.Name, err)
 			}

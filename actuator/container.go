@@ -31,9 +31,13 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
 	}
 	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: c.Name, Hash: hash, Attempt: 1}
-	if old := w.container(); old != nil {
-		rec.Attempt = old.Attempt + 1
-		if err := a.discard(ctx, sentry, *old); err != nil {
+	earlier, err := a.instances(&w)
+	if err != nil {
+		return err
+	}
+	for _, old := range earlier {
+		rec.Attempt = max(rec.Attempt, old.Attempt+1)
+		if err := a.discard(ctx, sentry, old); err != nil {
 			return err
 		}
 	}
@@ -127,19 +131,12 @@ func (a *Actuator) startGofer(ctx context.Context, cgroupPath, id string, mounts
 	if err != nil {
 		return nil, err
 	}
-	enter, err := cg.EnterFiles()
+	procs, dir, err := enter(cg)
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(enter)
-	dir, ok, err := cg.FD()
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		defer dir.Close()
-	}
-	return gofer.Start(ctx, gofer.Config{Exe: a.c.GoferExe, ID: id, Mounts: mounts, CgroupProcs: enter, CgroupDir: dir})
+	defer closeAll(append(procs, dir))
+	return gofer.Start(ctx, gofer.Config{Exe: a.c.GoferExe, ID: id, Mounts: mounts, CgroupProcs: procs, CgroupDir: dir})
 }
 
 // layerFile is a nameless file for the writable layer of a container, which
@@ -189,6 +186,7 @@ const startErrorCode = 128
 // discard takes what is left of an instance out of the sandbox: in the sentry,
 // its gofer, its output's pipes. Its record stays.
 func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed.ContainerRecord) error {
+	a.releaseDead(c)
 	if err := sentry.Destroy(ctx, c.ID); err != nil {
 		return fmt.Errorf("taking container %s out of the sandbox: %w", c.ID, err)
 	}
@@ -226,7 +224,11 @@ func (a *Actuator) signal(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SignalNum(w.Signal), false), w)
+	sig, err := desired.SignalNumber(w.Signal)
+	if err != nil {
+		return err
+	}
+	return a.ended(sentry.Signal(ctx, w.ContainerID, sig, false), w)
 }
 
 // kill ends every process of a container.
@@ -235,13 +237,18 @@ func (a *Actuator) kill(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	// Requests that wait for a gofer that is gone would hold up the kill.
 	if c := w.container(); c != nil {
-		if alive, err := c.Gofer.Liveness(); err == nil && alive == observed.Gone {
-			a.release(c.ID)
-		}
+		a.releaseDead(*c)
 	}
 	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SIGKILL, true), w)
+}
+
+// releaseDead lets go of the sockets of a gofer that is gone: requests that
+// wait for it would hold up whoever ends the container, and with it the sandbox.
+func (a *Actuator) releaseDead(c observed.ContainerRecord) {
+	if alive, err := c.Gofer.Liveness(); err == nil && alive == observed.Gone {
+		a.release(c.ID)
+	}
 }
 
 // ended makes nothing of an error that says that there is nobody to signal any
@@ -256,12 +263,16 @@ func (a *Actuator) ended(err error, w work) error {
 
 // remove takes a container out of the sandbox, its record and logs included.
 func (a *Actuator) remove(ctx context.Context, w work) error {
-	if c := w.container(); c != nil {
+	earlier, err := a.instances(&w)
+	if err != nil {
+		return err
+	}
+	for _, c := range earlier {
 		sentry, err := w.sentry()
 		if err == nil {
-			err = a.discard(ctx, sentry, *c)
+			err = a.discard(ctx, sentry, c)
 		} else {
-			err = a.forget(*c)
+			err = a.forget(c)
 		}
 		if err != nil {
 			return err

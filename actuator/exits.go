@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // waiter is the wait for a container's end.
 type waiter struct {
 	cancel context.CancelFunc
+	rec    observed.ContainerRecord
 	// failed: the sentry is not sure to be waiting with us any more.
 	failed bool
 }
@@ -27,13 +29,14 @@ func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) err
 		cancel()
 		return nil
 	}
-	a.waiters[rec.ID] = &waiter{cancel: cancel}
+	w := &waiter{cancel: cancel, rec: rec}
+	a.waiters[rec.ID] = w
 	a.waiting.Add(1)
 	a.mu.Unlock()
 	go func() {
 		defer a.waiting.Done()
 		defer cancel()
-		a.awaitEnd(ctx, sentry, rec)
+		a.awaitEnd(ctx, sentry, rec, w)
 	}()
 	if rec.Gofer.PID == 0 {
 		return nil
@@ -58,18 +61,23 @@ const endRetry = time.Second
 
 // awaitEnd records a container's end and only then has it acted upon. A wait
 // that fails says nothing about the container: it is repeated, which the
-// sentry allows, until it succeeds or the instance is discarded.
-func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec observed.ContainerRecord) {
+// sentry allows, until it succeeds or the instance is discarded. A container
+// that the sentry does not know will never end: a daemon was killed after it
+// had taken it out and before it had said so in the record.
+func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec observed.ContainerRecord, w *waiter) {
 	for {
 		status, err := sentry.Wait(ctx, rec.ID)
-		if err == nil {
-			err = a.recordEnd(rec, status, time.Now())
+		switch {
+		case err == nil:
+			err = a.recordEnd(w, exitOf(status, time.Now()))
+		case errors.Is(err, gvisor.ErrUnknownContainer):
+			err = a.recordEnd(w, observed.Exit{At: time.Now(), Reason: "Error", Message: "the sandbox does not know it any more, and nobody saw its end"})
 		}
 		if ctx.Err() != nil {
 			return // discarded meanwhile, or the daemon ends
 		}
 		if err != nil {
-			a.waitFailed(rec.ID)
+			a.waitFailed(w)
 		}
 		a.c.Poke(rec.Sandbox)
 		if err == nil {
@@ -84,26 +92,25 @@ func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec obser
 	}
 }
 
-func (a *Actuator) waitFailed(id string) {
+func (a *Actuator) waitFailed(w *waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w := a.waiters[id]; w != nil {
-		w.failed = true
-	}
+	w.failed = true
 }
 
 // recordEnd writes how an instance ended into its record, unless the instance
-// is being discarded: its record may be its successor's by now.
-func (a *Actuator) recordEnd(rec observed.ContainerRecord, status unix.WaitStatus, at time.Time) error {
-	exit := exitOf(status, at)
+// is being discarded: its record may be its successor's by now, which can even
+// have the same ID, after a removal.
+func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rec := w.rec
+	if a.waiters[rec.ID] != w {
+		return nil
+	}
 	rec.Exit = &exit
 	if err := moveContainer(&rec, observed.Stopped); err != nil {
 		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, ok := a.waiters[rec.ID]; !ok {
-		return nil
 	}
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return fmt.Errorf("recording the end of container %s: %w", rec.ID, err)

@@ -15,30 +15,6 @@ import (
 	"sandboxer/reconcile"
 )
 
-// The memory that a sandbox's cgroup gets on top of its containers' limits,
-// for the sentry and for each gofer, in bytes. An idle sentry takes 8 MB, an
-// idle gofer 5; the rest is room for page tables, file caches and the time in
-// which a container over its own limit can be found and ended.
-const (
-	sentryHeadroom = 64 << 20
-	goferHeadroom  = 16 << 20
-)
-
-func limits(d *desired.Sandbox) (inside, outside cgroup.Limits) {
-	sum := reconcile.SumLimits(d)
-	if sum.CPU != nil {
-		inside.CPUQuota = sum.CPU.AsApproximateFloat64()
-	}
-	if sum.Memory != nil {
-		inside.MemoryBytes = sum.Memory.Value()
-	}
-	outside = inside
-	if outside.MemoryBytes > 0 {
-		outside.MemoryBytes += sentryHeadroom + int64(len(d.Spec.Containers))*goferHeadroom
-	}
-	return inside, outside
-}
-
 // create makes the sandbox with its infra container. The order is such that a
 // crash at any step leaves a record that says "creating" or a cgroup that says
 // whose it is.
@@ -76,18 +52,11 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 	if err != nil {
 		return fmt.Errorf("making the cgroup: %w", err)
 	}
-	enter, err := cg.EnterFiles()
+	procs, dir, err := enter(cg)
 	if err != nil {
 		return err
 	}
-	defer closeAll(enter)
-	dir, ok, err := cg.FD()
-	if err != nil {
-		return err
-	}
-	if ok {
-		defer dir.Close()
-	}
+	defer closeAll(append(procs, dir))
 	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
 		LaunchConfig: gvisor.LaunchConfig{
 			ID:          w.Sandbox,
@@ -99,7 +68,7 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 		},
 		Exe:         a.c.Exe,
 		Image:       a.c.Image,
-		CgroupProcs: enter,
+		CgroupProcs: procs,
 		CgroupDir:   dir,
 		Children:    a.c.Reaper,
 	})
@@ -118,6 +87,18 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 		return err
 	}
 	return a.watchSentry(rec)
+}
+
+// enter opens what a child gets into a cgroup by: its directory where the
+// kernel can clone into it (v2), else the files that the child writes itself
+// into. The caller closes both.
+func enter(cg *cgroup.Cgroup) (procs []*os.File, dir *os.File, err error) {
+	dir, ok, err := cg.FD()
+	if err != nil || ok {
+		return nil, dir, err
+	}
+	procs, err = cg.EnterFiles()
+	return procs, nil, err
 }
 
 // watchSentry has the loop poked when the sentry ends.
@@ -183,7 +164,13 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, c := range w.containers {
-		errs = append(errs, a.forget(c), a.recordLostEnd(c, w.ExitReason))
+		errs = append(errs, a.forget(c))
+	}
+	// Nobody waits any more. An end that was seen until then is the true one.
+	loaded, err := a.c.Records.Load(w.Sandbox)
+	errs = append(errs, err)
+	for _, c := range loaded.Containers {
+		errs = append(errs, a.recordLostEnd(c, w.ExitReason))
 	}
 	errs = append(errs, a.clearDir(w.Sandbox))
 	if err := errors.Join(errs...); err != nil || w.rec == nil {
@@ -270,25 +257,11 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	return a.c.Records.Delete(w.Sandbox)
 }
 
-// setLimits puts the declared limits in force.
-func (a *Actuator) setLimits(w work, d *reconcile.Declared) error {
-	if w.rec == nil {
-		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
-	}
-	_, outside := limits(d.Sandbox)
-	cg, err := a.c.Cgroups.Load(w.rec.Cgroup)
-	if err != nil {
-		return err
-	}
-	if err := cg.Set(outside); err != nil {
-		return err
-	}
-	w.rec.LimitsHash = d.LimitsHash
-	return a.c.Records.Save(*w.rec)
-}
-
+// closeAll closes files; nil ones are none.
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		f.Close()
+		if f != nil {
+			f.Close()
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -22,8 +23,15 @@ func (a *Actuator) volumesDir(sandbox string) string {
 }
 
 // prepareVolumes makes the volumes that are the daemon's own. It can be done
-// again and again: what is in an emptyDir stays.
+// again and again: what is in an emptyDir stays, for as long as it is declared.
 func (a *Actuator) prepareVolumes(d *desired.Sandbox) error {
+	err := a.removeVolumesBut(d.Name, func(name string) bool {
+		v := volume(d, name)
+		return v != nil && v.EmptyDir != nil
+	})
+	if err != nil {
+		return fmt.Errorf("removing volumes that are not declared any more: %w", err)
+	}
 	for i := range d.Spec.Volumes {
 		v := &d.Spec.Volumes[i]
 		dir := filepath.Join(a.volumesDir(d.Name), v.Name)
@@ -70,9 +78,6 @@ func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
 
 // prepareFiles writes the literal content of a files volume.
 func prepareFiles(dir string, files map[string]string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -86,6 +91,20 @@ func prepareFiles(dir string, files map[string]string) error {
 
 // removeVolumes takes away all that prepareVolumes ever made for a sandbox.
 func (a *Actuator) removeVolumes(sandbox string) error {
+	err := a.removeVolumesBut(sandbox, func(string) bool { return false })
+	return errors.Join(err, removeDir(a.volumesDir(sandbox)))
+}
+
+// removeDir removes an empty directory; one that is not there is removed.
+func removeDir(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeVolumesBut does so for all volumes but those to be kept.
+func (a *Actuator) removeVolumesBut(sandbox string, keep func(name string) bool) error {
 	dir := a.volumesDir(sandbox)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -95,6 +114,9 @@ func (a *Actuator) removeVolumes(sandbox string) error {
 		return err
 	}
 	for _, e := range entries {
+		if keep(e.Name()) {
+			continue
+		}
 		path := filepath.Join(dir, e.Name())
 		mounted, err := isMountPoint(path)
 		if err != nil {
@@ -105,8 +127,11 @@ func (a *Actuator) removeVolumes(sandbox string) error {
 				return fmt.Errorf("unmounting %s: %w", path, err)
 			}
 		}
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 func isMountPoint(path string) (bool, error) {
@@ -126,7 +151,7 @@ type volumeMount struct {
 
 // volumeMounts resolves a container's mounts of volumes, and those that host
 // networking brings along.
-func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, root *specs.Root) ([]volumeMount, error) {
+func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec) ([]volumeMount, error) {
 	var mounts []volumeMount
 	for _, m := range c.VolumeMounts {
 		v := volume(d, m.Name)
@@ -148,12 +173,19 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, root *
 	}
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-			if canMountFile(root, path) {
+			if !covered(path, spec, c) && canMountFile(spec.Root, path) {
 				mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: path, ReadOnly: true}})
 			}
 		}
 	}
 	return mounts, nil
+}
+
+// covered says whether a mount of the container's own shows at path or holds
+// it: whoever declared that one wants to see what is in it.
+func covered(path string, spec *specs.Spec, c *desired.Container) bool {
+	return slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return within(filepath.Clean(m.Destination), path) }) ||
+		slices.ContainsFunc(c.VolumeMounts, func(m desired.VolumeMount) bool { return within(filepath.Clean(m.MountPath), path) })
 }
 
 // canMountFile says whether a file of the host can be shown at the same path
@@ -201,11 +233,14 @@ func checkHostPath(h *desired.HostPath) error {
 			return err
 		}
 	case "FileOrCreate":
-		f, err := os.OpenFile(h.Path, os.O_CREATE|os.O_RDONLY, 0o644)
-		if err != nil {
+		// Only what is made here is opened: a pipe would wait, and a device do
+		// who knows what.
+		f, err := os.OpenFile(h.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err == nil {
+			f.Close()
+		} else if !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		f.Close()
 	}
 	info, err := os.Stat(h.Path)
 	if err != nil {

@@ -59,7 +59,7 @@ var fields = map[string]field{
 	"Container.rootfs": {"", container,
 		"A directory as the root. Exactly one of `rootfs` and `bundle`."},
 	"Container.bundle": {"", container,
-		"An OCI bundle: its `config.json` is the base that the other fields change. Hooks, `dev.gvisor.*` annotations and `process.terminal` are refused when the container is started; namespaces, cgroups, devices and cgroup mounts in it are left out, since they are the sandbox's."},
+		"An OCI bundle: its `config.json` is the base that the other fields change. What would not be carried out is refused when the container is started: hooks, `dev.gvisor.*` annotations, `process.terminal`, `process.oomScoreAdj`, resources, devices, sysctls, ID mappings, namespaces to join, unknown file systems. Its seccomp filter is in force; new namespaces and cgroup mounts in it are left out, since they are the sandbox's."},
 	"Container.command":       {"the bundle's", container, "Program and first arguments. Required with `rootfs`."},
 	"Container.args":          {"", container, "Appended to `command`, or to the bundle's arguments."},
 	"Container.workingDir":    {"`/`, or the bundle's", container, "Absolute."},
@@ -94,7 +94,7 @@ var fields = map[string]field{
 	"SecurityContext.runAsGroup":             {"0, or the bundle's", container, "0 to 4294967294."},
 	"SecurityContext.readOnlyRootFilesystem": {"`rootfs.readOnly`", container, "Overrides it."},
 	"SecurityContext.noNewPrivileges":        {"`false`, or the bundle's", container, "Set-user-ID programs gain nothing."},
-	"SecurityContext.capabilities":           {"", container, "Dropped first, then added, to the bundle's or these: AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, NET_RAW, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT. They hold inside the sandbox only."},
+	"SecurityContext.capabilities":           {"", container, "Dropped first, then added, to the bundle's or these: AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT. They hold inside the sandbox only."},
 	"Capabilities.add":                       {"", container, "Names without `CAP_`, or `ALL`."},
 	"Capabilities.drop":                      {"", container, "Names without `CAP_`, or `ALL`."},
 }

@@ -1,0 +1,84 @@
+package actuator
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"sandboxer/observed"
+	"sandboxer/oom"
+	"sandboxer/reconcile"
+)
+
+// A container's score is its gofer's, the lowest of all the sentry's; whoever
+// has none declared gets the one back that the sandbox began with.
+func TestScores(t *testing.T) {
+	r := newRig(t)
+	a, b := app(t, "sleep"), app(t, "sleep")
+	a.OOMScoreAdj, b.OOMScoreAdj, b.Name = new(300), new(200), "other"
+	s := sandbox("scored", a, b)
+	r.run(reconcile.Declare(s))
+	rec := r.record("scored")
+	gofers := []observed.Process{r.container("scored", "app").Gofer, r.container("scored", "other").Gofer}
+	want := func(sentry int, of ...int) {
+		t.Helper()
+		members, err := r.members(rec.Cgroup)
+		check(t, err)
+		if len(members) < 3 {
+			t.Errorf("%d processes in the cgroup", len(members))
+		}
+		for _, p := range members {
+			expect := sentry
+			for i, g := range gofers {
+				if p == g {
+					expect = of[i]
+				}
+			}
+			if got, err := oom.Read(p); !errors.Is(err, observed.ErrGone) && (err != nil || got != expect) {
+				t.Errorf("process %d (sentry %d, gofers %v) has %d, %v, want %d", p.PID, rec.Sentry.PID, gofers, got, err, expect)
+			}
+		}
+	}
+	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	want(200, 300, 200)
+	s.Spec.Containers[0].OOMScoreAdj, s.Spec.Containers[1].OOMScoreAdj = nil, new(500)
+	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	want(500, rec.OriginalOOMScoreAdj, 500)
+	s.Spec.Containers[1].OOMScoreAdj = nil
+	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	want(rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj)
+
+	// A score that the kernel denies is told from every other failure, and the
+	// nearest one is in force. Whoever has the capability is not denied.
+	s.Spec.Containers[0].OOMScoreAdj = new(-900)
+	err := r.do(reconcile.Action{Verb: reconcile.SetOOMScore, Sandbox: "scored"}, reconcile.Declare(s))
+	got, readErr := oom.Read(rec.Sentry)
+	check(t, readErr)
+	switch {
+	case err == nil && got == -900:
+	case errors.Is(err, reconcile.ErrScoreDenied) && strings.Contains(err.Error(), "CAP_SYS_RESOURCE") && got > -900 && got <= rec.OriginalOOMScoreAdj:
+	default:
+		t.Errorf("score -900: %v, in force is %d", err, got)
+	}
+}
+
+// Limits come into force in place, with headroom for the sentry on top.
+func TestLimits(t *testing.T) {
+	r := newRig(t)
+	s := sandbox("limited", app(t, "sleep"))
+	r.run(reconcile.Declare(s))
+	sentry := r.record("limited").Sentry
+	s.Spec.Containers[0].Resources.Limits.Memory = quantity("64Mi")
+	d := reconcile.Declare(s)
+	if inside, outside := limits(s); inside.MemoryBytes != 64<<20 || outside.MemoryBytes != 64<<20+sentryHeadroom+goferHeadroom {
+		t.Errorf("limits %+v, %+v", inside, outside)
+	}
+	r.must(reconcile.SetLimits, d, "")
+	if rec := r.record("limited"); rec.LimitsHash != d.LimitsHash || rec.Sentry != sentry {
+		t.Errorf("recorded %+v", rec)
+	}
+	s.Spec.Containers[0].Resources.Limits.Memory = quantity("1")
+	if got, _ := limits(s); got.MemoryBytes != 1 {
+		t.Errorf("limits %+v", got)
+	}
+}

@@ -1,0 +1,211 @@
+package actuator
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"sandboxer/desired"
+)
+
+func quantity(s string) *resource.Quantity { return new(resource.MustParse(s)) }
+
+// size of a file system in bytes, and whether path is one's root.
+func fileSystem(t *testing.T, path string) (size int64, mounted bool) {
+	t.Helper()
+	var s unix.Statfs_t
+	check(t, unix.Statfs(path, &s))
+	mounted, err := isMountPoint(path)
+	check(t, err)
+	return int64(s.Blocks) * s.Bsize, mounted
+}
+
+// What is in an emptyDir stays, whatever becomes of its limit but none.
+func TestEmptyDir(t *testing.T) {
+	r := newRig(t)
+	s := sandbox("vol")
+	prepare := func(v ...desired.Volume) {
+		t.Helper()
+		s.Spec.Volumes = v
+		check(t, r.prepareVolumes(s))
+	}
+	limited := func(size string) desired.Volume {
+		return desired.Volume{Name: "v", EmptyDir: &desired.EmptyDir{SizeLimit: quantity(size)}}
+	}
+	dir := filepath.Join(r.volumesDir("vol"), "v")
+	prepare(limited("1Mi"))
+	check(t, os.WriteFile(filepath.Join(dir, "file"), []byte("kept"), 0o600))
+	for _, size := range []string{"1Mi", "2Mi", "512Ki"} {
+		prepare(limited(size))
+		if got, mounted := fileSystem(t, dir); !mounted || got != quantity(size).Value() {
+			t.Errorf("size %d, mounted %v, want %s", got, mounted, size)
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "file")); err != nil || string(b) != "kept" {
+			t.Errorf("after the change to %s: %q, %v", size, b, err)
+		}
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o777 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+	}
+	prepare(desired.Volume{Name: "v", EmptyDir: &desired.EmptyDir{}})
+	if _, mounted := fileSystem(t, dir); mounted {
+		t.Error("still mounted without a limit")
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "file"), []byte("kept"), 0o600))
+	prepare(desired.Volume{Name: "v", EmptyDir: &desired.EmptyDir{}})
+	if _, err := os.Stat(filepath.Join(dir, "file")); err != nil {
+		t.Error(err)
+	}
+	// One that became something else, or is declared no more, gives its memory
+	// back, mounted or not.
+	prepare(limited("1Mi"))
+	prepare(desired.Volume{Name: "v", Files: map[string]string{"a": "1"}})
+	if _, mounted := fileSystem(t, dir); mounted {
+		t.Error("the files are in the emptyDir")
+	}
+	prepare(limited("1Mi"))
+	prepare()
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a volume that is not declared is there: %v", err)
+	}
+	prepare(limited("1Mi"))
+	check(t, r.removeVolumes("vol"))
+	check(t, r.removeVolumes("vol"))
+	if _, err := os.Lstat(r.volumesDir("vol")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("volumes are left: %v", err)
+	}
+}
+
+// Files volumes are made anew, without what was there before.
+func TestFilesVolume(t *testing.T) {
+	r := newRig(t)
+	s := sandbox("vol")
+	dir := filepath.Join(r.volumesDir("vol"), "v")
+	for _, files := range []map[string]string{{"a": "1", "b": "2"}, {"b": "3"}} {
+		s.Spec.Volumes = []desired.Volume{{Name: "v", Files: files}}
+		check(t, r.prepareVolumes(s))
+		entries, err := os.ReadDir(dir)
+		check(t, err)
+		if len(entries) != len(files) {
+			t.Errorf("%v, want %v", entries, files)
+		}
+		for name, content := range files {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			info, _ := os.Stat(filepath.Join(dir, name))
+			if err != nil || string(b) != content || info.Mode().Perm() != 0o644 {
+				t.Errorf("%s: %q %v %v", name, b, info.Mode(), err)
+			}
+		}
+	}
+	if m, err := r.volumeMounts(s, &desired.Container{VolumeMounts: []desired.VolumeMount{{Name: "v", MountPath: "/v"}}}, &specs.Spec{}); err != nil ||
+		!m[0].served.ReadOnly || m[0].mount.Options[1] != "ro" {
+		t.Errorf("files are mounted as %+v, %v", m, err)
+	}
+}
+
+func TestHostPathTypes(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	check(t, os.WriteFile(at("file"), []byte("kept"), 0o600))
+	check(t, os.Mkdir(at("dir"), 0o700))
+	check(t, unix.Mkfifo(at("pipe"), 0o600)) // nobody writes: opening it would wait
+	for _, c := range []struct{ path, kind, want string }{
+		{"dir", "", ""}, {"file", "", ""}, {"none", "", "no such file"},
+		{"dir", "Directory", ""}, {"file", "Directory", "not a directory"}, {"none", "Directory", "no such file"},
+		{"dir", "DirectoryOrCreate", ""}, {"new/sub", "DirectoryOrCreate", ""}, {"file", "DirectoryOrCreate", "not a directory"},
+		{"file", "File", ""}, {"dir", "File", "not a regular file"}, {"none", "File", "no such file"}, {"pipe", "File", "not a regular file"},
+		{"file", "FileOrCreate", ""}, {"newfile", "FileOrCreate", ""}, {"dir", "FileOrCreate", "not a regular file"},
+		{"pipe", "FileOrCreate", "not a regular file"}, {"no/such", "FileOrCreate", "no such file"},
+	} {
+		err := checkHostPath(&desired.HostPath{Path: at(c.path), Type: c.kind})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s as %q: %v, want %q", c.path, c.kind, err, c.want)
+		}
+	}
+	if b, err := os.ReadFile(at("file")); err != nil || string(b) != "kept" {
+		t.Errorf("a file that was there: %q, %v", b, err)
+	}
+	if info, err := os.Stat(at("newfile")); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// The daemon's own directories are hidden wherever they show, however a path
+// to them is written, and nothing inside them is given away.
+func TestMasks(t *testing.T) {
+	r := newRig(t)
+	base := t.TempDir()
+	own := filepath.Join(base, "own")
+	check(t, os.MkdirAll(filepath.Join(own, "sub"), 0o700))
+	check(t, os.Mkdir(filepath.Join(base, "own2"), 0o700))
+	for link, to := range map[string]string{"link": own, "up": base, "into": filepath.Join(own, "sub"), "masked": own} {
+		check(t, os.Symlink(to, filepath.Join(base, link)))
+	}
+	r.c.Masked = []string{filepath.Join(base, "masked"), filepath.Join(base, "not-there")}
+	for _, c := range []struct {
+		source string
+		masks  []string
+		refuse bool
+	}{
+		{source: base, masks: []string{"own"}},
+		{source: filepath.Join(base, "up"), masks: []string{"own"}},
+		{source: filepath.Join(base, "own2")},
+		{source: "/", masks: []string{strings.TrimPrefix(own, "/")}},
+		{source: own, refuse: true},
+		{source: filepath.Join(base, "link"), refuse: true},
+		{source: filepath.Join(base, "into"), refuse: true},
+		{source: filepath.Join(own, "sub"), refuse: true},
+	} {
+		m, err := r.serveMount(c.source, false)
+		if c.refuse != (err != nil) || strings.Join(m.Masks, " ") != strings.Join(c.masks, " ") {
+			t.Errorf("%s: masks %q, %v; want %q, refused %v", c.source, m.Masks, err, c.masks, c.refuse)
+		}
+	}
+	if _, err := r.serveMount(filepath.Join(base, "nothing"), false); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
+// The host's own files come with its network, but not over what a container
+// mounts itself.
+func TestHostNetworkFiles(t *testing.T) {
+	r := newRig(t)
+	host := t.TempDir()
+	s := sandbox("net")
+	s.Spec.Network.Mode = desired.NetworkHost
+	s.Spec.Volumes = []desired.Volume{{Name: "v", HostPath: &desired.HostPath{Path: host}}}
+	writable, readOnly := &specs.Root{Path: t.TempDir()}, &specs.Root{Path: t.TempDir(), Readonly: true}
+	check(t, os.Mkdir(filepath.Join(readOnly.Path, "etc"), 0o755))
+	check(t, os.WriteFile(filepath.Join(readOnly.Path, "etc/hosts"), nil, 0o644))
+	for _, c := range []struct {
+		root *specs.Root
+		at   string
+		want string
+	}{
+		{writable, "", "/etc/resolv.conf /etc/hosts"},
+		{readOnly, "", "/etc/hosts"},
+		{writable, "/etc/hosts", "/etc/hosts /etc/resolv.conf"},
+		{writable, "/etc", "/etc"},
+		{writable, "/etcetera", "/etcetera /etc/resolv.conf /etc/hosts"},
+	} {
+		container := desired.Container{}
+		if c.at != "" {
+			container.VolumeMounts = []desired.VolumeMount{{Name: "v", MountPath: c.at}}
+		}
+		mounts, err := r.volumeMounts(s, &container, &specs.Spec{Root: c.root})
+		check(t, err)
+		var at []string
+		for _, m := range mounts {
+			at = append(at, m.mount.Destination)
+		}
+		if got := strings.Join(at, " "); got != c.want {
+			t.Errorf("a volume at %q: mounts %s, want %s", c.at, got, c.want)
+		}
+	}
+}
