@@ -11,6 +11,7 @@ import (
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator"
 	"sandboxer/desired"
@@ -74,6 +75,11 @@ type daemon struct {
 func Run(ctx context.Context, c Config) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the daemon must run as root: it makes namespaces, cgroups and mounts; try again with sudo")
+	}
+	// What this process was started with is no business of its children, which
+	// get what is donated and nothing else.
+	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keeping inherited files from sandboxes: %w", err)
 	}
 	for _, dir := range []string{c.StateDir, c.DataDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

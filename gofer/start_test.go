@@ -1,0 +1,238 @@
+package gofer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/gofer/serve"
+	"sandboxer/observed"
+)
+
+// program is a gofer and nothing else. It is built without cgo, whatever the
+// tests themselves are built with: gofers need that.
+var program string
+
+func TestMain(m *testing.M) {
+	status, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func runTests(m *testing.M) (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, errors.New("these tests need root")
+	}
+	// What whoever runs the tests left open is not to be found in gofers: the
+	// daemon does the same when it starts.
+	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "gofer-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "gofer")
+	build := exec.Command("go", "build", "-o", program, "sandboxer/internal/goferbin/sandboxer-gofer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("building the gofer: %w: %s", err, out)
+	}
+	return m.Run(), nil
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts a gofer that is killed and reaped after the test.
+func start(t *testing.T, c Config) *Gofer {
+	t.Helper()
+	c.Exe = program
+	g, err := Start(context.Background(), c)
+	check(t, err)
+	t.Cleanup(func() {
+		g.Close()
+		if err := g.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, observed.ErrGone) {
+			t.Error(err)
+		}
+		reap(t, g.Process.PID)
+	})
+	return g
+}
+
+func reap(t *testing.T, pid int) {
+	t.Helper()
+	for {
+		_, err := unix.Wait4(pid, nil, 0, nil)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, unix.EINTR) {
+			t.Errorf("waiting for process %d: %v", pid, err)
+			return
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	check(t, err)
+	return string(b)
+}
+
+// A gofer stands apart from everything of the host but what it was given.
+func TestIsolation(t *testing.T) {
+	t.Setenv("SECRET", "of the daemon")
+	g := start(t, Config{ID: "s.app.1", Mounts: []serve.Mount{{Source: t.TempDir()}, {Source: t.TempDir(), ReadOnly: true}}})
+	proc := fmt.Sprintf("/proc/%d/", g.Process.PID)
+
+	for _, ns := range []string{"ipc", "mnt", "net", "pid", "user", "uts"} {
+		theirs, err := os.Readlink(proc + "ns/" + ns)
+		check(t, err)
+		ours, err := os.Readlink("/proc/self/ns/" + ns)
+		check(t, err)
+		if theirs == ours {
+			t.Errorf("it shares our %s namespace", ns)
+		}
+	}
+	status := map[string]string{}
+	for line := range strings.Lines(read(t, proc+"status")) {
+		name, value, _ := strings.Cut(line, ":")
+		status[name] = strings.TrimSpace(value)
+	}
+	// CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID.
+	const few = "000000000000001f"
+	for name, want := range map[string]string{
+		"CapEff": few, "CapPrm": few, "CapBnd": few, "CapInh": "0000000000000000", "CapAmb": "0000000000000000",
+		"Seccomp": "2", "NoNewPrivs": "1",
+	} {
+		if status[name] != want {
+			t.Errorf("%s is %s, want %s", name, status[name], want)
+		}
+	}
+	// Every thread, as each has capabilities and a filter of its own.
+	tasks, err := filepath.Glob(proc + "task/*/status")
+	check(t, err)
+	for _, task := range tasks {
+		text := read(t, task)
+		if !strings.Contains(text, "CapEff:\t"+few) || !strings.Contains(text, "Seccomp:\t2") {
+			t.Errorf("thread %s:\n%s", task, text)
+		}
+	}
+	if env := read(t, proc+"environ"); env != "" {
+		t.Errorf("its environment is %q", env)
+	}
+	if line := read(t, proc+"cmdline"); line != "sandboxer-gofer\x00s.app.1\x00" {
+		t.Errorf("its command line is %q", line)
+	}
+	entries, err := os.ReadDir(proc + "root")
+	check(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != "0 1 fd" {
+		t.Errorf("its root holds %s", got)
+	}
+	fds, err := filepath.Glob(proc + "fd/*")
+	check(t, err)
+	for _, fd := range fds {
+		to, err := os.Readlink(fd)
+		check(t, err)
+		if strings.HasPrefix(to, "pipe:") { // its status, or ours
+			t.Errorf("it has %s open", to)
+		}
+	}
+	if stat := strings.Fields(read(t, proc+"stat")); stat[5] != fmt.Sprint(g.Process.PID) {
+		t.Errorf("it is of session %s", stat[5])
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	return len(entries)
+}
+
+// A gofer that can't serve says why, and leaves neither process nor descriptor.
+func TestFailures(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0) // like a cgroup that takes nobody
+	check(t, err)
+	defer full.Close()
+	good := []serve.Mount{{Source: t.TempDir()}}
+	for _, c := range []struct {
+		name, want string
+		config     Config
+	}{
+		{"source", "/no/such/dir: no such file", Config{Mounts: append(good, serve.Mount{Source: "/no/such/dir"})}},
+		{"none", "at least one mount", Config{}},
+		{"cgroup", "joining the sandbox's cgroup", Config{Mounts: good, CgroupProcs: []*os.File{full}}},
+		{"exe", "starting the gofer of exe", Config{Mounts: good, Exe: "/no/such/program"}},
+		{"wordless", "ended without a word", Config{Mounts: good, Exe: "/bin/true"}},
+	} {
+		c.config.ID = c.name
+		if c.config.Exe == "" {
+			c.config.Exe = program
+		}
+		before := openFiles(t)
+		_, err := Start(context.Background(), c.config)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if c.name != "exe" {
+			reap(t, -1)
+		}
+		if after := openFiles(t); after != before {
+			t.Errorf("%s: %d descriptors, %d before", c.name, after, before)
+		}
+	}
+}
+
+// A gofer that does not come to serve is killed when there is no more time.
+func TestCancelled(t *testing.T) {
+	// A pipe that nobody reads takes the place of a cgroup that does not answer.
+	r, w, err := os.Pipe()
+	check(t, err)
+	defer r.Close()
+	defer w.Close()
+	fd := int(w.Fd())
+	check(t, unix.SetNonblock(fd, true))
+	for err == nil {
+		_, err = unix.Write(fd, make([]byte, 4096))
+	}
+	check(t, unix.SetNonblock(fd, false))
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = Start(ctx, Config{Exe: program, ID: "late", Mounts: []serve.Mount{{Source: t.TempDir()}}, CgroupProcs: []*os.File{w}})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	reap(t, -1)
+}
+
+// It ends by itself when the last that could ask it has gone.
+func TestEndsWithItsSockets(t *testing.T) {
+	c := Config{Exe: program, ID: "alone", Mounts: []serve.Mount{{Source: t.TempDir()}}}
+	g, err := Start(context.Background(), c)
+	check(t, err)
+	g.Close()
+	reap(t, g.Process.PID)
+}

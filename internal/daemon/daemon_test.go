@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sandboxer/desired"
+	"sandboxer/internal/events"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The first part that ends, ends all, and every error but the ending itself
+// is told.
+func TestGroup(t *testing.T) {
+	g := newGroup(context.Background())
+	g.run("waiting", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	g.run("failing", func(context.Context) error { return os.ErrClosed })
+	if err := g.wait(); !errors.Is(err, os.ErrClosed) || !strings.HasPrefix(err.Error(), "failing: ") || errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is remembered is there again; a file that was torn counts for nothing,
+// and costs nothing else.
+func TestMemories(t *testing.T) {
+	m := memories{dir: t.TempDir()}
+	mem := reconcile.Memory{CreateFailures: 3, LastError: "why", NextCreate: time.Unix(5, 0).UTC()}
+	check(t, m.Save("web", mem))
+	check(t, m.Save("db", mem))
+	if got, err := m.Load("web"); err != nil || !got.Equal(mem) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := m.Load("none"); err != nil || !got.IsZero() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	file := m.path("web")
+	info, err := os.Stat(file)
+	check(t, err)
+	for size := info.Size() - 1; size >= 0; size-- {
+		check(t, os.Truncate(file, size))
+		if got, err := m.Load("web"); err != nil || !got.IsZero() {
+			t.Fatalf("torn at %d: %+v, %v", size, got, err)
+		}
+	}
+	check(t, os.WriteFile(filepath.Join(m.dir, ".web.json123"), nil, 0o600))
+	if names, err := m.Names(); err != nil || strings.Join(names, " ") != "db web" {
+		t.Errorf("%q, %v", names, err)
+	}
+	check(t, m.Delete("web"))
+	check(t, m.Delete("web"))
+	if err := m.Save("../web", mem); !errors.Is(err, observed.ErrName) {
+		t.Errorf("%v", err)
+	}
+	check(t, os.Mkdir(m.path("odd"), 0o700))
+	if _, err := m.Load("odd"); err == nil {
+		t.Error("what can't be read passes for nothing")
+	}
+}
+
+// Each problem makes one event for as long as it lasts, and another one when
+// it comes back.
+func TestTellNew(t *testing.T) {
+	log, err := events.Open(events.Config{Dir: t.TempDir()})
+	check(t, err)
+	defer log.Close()
+	d := &daemon{events: log}
+	held := &desired.Set{Held: map[string]string{"web": "too many at once"}}
+	none := &desired.Set{}
+	for _, c := range []struct {
+		set  *desired.Set
+		want int
+	}{{held, 1}, {held, 1}, {none, 1}, {held, 2}} {
+		d.told = d.tellNew(c.set, d.told)
+		if got := len(log.List("web")); got != c.want {
+			t.Errorf("%d events, want %d", got, c.want)
+		}
+	}
+}
+
+// What failed says why it was tried, too.
+func TestActionEvents(t *testing.T) {
+	log, err := events.Open(events.Config{Dir: t.TempDir()})
+	check(t, err)
+	defer log.Close()
+	d := &daemon{events: log}
+	do := reconcile.Action{Verb: reconcile.Start, Sandbox: "web", Container: "app", Reason: "not started yet"}
+	d.acted(do, nil, time.Second)
+	d.acted(do, os.ErrNotExist, time.Second)
+	d.containerEnded(observed.ContainerRecord{Sandbox: "web", Name: "app", Exit: &observed.Exit{Known: true, Code: 137, Signal: 9, Message: "ended by SIGKILL"}})
+	var got []string
+	for _, e := range log.List("web") {
+		got = append(got, string(e.Type)+" "+e.Reason+" "+e.Message)
+	}
+	want := []string{"Normal Started not started yet", "Warning ActionFailed not started yet: file does not exist",
+		`Warning Ended container "app" was ended by SIGKILL`}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
+}
