@@ -145,6 +145,7 @@ func (w *world) clear() {
 			w.t.Fatal(err)
 		}
 	}
+	// What the daemon has not looked at yet is in no list, but in its plan.
 	left := func() bool {
 		list := w.list()
 		for _, s := range list {
@@ -153,7 +154,7 @@ func (w *world) clear() {
 				break
 			}
 		}
-		return len(list) == 0
+		return len(list) == 0 && !strings.Contains(w.ok("plan", "-o", "json"), `"sandbox"`)
 	}
 	if !w.until(left) {
 		w.t.Errorf("after the manifests were removed there are: %s", w.ok("get", "-o", "json"))
@@ -230,12 +231,37 @@ func (w *world) said(who, text string) []string {
 	return w.saidTimes(who, text, 1)
 }
 
-// saidTimes is said for the n-th such line.
-func (w *world) saidTimes(who, text string, n int) []string {
+// saidTimes is said for the n-th such line. What is followed ends with an
+// instance of the container, so the next one is followed as well.
+func (w *world) saidTimes(who, text string, n int) (lines []string) {
 	w.t.Helper()
-	name, container, _ := strings.Cut(who, "/")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	for ctx.Err() == nil {
+		if lines = w.follow(ctx, who, text, n); len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], text) &&
+			count(lines, text) == n {
+			return lines
+		}
+	}
+	w.t.Fatalf("%s did not say %q %d times but %q", who, text, n, lines)
+	return nil
+}
+
+// count says how many lines begin with text.
+func count(lines []string, text string) (n int) {
+	for _, l := range lines {
+		if strings.HasPrefix(l, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// follow returns a container's log up to the n-th line that begins with text,
+// or all of it.
+func (w *world) follow(ctx context.Context, who, text string, n int) (lines []string) {
+	w.t.Helper()
+	name, container, _ := strings.Cut(who, "/")
 	resp, err := w.request(ctx, "GET", fmt.Sprintf("/v1/sandboxes/%s/logs?follow=1&container=%s", name, container))
 	if err != nil {
 		w.t.Fatal(err)
@@ -245,18 +271,13 @@ func (w *world) saidTimes(who, text string, n int) []string {
 		b, _ := io.ReadAll(resp.Body)
 		w.t.Fatalf("the log of %s: %s %s", who, resp.Status, b)
 	}
-	var lines []string
-	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+	for s := bufio.NewScanner(resp.Body); n > 0 && s.Scan(); {
 		lines = append(lines, s.Text())
 		if strings.HasPrefix(s.Text(), text) {
 			n--
 		}
-		if n == 0 {
-			return lines
-		}
 	}
-	w.t.Fatalf("%s did not say %q (%d times more) but %q", who, text, n, lines)
-	return nil
+	return lines
 }
 
 // within fails the test if fn takes longer than d: for calls that must return

@@ -75,6 +75,7 @@ func checkDescriptors(t *testing.T, pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var stray []string
 	for _, fd := range fds {
 		target := link(t, pid, "fd/"+fd.Name())
 		switch {
@@ -83,8 +84,11 @@ func checkDescriptors(t *testing.T, pid int) {
 		case target == fmt.Sprintf("/proc/%d/fd", pid), target == "/fd", target == "/proc/1/fd":
 		case target == "/0", target == "/1", target == "/": // its mounts, by its own root
 		default:
-			t.Errorf("the gofer has descriptor %s open: %s", fd.Name(), target)
+			stray = append(stray, fd.Name()+": "+target)
 		}
+	}
+	if len(stray) > 0 {
+		t.Errorf("the gofer has descriptors open that nobody donated: %q", stray)
 	}
 }
 

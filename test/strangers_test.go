@@ -7,12 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What runs below the cgroup parent and belongs to no record is named in an
 // event and ended.
 func TestStrangerInTheCgroup(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, "--resync", "1s")
 	stranger := exec.Command(filepath.Join(rootfs, "w"), "sleep")
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
@@ -39,7 +40,12 @@ func TestStrangerInTheCgroup(t *testing.T) {
 		t.Fatal("no cgroup took the process")
 	}
 	w.start()
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		_ = stranger.Process.Kill()
+		t.Fatalf("it still runs")
+	}
 	w.declare("web", app("sleep"))
 	w.running("web")
 	if out := w.ok("events"); !strings.Contains(out, "stranger") {

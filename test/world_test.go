@@ -140,6 +140,12 @@ func (w *world) start() {
 	if err != nil || !strings.Contains(string(buf[:n]), "READY=1") {
 		w.t.Fatalf("the daemon did not become ready: %v, %q\n%s", err, buf[:n], w.log())
 	}
+	// It plans once it has read the manifests.
+	for deadline := time.Now().Add(patience); w.run("plan").code != 0; {
+		if time.Now().After(deadline) || !w.alive() {
+			w.t.Fatalf("the daemon does not read its manifests:\n%s", w.log())
+		}
+	}
 }
 
 func (w *world) logFile() string { return filepath.Join(w.dir, "log") }
