@@ -63,7 +63,7 @@ type Actuator struct {
 	mu sync.Mutex
 	// gofers holds, by container ID, duplicates of gofers' sockets: as long as
 	// somebody does, a gofer's death does not end its container.
-	gofers map[string]*gofer.Gofer
+	gofers map[string]gofer.Kept
 	// waiters are the containers whose ends are waited for, by ID.
 	waiters map[string]*waiter
 	// answered is when each sentry last answered a question.
@@ -82,7 +82,7 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]*gofer.Gofer{}, waiters: map[string]*waiter{}, answered: map[observed.Process]time.Time{}}
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{}, answered: map[observed.Process]time.Time{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }
@@ -114,6 +114,8 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.start(ctx, w, d)
 	case reconcile.Signal:
 		return a.signal(ctx, w)
+	case reconcile.ReplaceGofer:
+		return a.replaceGofer(ctx, w)
 	case reconcile.Kill:
 		return a.kill(ctx, w)
 	case reconcile.Remove:

@@ -40,6 +40,9 @@ func (a *Actuator) adopt(name string) error {
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
 			errs = append(errs, a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID), a.watch(sentry, c))
+			if err := a.adoptGofer(c); err != nil && !errors.Is(err, observed.ErrGone) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -12,8 +12,6 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
-	"sandboxer/gofer"
-	"sandboxer/gofer/serve"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -36,7 +34,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return err
 	}
 	for _, old := range earlier {
-		rec.Attempt = max(rec.Attempt, old.Attempt+1)
+		rec.Attempt, rec.GoferRestarts = max(rec.Attempt, old.Attempt+1), old.GoferRestarts
 		if err := a.discard(ctx, sentry, old); err != nil {
 			return err
 		}
@@ -49,11 +47,10 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return err
 	}
 	started := time.Now()
-	process, err := a.run(ctx, sentry, &w, d, c, rec.ID)
-	if err != nil {
+	if err := a.run(ctx, sentry, &w, d, c, &rec); err != nil {
 		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 	}
-	rec.Gofer, rec.StartedAt = process, started
+	rec.StartedAt = started
 	if err := moveContainer(&rec, observed.Running); err != nil {
 		return err
 	}
@@ -72,29 +69,29 @@ func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, 
 	return nil, ""
 }
 
-// run starts the gofer and the container. On success duplicates of the gofer's
-// ends of its sockets are held, and the gofer's process is returned.
-func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, c *desired.Container, id string) (observed.Process, error) {
+// run starts the gofer and the container. On success what a replacement needs
+// is held, and the gofer is in rec.
+func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord) error {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
-		return observed.Process{}, err
+		return err
 	}
-	stdout, stderr, err := a.c.Logs.Open(w.Sandbox, c.Name, id)
+	stdout, stderr, err := a.c.Logs.Open(w.Sandbox, c.Name, rec.ID)
 	if err != nil {
-		return observed.Process{}, err
+		return err
 	}
 	defer closeAll([]*os.File{stdout, stderr})
 	stdin, err := os.Open(os.DevNull)
 	if err != nil {
-		return observed.Process{}, err
+		return err
 	}
 	defer stdin.Close()
-	g, err := a.startGofer(ctx, w.rec.Cgroup, id, b.mounts)
+	g, err := a.startGofer(ctx, w.rec.Cgroup, rec.ID, b.mounts)
 	if err != nil {
-		return observed.Process{}, err
+		return err
 	}
 	args := gvisor.Start{
-		ID:          id,
+		ID:          rec.ID,
 		Spec:        b.spec,
 		Stdio:       [3]*os.File{stdin, stdout, stderr},
 		Gofer:       g.Sockets,
@@ -108,7 +105,7 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	} else {
 		layer, err := layerFile(a.c.DataDir)
 		if err != nil {
-			return observed.Process{}, errors.Join(err, discardGofer(g))
+			return errors.Join(err, discardGofer(g))
 		}
 		defer layer.Close()
 		args.Filestores = []*os.File{layer}
@@ -118,25 +115,15 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	}
 	if err := sentry.StartContainer(ctx, args); err != nil {
-		return observed.Process{}, errors.Join(err, discardGofer(g))
+		return errors.Join(err, discardGofer(g))
 	}
+	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
+		return errors.Join(err, discardGofer(g))
+	}
+	rec.Gofer, rec.GoferSince = g.Process, time.Now()
 	closeAll(g.Sockets)
-	a.hold(id, g)
-	return g.Process, nil
-}
-
-// startGofer starts a gofer in the sandbox's cgroup.
-func (a *Actuator) startGofer(ctx context.Context, cgroupPath, id string, mounts []serve.Mount) (*gofer.Gofer, error) {
-	cg, err := a.c.Cgroups.Load(cgroupPath)
-	if err != nil {
-		return nil, err
-	}
-	procs, dir, err := enter(cg)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(append(procs, dir))
-	return gofer.Start(ctx, gofer.Config{Exe: a.c.GoferExe, ID: id, Mounts: mounts, CgroupProcs: procs, CgroupDir: dir})
+	a.hold(rec.ID, g.Kept)
+	return nil
 }
 
 // layerFile is a nameless file for the writable layer of a container, which
@@ -200,24 +187,6 @@ func (a *Actuator) forget(c observed.ContainerRecord) error {
 	return errors.Join(endGofer(c.Gofer), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }
 
-// discardGofer ends a gofer that no container came to use.
-func discardGofer(g *gofer.Gofer) error {
-	g.Close()
-	return endGofer(g.Process)
-}
-
-// endGofer kills a gofer whose container has ended. It would end by itself
-// once its sockets are closed, but nobody has to wait for that.
-func endGofer(p observed.Process) error {
-	if p.PID == 0 {
-		return nil
-	}
-	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, observed.ErrGone) {
-		return fmt.Errorf("ending a gofer: %w", err)
-	}
-	return nil
-}
-
 // signal asks a container to end.
 func (a *Actuator) signal(ctx context.Context, w work) error {
 	sentry, err := w.sentry()
@@ -241,14 +210,6 @@ func (a *Actuator) kill(ctx context.Context, w work) error {
 		a.releaseDead(*c)
 	}
 	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SIGKILL, true), w)
-}
-
-// releaseDead lets go of the sockets of a gofer that is gone: requests that
-// wait for it would hold up whoever ends the container, and with it the sandbox.
-func (a *Actuator) releaseDead(c observed.ContainerRecord) {
-	if alive, err := c.Gofer.Liveness(); err == nil && alive == observed.Gone {
-		a.release(c.ID)
-	}
 }
 
 // ended makes nothing of an error that says that there is nobody to signal any
@@ -279,21 +240,4 @@ func (a *Actuator) remove(ctx context.Context, w work) error {
 		}
 	}
 	return a.c.Records.DeleteContainer(w.Sandbox, w.Container)
-}
-
-// hold keeps duplicates of a gofer's sockets.
-func (a *Actuator) hold(id string, g *gofer.Gofer) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.gofers[id] = g
-}
-
-// release lets go of them.
-func (a *Actuator) release(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if g := a.gofers[id]; g != nil {
-		g.Close()
-		delete(a.gofers, id)
-	}
 }

@@ -15,7 +15,8 @@ import (
 // waiter is the wait for a container's end.
 type waiter struct {
 	cancel context.CancelFunc
-	rec    observed.ContainerRecord
+	// rec is the container's record as it was written last.
+	rec observed.ContainerRecord
 	// failed: the sentry is not sure to be waiting with us any more.
 	failed bool
 }
@@ -38,9 +39,11 @@ func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) err
 		defer cancel()
 		a.awaitEnd(ctx, sentry, rec, w)
 	}()
-	if rec.Gofer.PID == 0 {
-		return nil
-	}
+	return a.watchGofer(rec)
+}
+
+// watchGofer has the loop poked when a container's gofer ends.
+func (a *Actuator) watchGofer(rec observed.ContainerRecord) error {
 	return a.c.Watcher.Watch(rec.Gofer, func() { a.c.Poke(rec.Sandbox) })
 }
 

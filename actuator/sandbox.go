@@ -173,8 +173,13 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 		errs = append(errs, a.recordLostEnd(c, w.ExitReason))
 	}
 	errs = append(errs, a.clearDir(w.Sandbox))
-	if err := errors.Join(errs...); err != nil || w.rec == nil {
+	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	if w.rec == nil {
+		// What can't be used is replaced: else it would be in the way for ever.
+		return a.c.Records.Save(observed.Record{Name: w.Sandbox, Runtime: desired.RuntimeGVisor,
+			Cgroup: a.cgroupPath(w.Sandbox), State: observed.SandboxStopped, CreatedAt: time.Now()})
 	}
 	w.rec.Sentry, w.rec.ControlSocket = observed.Process{}, ""
 	if err := moveSandbox(w.rec, observed.SandboxStopped); err != nil {

@@ -1,16 +1,13 @@
 package gofer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -30,11 +27,11 @@ type Config struct {
 	// ID is the container's, shown in the gofer's command line; required.
 	ID string
 	// Mounts are served in this order, the root file system first; required.
-	// SocketFD is filled in by Start.
+	// Their descriptors are filled in by Start and Replace.
 	Mounts []serve.Mount
 	// CgroupProcs are the open cgroup.procs files of the sandbox's cgroup, one
 	// per hierarchy (cgroup v1), which the gofer writes itself into first
-	// thing. Start does not close them.
+	// thing. They are not closed.
 	CgroupProcs []*os.File
 	// CgroupDir is the directory of the sandbox's cgroup (v2) that the gofer
 	// is cloned into; nil for v1.
@@ -44,20 +41,37 @@ type Config struct {
 // Gofer is a gofer that serves.
 type Gofer struct {
 	Process observed.Process
-	// Sockets are the sentry's ends, one per mount in their order. They are to
-	// be closed once the sentry has duplicates of its own, so that its going
-	// shows.
+	// Sockets are the sentry's ends, one per mount in their order; empty in a
+	// replacement. They are to be closed once the sentry has duplicates of its
+	// own, so that its going shows.
 	Sockets []*os.File
-	// Kept are duplicates of the gofer's own ends, in the same order. While
-	// they are open the sentry sees no hang-up, whatever becomes of the gofer,
-	// and what it asks waits in the socket.
-	Kept []*os.File
+	// Kept is what a replacement takes over.
+	Kept Kept
 }
 
-// Close lets go of all sockets.
+// Kept are the descriptors that outlive a gofer, one of each per mount in
+// their order.
+type Kept struct {
+	// Sockets are duplicates of the gofer's own ends. While they are open the
+	// sentry sees no hang-up, whatever becomes of the gofer, and what it asks
+	// waits in the socket.
+	Sockets []*os.File
+	// Journals tell a replacement what the sentry holds numbers of.
+	Journals []*os.File
+	// Generation counts the gofers before this one.
+	Generation int
+}
+
+// Close lets go of them.
+func (k Kept) Close() {
+	closeFiles(k.Sockets)
+	closeFiles(k.Journals)
+}
+
+// Close lets go of all descriptors.
 func (g *Gofer) Close() {
 	closeFiles(g.Sockets)
-	closeFiles(g.Kept)
+	g.Kept.Close()
 }
 
 // Start starts a gofer and returns when it serves. The process is a child of
@@ -66,108 +80,95 @@ func (g *Gofer) Close() {
 // the gofer is killed.
 func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 	g := &Gofer{}
-	var donated []*os.File // to the child alone
 	defer func() {
-		for _, f := range donated {
-			f.Close()
-		}
 		if err != nil {
 			g.Close()
 		}
 	}()
-
-	wire := serve.Config{Mounts: append([]serve.Mount(nil), c.Mounts...)}
-	next := serve.StatusFD + 1
-	for range c.CgroupProcs {
-		wire.CgroupFDs = append(wire.CgroupFDs, next)
-		next++
-	}
-	for i := range wire.Mounts {
+	for range c.Mounts {
 		sentry, end, err := serve.SocketPair()
 		if err != nil {
 			return nil, err
 		}
 		g.Sockets = append(g.Sockets, sentry)
-		g.Kept = append(g.Kept, end)
-		wire.Mounts[i].SocketFD = next
-		next++
+		g.Kept.Sockets = append(g.Kept.Sockets, end)
+		journal, err := memfd.Shared("gofer journal")
+		if err != nil {
+			return nil, err
+		}
+		g.Kept.Journals = append(g.Kept.Journals, journal)
 	}
-	wireJSON, err := json.Marshal(wire)
+	g.Process, err = run(ctx, c, g.Kept)
+	return g, err
+}
+
+// run starts a gofer on what is kept, which stays the caller's.
+func run(ctx context.Context, c Config, kept Kept) (observed.Process, error) {
+	wire := serve.Config{Mounts: c.Mounts, Generation: kept.Generation}
+	donated := donate(&wire, c.CgroupProcs, kept)
+	b, err := json.Marshal(wire)
 	if err != nil {
-		return nil, err
+		return observed.Process{}, err
 	}
-	config, err := memfd.Data("gofer config", wireJSON)
+	config, err := memfd.Data("gofer config", b)
 	if err != nil {
-		return nil, err
+		return observed.Process{}, err
 	}
-	donated = append(donated, config)
+	defer config.Close()
 	status, statusEnd, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return observed.Process{}, err
 	}
 	defer status.Close()
-	donated = append(donated, statusEnd)
+	defer statusEnd.Close()
 
 	pidfd := -1
 	cmd, err := command(c, &pidfd)
 	if err != nil {
-		return nil, err
+		return observed.Process{}, err
 	}
-	cmd.ExtraFiles = append(append([]*os.File{config, statusEnd}, c.CgroupProcs...), g.Kept...)
+	cmd.ExtraFiles = append([]*os.File{config, statusEnd}, donated...)
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
+		return observed.Process{}, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
 	pid := cmd.Process.Pid
 	// Whoever reaps the daemon's children reaps this one too.
 	_ = cmd.Process.Release()
-	closeFiles(donated)
-	donated = nil
+	statusEnd.Close()
 
-	if err := waitReady(ctx, status); err != nil {
-		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-		return nil, fmt.Errorf("the gofer of %s: %w", c.ID, err)
+	err = waitReady(ctx, status)
+	var p observed.Process
+	if err == nil {
+		p, err = observed.Identify(pid)
 	}
-	g.Process, err = observed.Identify(pid)
 	if err != nil {
 		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-		return nil, fmt.Errorf("identifying the gofer of %s: %w", c.ID, err)
+		return observed.Process{}, fmt.Errorf("the gofer of %s: %w", c.ID, err)
 	}
-	return g, nil
+	return p, nil
 }
 
-// command is a gofer's process with its isolation: namespaces of its own,
-// users mapped to themselves, an empty environment, its own session.
-func command(c Config, pidfd *int) (*exec.Cmd, error) {
-	uids, err := identityMapping("/proc/self/uid_map")
-	if err != nil {
-		return nil, err
+// firstFD is the number of the first descriptor beyond a gofer's configuration
+// and status.
+const firstFD = serve.StatusFD + 1
+
+// socketFD is the number of a mount's socket in a gofer, whichever cgroup files
+// it is given too; its journal follows.
+func socketFD(mount int) int { return firstFD + 2*mount }
+
+// donate numbers what a gofer is given beyond its configuration and status: a
+// socket and a journal for each mount, then cgroup.procs files.
+func donate(wire *serve.Config, cgroupProcs []*os.File, kept Kept) []*os.File {
+	wire.Mounts = kept.Number(wire.Mounts)
+	var donated []*os.File
+	for i := range wire.Mounts {
+		donated = append(donated, kept.Sockets[i], kept.Journals[i])
 	}
-	gids, err := identityMapping("/proc/self/gid_map")
-	if err != nil {
-		return nil, err
+	for i := range cgroupProcs {
+		wire.CgroupFDs = append(wire.CgroupFDs, socketFD(len(wire.Mounts))+i)
 	}
-	cmd := &exec.Cmd{
-		Path: c.Exe,
-		Args: []string{Arg0, c.ID},
-		Env:  []string{},
-		Dir:  "/",
-		SysProcAttr: &syscall.SysProcAttr{
-			Setsid: true,
-			Cloneflags: unix.CLONE_NEWIPC | unix.CLONE_NEWNS | unix.CLONE_NEWNET |
-				unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWUSER,
-			UidMappings:                uids,
-			GidMappings:                gids,
-			GidMappingsEnableSetgroups: true,
-			Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
-			PidFD:                      pidfd,
-		},
-	}
-	if c.CgroupDir != nil {
-		cmd.SysProcAttr.UseCgroupFD = true
-		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
-	}
-	return cmd, nil
+	return append(donated, cgroupProcs...)
 }
 
 // waitReady reads the gofer's status to its end.
@@ -182,29 +183,12 @@ func waitReady(ctx context.Context, status *os.File) error {
 		return err
 	case string(said) == serve.Ready:
 		return nil
+	case strings.HasSuffix(string(said), serve.ErrOtherObject.Error()):
+		return fmt.Errorf("%w: %s", ErrLost, said)
 	case len(said) == 0:
 		return errors.New("ended without a word before it served")
 	}
 	return errors.New(string(said))
-}
-
-// identityMapping maps every ID that this process's user namespace has to
-// itself, so that files keep their owners while capabilities end at the
-// gofer's namespace.
-func identityMapping(path string) ([]syscall.SysProcIDMap, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var maps []syscall.SysProcIDMap
-	for line := range strings.Lines(string(b)) {
-		var inside, outside, size int
-		if _, err := fmt.Fscan(bytes.NewBufferString(line), &inside, &outside, &size); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", path, err)
-		}
-		maps = append(maps, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: size})
-	}
-	return maps, nil
 }
 
 func closeFiles(files []*os.File) {

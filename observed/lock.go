@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,12 @@ func Lock(stateDir string) (unlock func() error, err error) {
 
 func hold(f *os.File, stateDir string) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// A child that the last holder was starting when it was killed has the
+	// lock until its program is executed.
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 100; try++ {
+		time.Sleep(10 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%w: %s is held by %s", ErrLocked, stateDir, holder(f))
 	}

@@ -1,6 +1,9 @@
 package observed
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // RecordVersion is the format that this build writes and reads.
 const RecordVersion = 1
@@ -84,6 +87,14 @@ type ContainerRecord struct {
 	Hash    string         `json:"hash"` // desired.Container.Hash
 	State   ContainerState `json:"state"`
 	Gofer   Process        `json:"gofer"`
+	// GoferSince is when that gofer began to serve.
+	GoferSince time.Time `json:"goferSince,omitzero"`
+	// GoferRestarts counts the gofers that took over from one that died, in
+	// all instances; GoferFailures those of them in a row that died soon.
+	GoferRestarts int `json:"goferRestarts,omitempty"`
+	GoferFailures int `json:"goferFailures,omitempty"`
+	// GoferState is what the actuator needs to replace the gofer.
+	GoferState json.RawMessage `json:"goferState,omitempty"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`

@@ -94,3 +94,20 @@ func restarts(policy desired.RestartPolicy, exit *observed.Exit) bool {
 		return true
 	}
 }
+
+// A gofer that keeps dying is replaced at longer and longer intervals, while
+// its container runs on.
+const (
+	goferInitial = 100 * time.Millisecond
+	goferMax     = 5 * time.Second
+)
+
+// goferDelay is how long after the start of the last gofer the next one comes,
+// where failures gofers in a row have died soon.
+func goferDelay(failures int) time.Duration {
+	d := goferInitial
+	for ; failures > 1 && d < goferMax; failures-- {
+		d *= 2
+	}
+	return min(d, goferMax)
+}

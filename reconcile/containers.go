@@ -118,12 +118,25 @@ func (p *planner) stepLive(c *observed.Container, hash string) step {
 		return s
 	}
 	if c.GoferRun == observed.Gone {
+		return p.stepGofer(c)
+	}
+	return step{}
+}
+
+// stepGofer decides for a container that runs without its gofer.
+func (p *planner) stepGofer(c *observed.Container) step {
+	if p.mem.Containers[c.Name].GoferLost == c.ID {
 		// No other gofer can take over, so the container would hang or be
 		// killed at its next file; its siblings are left alone.
 		return step{verb: Kill, name: c.Name, id: c.ID, exit: goferLost, rests: true,
 			reason: fmt.Sprintf("container %q lost its gofer", c.Name)}
 	}
-	return step{}
+	if due := c.GoferSince.Add(goferDelay(c.GoferFailures)); c.GoferFailures > 0 && p.now.Before(due) {
+		p.lookAt(due)
+		return step{}
+	}
+	return step{verb: ReplaceGofer, name: c.Name, id: c.ID, rests: true,
+		reason: fmt.Sprintf("the gofer of container %q (process %d) died; the container runs on", c.Name, c.Gofer.PID)}
 }
 
 // leave decides for a container that is declared no more.

@@ -13,6 +13,9 @@ var (
 	// ErrScoreDenied: the kernel refused an OOM score. Wrap it with what the
 	// kernel said: that is what the condition shows.
 	ErrScoreDenied = errors.New("OOM score refused")
+	// ErrGoferLost: nothing can take over from a dead gofer, so that its
+	// container can only be made anew.
+	ErrGoferLost = errors.New("the gofer can't be replaced")
 )
 
 // deniedRetry is how long a refused score or limit rests: what refused it
@@ -35,6 +38,14 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 	case SetOOMScore:
 		if d != nil && errors.Is(err, ErrScoreDenied) {
 			m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = err.Error(), d.Scores, now.Add(deniedRetry)
+		}
+	case ReplaceGofer:
+		if errors.Is(err, ErrGoferLost) {
+			p := planner{mem: m}
+			cm := m.Containers[a.Container]
+			cm.GoferLost = a.ContainerID
+			p.setContainer(a.Container, cm)
+			return p.mem
 		}
 	case SetLimits:
 		if d != nil {

@@ -52,7 +52,9 @@ type fakeContainer struct {
 	rec   observed.ContainerRecord
 	alive bool
 	gofer bool
-	score int
+	// sockets says that another gofer can take over.
+	sockets bool
+	score   int
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -176,6 +178,8 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 		if c := b.containers[a.Container]; c != nil {
 			w.end(c, 137, cmp.Or(a.ExitReason, "Error"))
 		}
+	case ReplaceGofer:
+		return w.replaceGofer(b, b.containers[a.Container], a)
 	case Remove:
 		if !up {
 			w.violate("removal of %s from a sandbox that is not up: hangs", a.Container)
@@ -262,7 +266,20 @@ func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
 		return errFake
 	}
 	c.rec.State, c.rec.StartedAt, c.rec.Gofer = observed.Running, w.now(), w.process()
-	c.alive, c.gofer, c.sentry = true, true, b.rec.Sentry
+	c.alive, c.gofer, c.sockets, c.sentry = true, true, true, b.rec.Sentry
+	return nil
+}
+
+func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a Action) error {
+	switch {
+	case !b.sentry || c == nil || !c.alive || c.gofer:
+		w.violate("replacement of the gofer of %s, which has or needs none to be replaced", a.Container)
+		return errFake
+	case !c.sockets:
+		return ErrGoferLost
+	}
+	c.gofer, c.rec.Gofer = true, w.process()
+	c.rec.GoferRestarts++
 	return nil
 }
 

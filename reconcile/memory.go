@@ -54,6 +54,8 @@ type ContainerMemory struct {
 	Hash string `json:"hash,omitempty"`
 	// StopSignal is the signal that was declared last.
 	StopSignal string `json:"stopSignal,omitempty"`
+	// GoferLost is the instance whose gofer could not be replaced.
+	GoferLost string `json:"goferLost,omitempty"`
 	// Live is the ID of the last instance that was seen to exist, and LiveAt
 	// when it started: IDs begin anew where records were lost.
 	Live   string    `json:"live,omitempty"`

@@ -307,8 +307,43 @@ func TestPlanContainers(t *testing.T) {
 			memory:  counted(observed.Exit{Reason: sandboxLost, At: t0}, nil),
 		},
 		{
-			name:   "gofer lost: only that container",
+			name:   "gofer died: another takes over",
 			mutate: func(in *Input) { containerOf(in, "app").GoferRun = observed.Gone },
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+		},
+		{
+			name: "gofer died again soon: back-off while the container runs on",
+			mutate: func(in *Input) {
+				c := containerOf(in, "app")
+				c.GoferRun, c.GoferFailures, c.GoferSince = observed.Gone, 3, t0.Add(-100*time.Millisecond)
+			},
+			again: 300 * time.Millisecond,
+		},
+		{
+			name: "gofer died again, back-off over: another takes over",
+			mutate: func(in *Input) {
+				c := containerOf(in, "app")
+				c.GoferRun, c.GoferFailures, c.GoferSince = observed.Gone, 3, t0.Add(-400*time.Millisecond)
+			},
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+		},
+		{
+			name: "gofer of an earlier instance lost: another takes over for this one",
+			mutate: func(in *Input) {
+				containerOf(in, "app").GoferRun = observed.Gone
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.GoferLost = "box.app.0" })
+			},
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+		},
+		{
+			name: "gofer lost: only that container",
+			mutate: func(in *Input) {
+				containerOf(in, "app").GoferRun = observed.Gone
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.GoferLost = "box.app.1" })
+			},
 			actions: []Action{{Verb: Kill, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
 				Reason: `container "app" lost its gofer`, ExitReason: goferLost}},
 			memory: func(m *Memory) {

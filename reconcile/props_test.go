@@ -283,7 +283,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"gofer", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"gofer", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -313,6 +313,12 @@ func (s *session) disturb() {
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {
 				c.gofer = false
+			}
+		})
+	case "gofer and sockets":
+		w.disturb("box", func(b *fakeBox) {
+			if c := b.containers[container]; c != nil {
+				c.gofer, c.sockets = false, false
 			}
 		})
 	case "score":

@@ -19,6 +19,9 @@ const (
 	Start Verb = "start"
 	// Signal asks one container to end, with its stop signal.
 	Signal Verb = "signal"
+	// ReplaceGofer starts a gofer that takes over from a container's dead one;
+	// the container notices nothing. ErrGoferLost where that can't be done.
+	ReplaceGofer Verb = "replaceGofer"
 	// Kill sends SIGKILL to every process of one container.
 	Kill Verb = "kill"
 	// Remove takes one container that has ended, or is declared no more, out

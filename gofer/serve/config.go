@@ -19,6 +19,9 @@ type Config struct {
 	CgroupFDs []int `json:"cgroupFDs,omitempty"`
 	// Mounts are served in this order; the root file system is the first.
 	Mounts []Mount `json:"mounts"`
+	// Generation is 0 for a container's first gofer, and one more for each
+	// that takes over.
+	Generation int `json:"generation,omitempty"`
 }
 
 // Mount is one tree, or one file, of the host that the container sees.
@@ -32,4 +35,9 @@ type Mount struct {
 	Masks []string `json:"masks,omitempty"`
 	// SocketFD is this gofer's end of the lisafs connection.
 	SocketFD int `json:"socketFD"`
+	// JournalFD is the mount's journal, see journal.
+	JournalFD int `json:"journalFD"`
+	// Waiting says of a mount that is taken over, and whose last gofer ended
+	// while an answer was on its way, whether the sentry still waits for it.
+	Waiting bool `json:"waiting,omitempty"`
 }

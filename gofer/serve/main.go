@@ -63,8 +63,15 @@ func start(config *os.File) (func(), error) {
 	if err := installFilter(); err != nil {
 		return nil, err
 	}
-	for _, conn := range conns {
+	for i, conn := range conns {
 		server.StartConnection(conn.served)
+		if c.Generation > 0 {
+			if err := conn.relay.takeOver(conn.served, c.Generation, c.Mounts[i].Waiting); err != nil {
+				return nil, fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
+			}
+		}
+	}
+	for _, conn := range conns {
 		go conn.relay.run()
 	}
 	return func() {
@@ -120,7 +127,12 @@ func connect(mounts []Mount) ([]connection, *fsgofer.LisafsServer, error) {
 			return nil, nil, os.NewSyscallError("fcntl", err)
 		}
 		syscall.CloseOnExec(m.SocketFD)
-		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"))
+		j, err := openJournal(os.NewFile(uintptr(m.JournalFD), "journal"))
+		if err != nil {
+			return nil, nil, err
+		}
+		syscall.CloseOnExec(m.JournalFD)
+		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"), j)
 		if err != nil {
 			return nil, nil, err
 		}

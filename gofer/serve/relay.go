@@ -38,11 +38,13 @@ const (
 type relay struct {
 	outer, inner syscall.RawConn
 	files        [2]*os.File // outer and inner, to be closed at the end
-	buf          []byte
+	journal      *journal
+	// request and answer are the buffers of the exchange under way.
+	request, answer []byte
 }
 
-func newRelay(outer, inner *os.File) (*relay, error) {
-	r := &relay{files: [2]*os.File{outer, inner}, buf: make([]byte, 4096)}
+func newRelay(outer, inner *os.File, j *journal) (*relay, error) {
+	r := &relay{files: [2]*os.File{outer, inner}, journal: j, request: make([]byte, 4096), answer: make([]byte, 4096)}
 	var err error
 	if r.outer, err = outer.SyscallConn(); err != nil {
 		return nil, err
@@ -74,17 +76,24 @@ func (r *relay) exchange() error {
 	if err := send(r.inner, request, nil); err != nil {
 		return err
 	}
-	// Consuming needs no more of the request than its length.
-	size := len(request)
 	answer, fds, err := r.receive()
 	defer closeAll(fds)
 	if err != nil {
 		return err
 	}
+	if err := r.journal.note(request, answer); err != nil && !errors.Is(err, errFull) {
+		return err
+	}
+	if err := r.journal.setSending(true); err != nil {
+		return err
+	}
 	if err := send(r.outer, answer, fds); err != nil {
 		return err
 	}
-	return r.consume(size)
+	if err := r.consume(len(request)); err != nil {
+		return err
+	}
+	return r.journal.setSending(false)
 }
 
 // peek waits for a whole request and returns it without consuming it.
@@ -94,7 +103,7 @@ func (r *relay) peek() ([]byte, error) {
 	err := r.outer.Read(func(fd uintptr) bool {
 		for {
 			n, err := retry(func() (int, error) {
-				n, _, _, _, err := unix.Recvmsg(int(fd), r.buf, nil, recvFlags|unix.MSG_PEEK)
+				n, _, _, _, err := unix.Recvmsg(int(fd), r.request, nil, recvFlags|unix.MSG_PEEK)
 				return n, err
 			})
 			switch {
@@ -110,13 +119,13 @@ func (r *relay) peek() ([]byte, error) {
 				result = partial(int(fd))
 				return result != nil
 			}
-			want, err := messageSize(r.buf[:headerSize])
+			want, err := messageSize(r.request[:headerSize])
 			switch {
 			case err != nil:
 				result = err
 				return true
-			case want > len(r.buf):
-				r.buf = make([]byte, want)
+			case want > len(r.request):
+				r.request = make([]byte, want)
 				continue
 			case n < want:
 				result = partial(int(fd))
@@ -126,7 +135,7 @@ func (r *relay) peek() ([]byte, error) {
 			return true
 		}
 	})
-	return r.buf[:got], errors.Join(err, result)
+	return r.request[:got], errors.Join(err, result)
 }
 
 // partial decides what to do about half a message: nil, the rest is on its way
@@ -143,26 +152,26 @@ func partial(fd int) error {
 
 // consume takes n bytes, which peek has seen, from the sentry's socket.
 func (r *relay) consume(n int) error {
-	return readFull(r.outer, r.buf[:n], nil)
+	return readFull(r.outer, r.request[:n], nil)
 }
 
 // receive reads one answer of the server with its descriptors.
 func (r *relay) receive() ([]byte, []int, error) {
 	var fds []int
-	if err := readFull(r.inner, r.buf[:headerSize], &fds); err != nil {
+	if err := readFull(r.inner, r.answer[:headerSize], &fds); err != nil {
 		return nil, fds, err
 	}
-	size, err := messageSize(r.buf[:headerSize])
+	size, err := messageSize(r.answer[:headerSize])
 	if err != nil {
 		return nil, fds, err
 	}
-	if size > len(r.buf) {
-		r.buf = append(r.buf[:headerSize], make([]byte, size-headerSize)...)
+	if size > len(r.answer) {
+		r.answer = append(r.answer[:headerSize], make([]byte, size-headerSize)...)
 	}
-	if err := readFull(r.inner, r.buf[headerSize:size], nil); err != nil {
+	if err := readFull(r.inner, r.answer[headerSize:size], nil); err != nil {
 		return nil, fds, err
 	}
-	return r.buf[:size], fds, nil
+	return r.answer[:size], fds, nil
 }
 
 func messageSize(header []byte) (int, error) {

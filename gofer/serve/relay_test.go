@@ -38,6 +38,16 @@ func pair(t *testing.T) (*os.File, *os.File) {
 	return nonblocking(t, a), nonblocking(t, b)
 }
 
+func tempFile(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 func message(payload string) []byte {
 	b := make([]byte, headerSize, headerSize+len(payload))
 	binary.NativeEndian.PutUint32(b, uint32(len(payload)))
@@ -75,7 +85,11 @@ func startRelay(t *testing.T) (sentry, gofer, server *os.File, ended chan struct
 	t.Helper()
 	sentry, gofer = pair(t)
 	server, inner := pair(t)
-	r, err := newRelay(gofer, inner)
+	j, err := openJournal(tempFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRelay(gofer, inner, j)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"sandboxer/desired"
@@ -14,6 +15,7 @@ import (
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/status"
+	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
 
@@ -90,14 +92,20 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 	names = append(names, slices.Collect(maps.Keys(set.Sandboxes))...)
 	slices.Sort(names)
 	var actions []reconcile.Action
-	for _, name := range slices.Compact(names) {
+	names = slices.Compact(names)
+	looks := make([]observed.Sandbox, len(names))
+	blind := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { looks[i], blind[i] = d.looker.Look(ctx, name) })
+	}
+	wg.Wait()
+	for i, name := range names {
 		in := reconcile.Input{Now: time.Now(), Name: name, Held: set.Hold(name) != ""}
 		if s := set.Sandboxes[name]; s != nil {
 			in.Desired = reconcile.Declare(s)
 		}
-		if in.Observed, err = d.looker.Look(ctx, name); err != nil {
-			in.Blind = true
-		}
+		in.Observed, in.Blind = looks[i], blind[i] != nil
 		if in.Memory, err = d.memories.Load(name); err != nil {
 			return api.Plan{}, err
 		}

@@ -71,6 +71,10 @@ func (d *daemon) declarationsChanged(names []string) {
 	set := d.directory.Set()
 	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
 	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
+	if d.told == nil {
+		// Until now all was held, also what nobody declares.
+		d.loop.PokeAll()
+	}
 	d.told = d.tellNew(set, d.told)
 	for _, name := range names {
 		if p, ok := d.passes.get(name); ok {
@@ -101,7 +105,7 @@ func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[event
 // verbDone names, for events, what an action has done.
 var verbDone = map[reconcile.Verb]string{
 	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.Signal: "Signalled",
-	reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
+	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
 	reconcile.Resume: "Resumed", reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
 	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",
 }

@@ -1,4 +1,4 @@
-// Package memfd makes sealed files in memory, to be given to other processes.
+// Package memfd makes files in memory, to be given to other processes.
 // It has no state and may be used from many goroutines.
 package memfd
 
@@ -28,6 +28,19 @@ func Program(name string, content io.Reader) (*os.File, error) {
 		_, err := io.Copy(w, content)
 		return err
 	})
+}
+
+// Shared returns an empty file that everybody who has it can write. The caller
+// closes it.
+func Shared(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 func create(name string, kind int, fill func(io.Writer) error) (*os.File, error) {

@@ -58,6 +58,12 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 	cm := v.mem.Containers[name]
 	a := api.Container{Name: name, RestartCount: cm.Restarts}
 	c := v.find(name)
+	if c != nil && v.d != nil && v.d.Spec.State == desired.Created && v.alive() && !v.ranHere(c) {
+		c, cm.Exit = nil, nil // an instance of an earlier sandbox
+	}
+	if c != nil {
+		a.GoferRestarts = c.GoferRestarts
+	}
 	switch {
 	case c == nil:
 		v.unseen(&a, cm)

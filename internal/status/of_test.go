@@ -139,7 +139,7 @@ func TestOf(t *testing.T) {
 			ends(in, 0, exit(0, "Completed"), 0)
 			ends(in, 1, exit(0, "Completed"), 0)
 			in.Pass.Observed.Record.CreatedAt = now
-		}, want: `Created ready=false "" "" | app stopped 0 Completed | aid stopped 0 Completed`},
+		}, want: `Created ready=false "" "" | app created | aid created`},
 		{name: "to be created, but runs", declare: state(desired.Created), change: func(in *Input) { pending(in, reconcile.Signal, "Created is declared") },
 			want: `Pending ready=false "Stopping" "Created is declared"` + both},
 		{name: "paused", declare: state(desired.Paused), change: func(in *Input) {
