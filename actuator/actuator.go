@@ -22,11 +22,13 @@ import (
 // callTimeout bounds every call to a sentry but waiting for a container's end.
 const callTimeout = 10 * time.Second
 
-// Config is what an Actuator works with. All fields but GoferExe and Log are
-// required.
+// Config is what an Actuator works with. All fields but Version, GoferExe
+// and Log are required.
 type Config struct {
 	// Exe is this program, which launchers, sentries and gofers are made from.
 	Exe string
+	// Version is this program's, noted of the gofers that it starts.
+	Version string
 	// GoferExe is a program that is a gofer and nothing else; empty: Exe.
 	GoferExe string
 	// StateDir, DataDir and Socket are the daemon's own, which containers must
@@ -116,6 +118,8 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.signal(ctx, w)
 	case reconcile.ReplaceGofer:
 		return a.replaceGofer(ctx, w)
+	case reconcile.Keep:
+		return a.keep(w)
 	case reconcile.Kill:
 		return a.kill(ctx, w)
 	case reconcile.Remove:

@@ -6,6 +6,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
+	"sandboxer/reconcile"
 )
 
 // Adopt takes over what an earlier daemon left running: it waits again for the
@@ -40,7 +41,8 @@ func (a *Actuator) adopt(name string) error {
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
 			errs = append(errs, a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID), a.watch(sentry, c))
-			if err := a.adoptGofer(c); err != nil && !errors.Is(err, observed.ErrGone) {
+			// What is lost is dealt with when it is needed.
+			if _, err := a.kept(c); err != nil && !errors.Is(err, reconcile.ErrGoferLost) {
 				errs = append(errs, err)
 			}
 		}

@@ -54,10 +54,19 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if err := moveContainer(&rec, observed.Running); err != nil {
 		return err
 	}
+	// Without a keeper it runs too; the next pass sees that one is missing.
+	k, keeperErr := a.startKeeper(w.rec.Cgroup, rec)
+	if keeperErr == nil {
+		defer k.Close()
+		rec.Keeper = k.Process
+	}
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return err
 	}
-	return a.watch(sentry, rec)
+	if err := a.watch(sentry, rec); err != nil || keeperErr != nil {
+		return errors.Join(err, keeperErr)
+	}
+	return k.Stay()
 }
 
 func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, string) {
@@ -120,7 +129,7 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
-	rec.Gofer, rec.GoferSince = g.Process, time.Now()
+	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
 	closeAll(g.Sockets)
 	a.hold(rec.ID, g.Kept)
 	return nil
@@ -173,7 +182,9 @@ const startErrorCode = 128
 // discard takes what is left of an instance out of the sandbox: in the sentry,
 // its gofer, its output's pipes. Its record stays.
 func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed.ContainerRecord) error {
-	a.releaseDead(c)
+	if err := a.releaseDead(ctx, c); err != nil {
+		return err
+	}
 	if err := sentry.Destroy(ctx, c.ID); err != nil {
 		return fmt.Errorf("taking container %s out of the sandbox: %w", c.ID, err)
 	}
@@ -184,7 +195,7 @@ func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed
 func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
-	return errors.Join(endGofer(c.Gofer), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+	return errors.Join(endHelpers(c), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }
 
 // signal asks a container to end.
@@ -207,7 +218,9 @@ func (a *Actuator) kill(ctx context.Context, w work) error {
 		return err
 	}
 	if c := w.container(); c != nil {
-		a.releaseDead(*c)
+		if err := a.releaseDead(ctx, *c); err != nil {
+			return err
+		}
 	}
 	return a.ended(sentry.Signal(ctx, w.ContainerID, unix.SIGKILL, true), w)
 }

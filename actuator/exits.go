@@ -21,30 +21,37 @@ type waiter struct {
 	failed bool
 }
 
-// watch waits for a running container's end, and for its gofer's.
+// watch waits for a running container's end, and for its gofer's and keeper's.
 func (a *Actuator) watch(sentry gvisor.Sentry, rec observed.ContainerRecord) error {
-	ctx, cancel := context.WithCancel(a.background)
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if _, ok := a.waiters[rec.ID]; ok || a.background.Err() != nil {
-		a.mu.Unlock()
-		cancel()
 		return nil
 	}
+	ctx, cancel := context.WithCancel(a.background)
 	w := &waiter{cancel: cancel, rec: rec}
 	a.waiters[rec.ID] = w
-	a.waiting.Add(1)
-	a.mu.Unlock()
-	go func() {
-		defer a.waiting.Done()
+	a.waiting.Go(func() {
 		defer cancel()
 		a.awaitEnd(ctx, sentry, rec, w)
-	}()
-	return a.watchGofer(rec)
+	})
+	return a.watchHelpers(rec)
 }
 
-// watchGofer has the loop poked when a container's gofer ends.
-func (a *Actuator) watchGofer(rec observed.ContainerRecord) error {
-	return a.c.Watcher.Watch(rec.Gofer, func() { a.c.Poke(rec.Sandbox) })
+// watchHelpers has the loop poked when a container's gofer or keeper ends.
+func (a *Actuator) watchHelpers(rec observed.ContainerRecord) error {
+	var errs []error
+	for _, p := range []observed.Process{rec.Gofer, rec.Keeper} {
+		if p.PID != 0 {
+			errs = append(errs, a.c.Watcher.Watch(p, func() { a.c.Poke(rec.Sandbox) }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Actuator) unwatchHelpers(rec observed.ContainerRecord) {
+	a.c.Watcher.Unwatch(rec.Gofer)
+	a.c.Watcher.Unwatch(rec.Keeper)
 }
 
 // unwatch undoes watch.
@@ -55,7 +62,7 @@ func (a *Actuator) unwatch(rec observed.ContainerRecord) {
 		w.cancel()
 		delete(a.waiters, rec.ID)
 	}
-	a.c.Watcher.Unwatch(rec.Gofer)
+	a.unwatchHelpers(rec)
 }
 
 // endRetry is how long a wait that failed, or an end that could not be
@@ -120,7 +127,9 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	}
 	delete(a.waiters, rec.ID)
 	a.c.Ended(rec)
-	return nil
+	a.unwatchHelpers(rec)
+	a.letGo(rec.ID)
+	return endHelpers(rec)
 }
 
 // exitOf says what a wait status means.

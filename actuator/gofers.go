@@ -65,7 +65,9 @@ func (a *Actuator) inCgroup(path string, start func(gofer.Config) error) error {
 	return start(gofer.Config{Exe: a.c.GoferExe, CgroupProcs: procs, CgroupDir: dir})
 }
 
-// replaceGofer has a new gofer take over from a container's dead one.
+// replaceGofer has a new gofer take over from a container's last one, which is
+// ended first if it lives. The new one is on record before it serves, and does
+// not serve unless this daemon says so: there are never two that do.
 func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	rec := w.container()
 	if rec == nil || w.rec == nil {
@@ -75,69 +77,137 @@ func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	if err := json.Unmarshal(rec.GoferState, &r); err != nil {
 		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
 	}
-	a.mu.Lock()
-	kept, ok := a.gofers[rec.ID]
-	a.mu.Unlock()
-	if !ok {
-		return fmt.Errorf("%w: nobody held its sockets when it died", reconcile.ErrGoferLost)
-	}
-	var g *gofer.Gofer
-	err := a.inCgroup(w.rec.Cgroup, func(c gofer.Config) (err error) {
-		c.ID, c.Mounts = rec.ID, r.Mounts
-		g, err = gofer.Replace(ctx, c, kept, r.Ends, w.rec.Sentry)
-		return err
-	})
-	if errors.Is(err, gofer.ErrLost) {
-		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
-	}
+	kept, err := a.kept(*rec)
 	if err != nil {
 		return err
 	}
-	a.hold(rec.ID, g.Kept)
+	var s *gofer.Successor
+	err = a.inCgroup(w.rec.Cgroup, func(c gofer.Config) (err error) {
+		c.ID, c.Mounts = rec.ID, r.Mounts
+		s, err = gofer.Prepare(ctx, c, kept)
+		return err
+	})
+	if err != nil {
+		return asLost(err)
+	}
+	defer s.Close()
+	if err := endProcess(rec.Gofer); err != nil {
+		return err
+	}
+	if err := rec.Gofer.Await(ctx); err != nil {
+		return err
+	}
 	rec.GoferFailures++
 	if time.Since(rec.GoferSince) >= goferLived {
 		rec.GoferFailures = 0
 	}
-	rec.Gofer, rec.GoferSince = g.Process, time.Now()
+	rec.Gofer, rec.GoferSince, rec.GoferVersion = s.Process(), time.Now(), a.c.Version
 	rec.GoferRestarts++
-	r.Mounts, r.Generation = g.Kept.Number(r.Mounts), g.Kept.Generation
+	r.Generation = s.Generation()
 	if rec.GoferState, err = json.Marshal(r); err != nil {
 		return err
 	}
-	return a.goferReplaced(*rec)
+	if err := a.update(*rec); err != nil {
+		return err
+	}
+	if kept, err = s.TakeOver(ctx, r.Ends, w.rec.Sentry); err != nil {
+		return asLost(err)
+	}
+	a.hold(rec.ID, kept)
+	return nil
 }
 
-// goferReplaced writes a container's record with its new gofer, unless the
-// container has ended meanwhile and its end is recorded.
-func (a *Actuator) goferReplaced(rec observed.ContainerRecord) error {
+func asLost(err error) error {
+	if errors.Is(err, gofer.ErrLost) {
+		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+	}
+	return err
+}
+
+// keep has a keeper hold what a container's gofer leaves, beside this daemon.
+func (a *Actuator) keep(w work) error {
+	rec := w.container()
+	if rec == nil || w.rec == nil {
+		return &StateError{ID: "container " + w.Container, State: "absent", Action: string(w.Verb)}
+	}
+	k, err := a.startKeeper(w.rec.Cgroup, *rec)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	rec.Keeper = k.Process
+	if err := a.update(*rec); err != nil {
+		return err
+	}
+	return k.Stay()
+}
+
+// startKeeper starts a keeper, which is to be told to stay once it is on
+// record.
+func (a *Actuator) startKeeper(cgroupPath string, rec observed.ContainerRecord) (k *gofer.Keeper, err error) {
+	kept, err := a.kept(rec)
+	if err != nil {
+		return nil, err
+	}
+	output, err := a.c.Logs.Readers(rec.Sandbox, rec.Name, rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(output)
+	err = a.inCgroup(cgroupPath, func(c gofer.Config) (err error) {
+		c.ID = rec.ID
+		k, err = gofer.Keep(c, kept, output)
+		return err
+	})
+	return k, err
+}
+
+// errEnded says that a container has ended, and its end is on record.
+var errEnded = fmt.Errorf("%w: the container has ended", reconcile.ErrChanged)
+
+// update writes the record of a container that runs, with another gofer or
+// keeper, unless it has ended meanwhile.
+func (a *Actuator) update(rec observed.ContainerRecord) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.waiters[rec.ID]
 	if w == nil {
-		return endGofer(rec.Gofer)
+		return errEnded
 	}
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return err
 	}
-	a.c.Watcher.Unwatch(w.rec.Gofer)
+	a.unwatchHelpers(w.rec)
 	w.rec = rec
-	return a.watchGofer(rec)
+	return a.watchHelpers(rec)
 }
 
-// adoptGofer takes duplicates of what a running gofer has, so that it can be
-// replaced under this daemon too.
-func (a *Actuator) adoptGofer(rec observed.ContainerRecord) error {
+// kept is what a replacement of a container's gofer needs: what this daemon
+// holds, or else duplicates of what the gofer or the keeper does.
+func (a *Actuator) kept(rec observed.ContainerRecord) (gofer.Kept, error) {
+	a.mu.Lock()
+	kept, ok := a.gofers[rec.ID]
+	a.mu.Unlock()
+	if ok {
+		return kept, nil
+	}
 	var r replacement
 	if err := json.Unmarshal(rec.GoferState, &r); err != nil {
-		return err
+		return gofer.Kept{}, fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
 	}
-	kept, err := gofer.Take(rec.Gofer, r.Mounts)
-	if err != nil {
-		return err
+	for _, p := range []observed.Process{rec.Keeper, rec.Gofer} {
+		kept, err := gofer.Take(p, r.Mounts)
+		if errors.Is(err, observed.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return gofer.Kept{}, err
+		}
+		kept.Generation = r.Generation
+		a.hold(rec.ID, kept)
+		return kept, nil
 	}
-	kept.Generation = r.Generation
-	a.hold(rec.ID, kept)
-	return nil
+	return gofer.Kept{}, fmt.Errorf("%w: nobody held its sockets when it died", reconcile.ErrGoferLost)
 }
 
 // hold keeps what a replacement of a container's gofer needs.
@@ -151,6 +221,11 @@ func (a *Actuator) hold(id string, kept gofer.Kept) {
 func (a *Actuator) release(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.letGo(id)
+}
+
+// letGo is release for who holds the lock.
+func (a *Actuator) letGo(id string) {
 	if kept, ok := a.gofers[id]; ok {
 		kept.Close()
 		delete(a.gofers, id)
@@ -160,26 +235,37 @@ func (a *Actuator) release(id string) {
 // releaseDead lets go of it where the gofer is gone. The sentry then sees that
 // nobody will answer: what waits for an answer would hold up a container's end
 // for ever.
-func (a *Actuator) releaseDead(c observed.ContainerRecord) {
-	if alive, err := c.Gofer.Liveness(); err == nil && alive == observed.Gone {
-		a.release(c.ID)
+func (a *Actuator) releaseDead(ctx context.Context, c observed.ContainerRecord) error {
+	alive, err := c.Gofer.Liveness()
+	if err != nil || alive == observed.Alive {
+		return nil
 	}
+	a.release(c.ID)
+	if err := endProcess(c.Keeper); err != nil {
+		return err
+	}
+	return c.Keeper.Await(ctx)
 }
 
 // discardGofer ends a gofer that no container came to use.
 func discardGofer(g *gofer.Gofer) error {
 	g.Close()
-	return endGofer(g.Process)
+	return endProcess(g.Process)
 }
 
-// endGofer kills a gofer whose container has ended. It would end by itself
-// once its sockets are closed, but nobody has to wait for that.
-func endGofer(p observed.Process) error {
+// endHelpers kills the gofer and the keeper of a container that has ended. A
+// gofer would end by itself once its sockets are closed, but nobody has to
+// wait for that.
+func endHelpers(rec observed.ContainerRecord) error {
+	return errors.Join(endProcess(rec.Gofer), endProcess(rec.Keeper))
+}
+
+func endProcess(p observed.Process) error {
 	if p.PID == 0 {
 		return nil
 	}
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, observed.ErrGone) {
-		return fmt.Errorf("ending a gofer: %w", err)
+		return fmt.Errorf("ending a container's gofer or keeper: %w", err)
 	}
 	return nil
 }

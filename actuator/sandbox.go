@@ -228,7 +228,7 @@ func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason string) erro
 	if err := moveContainer(&c, observed.Stopped); err != nil {
 		return err
 	}
-	c.Exit, c.Gofer = exit, observed.Process{}
+	c.Exit, c.Gofer, c.Keeper = exit, observed.Process{}, observed.Process{}
 	return a.c.Records.SaveContainer(c)
 }
 

@@ -12,24 +12,26 @@ import (
 )
 
 // setScores gives every process of the sandbox its declared OOM score: a
-// container's gofer that container's own, the sentry and all below it the
+// container's gofer and keeper that container's own, the sentry and all below it the
 // lowest of all, and whoever has none declared the one it was born with.
 func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	if w.rec == nil || d == nil {
 		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
 	}
-	gofers := map[observed.Process]int{}
+	helpers := map[observed.Process]int{}
 	declared := make([]oom.Declared, len(d.Spec.Containers))
 	for i := range d.Spec.Containers {
 		c := &d.Spec.Containers[i]
 		declared[i].Score = c.OOMScoreAdj
 		for _, rec := range w.containers {
-			if rec.Name == c.Name && rec.Gofer.PID != 0 {
-				gofers[rec.Gofer] = w.rec.OriginalOOMScoreAdj
-				if c.OOMScoreAdj != nil {
-					gofers[rec.Gofer] = *c.OOMScoreAdj
-				}
+			if rec.Name != c.Name {
+				continue
 			}
+			own := w.rec.OriginalOOMScoreAdj
+			if c.OOMScoreAdj != nil {
+				own = *c.OOMScoreAdj
+			}
+			helpers[rec.Gofer], helpers[rec.Keeper] = own, own
 		}
 	}
 	score, ok := oom.Score(declared)
@@ -43,7 +45,7 @@ func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	var errs []error
 	var denied []string
 	for _, p := range members {
-		want, ok := gofers[p]
+		want, ok := helpers[p]
 		if !ok {
 			want = score
 		}

@@ -19,7 +19,8 @@ func TestScores(t *testing.T) {
 	s := sandbox("scored", a, b)
 	r.run(reconcile.Declare(s))
 	rec := r.record("scored")
-	gofers := []observed.Process{r.container("scored", "app").Gofer, r.container("scored", "other").Gofer}
+	gofers := []observed.Process{r.container("scored", "app").Gofer, r.container("scored", "app").Keeper,
+		r.container("scored", "other").Gofer, r.container("scored", "other").Keeper}
 	want := func(sentry int, of ...int) {
 		t.Helper()
 		members, err := r.members(rec.Cgroup)
@@ -35,18 +36,19 @@ func TestScores(t *testing.T) {
 				}
 			}
 			if got, err := oom.Read(p); !errors.Is(err, observed.ErrGone) && (err != nil || got != expect) {
-				t.Errorf("process %d (sentry %d, gofers %v) has %d, %v, want %d", p.PID, rec.Sentry.PID, gofers, got, err, expect)
+				t.Errorf("process %d (sentry %d, gofers and keepers %v) has %d, %v, want %d", p.PID, rec.Sentry.PID, gofers, got, err, expect)
 			}
 		}
 	}
 	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
-	want(200, 300, 200)
+	want(200, 300, 300, 200, 200)
 	s.Spec.Containers[0].OOMScoreAdj, s.Spec.Containers[1].OOMScoreAdj = nil, new(500)
 	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
-	want(500, rec.OriginalOOMScoreAdj, 500)
+	want(500, rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj, 500, 500)
 	s.Spec.Containers[1].OOMScoreAdj = nil
 	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
-	want(rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj)
+	o := rec.OriginalOOMScoreAdj
+	want(o, o, o, o, o)
 
 	// A score that the kernel denies is told from every other failure, and the
 	// nearest one is in force. Whoever has the capability is not denied.

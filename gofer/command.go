@@ -21,7 +21,7 @@ func command(c Config, pidfd *int) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{
+	return &exec.Cmd{
 		Path: c.Exe,
 		Args: []string{Arg0, c.ID},
 		Env:  []string{},
@@ -36,12 +36,7 @@ func command(c Config, pidfd *int) (*exec.Cmd, error) {
 			Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
 			PidFD:                      pidfd,
 		},
-	}
-	if c.CgroupDir != nil {
-		cmd.SysProcAttr.UseCgroupFD = true
-		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
-	}
-	return cmd, nil
+	}, nil
 }
 
 // identityMapping maps every ID that this process's user namespace has to

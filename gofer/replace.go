@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,43 +19,95 @@ import (
 // ErrLost says that what a replacement needs is not there any more.
 var ErrLost = errors.New("the gofer's sockets are lost")
 
-// Replace starts a gofer that takes over from one that has ended. kept, which
-// becomes the new gofer's, is what the old one left; ends are the inode numbers
-// of the sentry's ends of its sockets, and sentry is the process that holds
-// them. On an error kept is still the caller's, and can be tried again.
-func Replace(ctx context.Context, c Config, kept Kept, ends []uint64, sentry observed.Process) (*Gofer, error) {
-	if len(kept.Sockets) != len(c.Mounts) || len(kept.Journals) != len(c.Mounts) || len(ends) != len(c.Mounts) {
+// Successor is a gofer that is prepared to take over from another one.
+type Successor struct {
+	*starting
+	mounts   int
+	kept     Kept
+	takeOver *os.File
+}
+
+// Prepare starts a gofer that can take over what is kept, and returns when it
+// has done all that can be done while the other one serves. kept is the
+// caller's until TakeOver succeeds.
+func Prepare(ctx context.Context, c Config, kept Kept) (_ *Successor, err error) {
+	if len(kept.Sockets) != len(c.Mounts) || len(kept.Journals) != len(c.Mounts) {
 		return nil, ErrLost
 	}
 	kept.Generation++
-	c.Mounts = slices.Clone(c.Mounts)
-	for i := range c.Mounts {
-		unsettled, err := serve.Unsettled(kept.Journals[i])
-		if err == nil && unsettled {
-			c.Mounts[i].Waiting, err = awaitsAnswer(ctx, kept.Sockets[i], ends[i], sentry)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	p, err := run(ctx, c, kept)
+	told, tell, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	return &Gofer{Process: p, Kept: kept}, nil
-}
-
-// Number returns mounts with the numbers that a gofer has for what is kept.
-func (k Kept) Number(mounts []serve.Mount) []serve.Mount {
-	mounts = slices.Clone(mounts)
-	for i := range mounts {
-		mounts[i].SocketFD, mounts[i].JournalFD = socketFD(i), socketFD(i)+1
+	defer told.Close()
+	s := &Successor{kept: kept, mounts: len(c.Mounts), takeOver: tell}
+	if s.starting, err = launch(c, serve.Config{TakeOverFD: firstFD + 2*len(c.Mounts)}, kept, told); err != nil {
+		tell.Close()
+		return nil, err
 	}
-	return mounts
+	said, err := s.read(ctx, func() (string, error) {
+		b := make([]byte, 4096)
+		n, err := s.status.Read(b)
+		if err == io.EOF {
+			err = nil
+		}
+		return string(b[:n]), err
+	})
+	if err == nil && said != serve.Prepared {
+		err = s.refusal(said)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
-// Take duplicates what a running gofer has, as its starter would have kept it.
-// ErrGone where the gofer is gone.
+// Process is the prepared gofer.
+func (s *Successor) Process() observed.Process { return s.process }
+
+// Generation is how many gofers were before this one.
+func (s *Successor) Generation() int { return s.kept.Generation }
+
+// TakeOver has the prepared gofer serve, once the other one is gone. ends are
+// the inode numbers of the sentry's ends of the sockets, and sentry is the
+// process that holds them. What was kept is now kept for this gofer.
+func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed.Process) (Kept, error) {
+	if len(ends) != s.mounts {
+		return Kept{}, ErrLost
+	}
+	settled := make([]byte, s.mounts)
+	for i := range settled {
+		settled[i] = serve.Settled
+		unsettled, err := serve.Unsettled(s.kept.Journals[i])
+		if err != nil {
+			return Kept{}, err
+		}
+		if !unsettled {
+			continue
+		}
+		waiting, err := awaitsAnswer(ctx, s.kept.Sockets[i], ends[i], sentry)
+		if err != nil {
+			return Kept{}, err
+		}
+		if waiting {
+			settled[i] = serve.Waiting
+		}
+	}
+	if _, err := s.takeOver.Write(settled); err != nil {
+		return Kept{}, fmt.Errorf("the gofer of %s: %w", s.id, err)
+	}
+	return s.kept, s.ready(ctx)
+}
+
+// Close lets go of the gofer, and ends it where it has not come to serve.
+func (s *Successor) Close() {
+	s.takeOver.Close()
+	s.close()
+}
+
+// Take duplicates what a running gofer, or keeper, has, as its starter would
+// have kept it. ErrGone where the process is gone.
 func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 	pidfd, err := p.Open()
 	if err != nil {
@@ -74,7 +126,7 @@ func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 				return k, observed.ErrGone
 			}
 			if err != nil {
-				return k, fmt.Errorf("duplicating descriptor %d of gofer %d: %w", number, p.PID, err)
+				return k, fmt.Errorf("duplicating descriptor %d of process %d: %w", number, p.PID, err)
 			}
 			*list = append(*list, os.NewFile(uintptr(fd), "kept"))
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,97 +100,158 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 		}
 		g.Kept.Journals = append(g.Kept.Journals, journal)
 	}
-	g.Process, err = run(ctx, c, g.Kept)
-	return g, err
+	s, err := launch(c, serve.Config{}, g.Kept, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	g.Process = s.process
+	return g, nil
 }
 
-// run starts a gofer on what is kept, which stays the caller's.
-func run(ctx context.Context, c Config, kept Kept) (observed.Process, error) {
-	wire := serve.Config{Mounts: c.Mounts, Generation: kept.Generation}
-	donated := donate(&wire, c.CgroupProcs, kept)
+// starting is a gofer that has not said yet that it serves.
+type starting struct {
+	id      string
+	process observed.Process
+	status  *os.File
+	// served: it is not to be killed by close any more.
+	served bool
+}
+
+// launch starts a gofer on what is kept, which stays the caller's. more is
+// donated too, beyond all others.
+func launch(c Config, wire serve.Config, kept Kept, more *os.File) (*starting, error) {
+	wire.Mounts, wire.Generation = kept.Number(c.Mounts), kept.Generation
+	donated := kept.files()
+	if more != nil {
+		donated = append(donated, more)
+	}
+	for _, f := range c.CgroupProcs {
+		wire.CgroupFDs = append(wire.CgroupFDs, firstFD+len(donated))
+		donated = append(donated, f)
+	}
 	b, err := json.Marshal(wire)
 	if err != nil {
-		return observed.Process{}, err
+		return nil, err
 	}
 	config, err := memfd.Data("gofer config", b)
 	if err != nil {
-		return observed.Process{}, err
+		return nil, err
 	}
 	defer config.Close()
 	status, statusEnd, err := os.Pipe()
 	if err != nil {
-		return observed.Process{}, err
+		return nil, err
 	}
-	defer status.Close()
 	defer statusEnd.Close()
-
 	pidfd := -1
 	cmd, err := command(c, &pidfd)
-	if err != nil {
+	if err == nil {
+		cmd.ExtraFiles = append([]*os.File{config, statusEnd}, donated...)
+		var p observed.Process
+		// One that has ended already has left word why.
+		if p, err = spawn(cmd, c, &pidfd); err == nil || errors.Is(err, observed.ErrGone) {
+			return &starting{id: c.ID, process: p, status: status}, nil
+		}
+	}
+	status.Close()
+	return nil, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
+}
+
+// spawn starts a process, in the cgroup where it can be born there.
+func spawn(cmd *exec.Cmd, c Config, pidfd *int) (observed.Process, error) {
+	if c.CgroupDir != nil {
+		cmd.SysProcAttr.UseCgroupFD = true
+		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
+	}
+	if err := cmd.Start(); err != nil {
 		return observed.Process{}, err
 	}
-	cmd.ExtraFiles = append([]*os.File{config, statusEnd}, donated...)
-	if err := cmd.Start(); err != nil {
-		return observed.Process{}, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
-	}
-	defer unix.Close(pidfd)
+	defer unix.Close(*pidfd)
 	pid := cmd.Process.Pid
 	// Whoever reaps the daemon's children reaps this one too.
 	_ = cmd.Process.Release()
-	statusEnd.Close()
+	p, err := observed.Identify(pid)
+	if err != nil {
+		_ = unix.PidfdSendSignal(*pidfd, unix.SIGKILL, nil, 0)
+	}
+	return p, err
+}
 
-	err = waitReady(ctx, status)
-	var p observed.Process
-	if err == nil {
-		p, err = observed.Identify(pid)
+// ready reads what the gofer says to its end; nil: it serves.
+func (s *starting) ready(ctx context.Context) error {
+	said, err := s.read(ctx, func() (string, error) {
+		b, err := io.ReadAll(io.LimitReader(s.status, 4096))
+		return string(b), err
+	})
+	if err != nil {
+		return err
+	}
+	if said != serve.Ready {
+		return s.refusal(said)
+	}
+	s.served = true
+	return nil
+}
+
+// read has said read from the status, until ctx ends.
+func (s *starting) read(ctx context.Context, said func() (string, error)) (string, error) {
+	stop := context.AfterFunc(ctx, func() { s.status.Close() })
+	defer stop()
+	text, err := said()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
-		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-		return observed.Process{}, fmt.Errorf("the gofer of %s: %w", c.ID, err)
+		err = fmt.Errorf("the gofer of %s: %w", s.id, err)
 	}
-	return p, nil
+	return text, err
+}
+
+// refusal makes an error of what a gofer said that does not serve.
+func (s *starting) refusal(said string) error {
+	switch {
+	case strings.HasSuffix(said, serve.ErrOtherObject.Error()):
+		return fmt.Errorf("%w: the gofer of %s: %s", ErrLost, s.id, said)
+	case said == "":
+		return fmt.Errorf("the gofer of %s ended without a word before it served", s.id)
+	}
+	return fmt.Errorf("the gofer of %s: %s", s.id, said)
+}
+
+// close lets go of the gofer, and ends it where it does not serve.
+func (s *starting) close() {
+	s.status.Close()
+	if !s.served {
+		_ = s.process.Signal(unix.SIGKILL) // gone already, else it has to obey
+	}
 }
 
 // firstFD is the number of the first descriptor beyond a gofer's configuration
 // and status.
 const firstFD = serve.StatusFD + 1
 
-// socketFD is the number of a mount's socket in a gofer, whichever cgroup files
-// it is given too; its journal follows.
-func socketFD(mount int) int { return firstFD + 2*mount }
-
-// donate numbers what a gofer is given beyond its configuration and status: a
-// socket and a journal for each mount, then cgroup.procs files.
-func donate(wire *serve.Config, cgroupProcs []*os.File, kept Kept) []*os.File {
-	wire.Mounts = kept.Number(wire.Mounts)
-	var donated []*os.File
-	for i := range wire.Mounts {
-		donated = append(donated, kept.Sockets[i], kept.Journals[i])
+// files are the descriptors as a gofer, and a keeper, is given them, from
+// firstFD on.
+func (k Kept) files() []*os.File {
+	var files []*os.File
+	for i := range k.Sockets {
+		files = append(files, k.Sockets[i], k.Journals[i])
 	}
-	for i := range cgroupProcs {
-		wire.CgroupFDs = append(wire.CgroupFDs, socketFD(len(wire.Mounts))+i)
-	}
-	return append(donated, cgroupProcs...)
+	return files
 }
 
-// waitReady reads the gofer's status to its end.
-func waitReady(ctx context.Context, status *os.File) error {
-	stop := context.AfterFunc(ctx, func() { status.Close() })
-	defer stop()
-	said, err := io.ReadAll(io.LimitReader(status, 4096))
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return err
-	case string(said) == serve.Ready:
-		return nil
-	case strings.HasSuffix(string(said), serve.ErrOtherObject.Error()):
-		return fmt.Errorf("%w: %s", ErrLost, said)
-	case len(said) == 0:
-		return errors.New("ended without a word before it served")
+// Number returns mounts with the numbers that a gofer has for what is kept.
+func (k Kept) Number(mounts []serve.Mount) []serve.Mount {
+	mounts = slices.Clone(mounts)
+	for i := range mounts {
+		mounts[i].SocketFD = firstFD + 2*i
+		mounts[i].JournalFD = firstFD + 2*i + 1
 	}
-	return errors.New(string(said))
+	return mounts
 }
 
 func closeFiles(files []*os.File) {

@@ -84,23 +84,34 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 	}
 	// Gofers are looked at before the runtime is asked: a gofer ends with its
 	// container, so one that is gone is a loss only if its container runs later.
+	// The same goes for its keeper.
 	gofers := make([]Liveness, len(loaded.Containers))
+	keepers := make([]Liveness, len(loaded.Containers))
 	lost := false
 	for i, rec := range loaded.Containers {
-		if gofers[i], err = l.liveness(rec.Gofer); err != nil {
+		var keeperErr error
+		gofers[i], err = l.liveness(rec.Gofer)
+		keepers[i], keeperErr = l.liveness(rec.Keeper)
+		if err := errors.Join(err, keeperErr); err != nil {
 			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
 		}
-		lost = lost || gofers[i] == Gone && open(rec)
+		lost = lost || open(rec) && (gofers[i] == Gone || keepers[i] == Gone)
 	}
 	states, err := l.probe(ctx, &sb, loaded.Containers, lost)
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 	}
 	for i, rec := range loaded.Containers {
-		c := Container{ContainerRecord: rec, GoferRun: gofers[i]}
+		c := Container{ContainerRecord: rec, GoferRun: gofers[i], KeeperRun: keepers[i]}
 		c.State, c.Exit = state(rec, sb, states)
-		if c.GoferRun == Gone && states[rec.ID] == Stopped {
-			c.GoferRun = None
+		if states[rec.ID] == Stopped {
+			// They ended with it.
+			if c.GoferRun == Gone {
+				c.GoferRun = None
+			}
+			if c.KeeperRun == Gone {
+				c.KeeperRun = None
+			}
 		}
 		sb.Containers = append(sb.Containers, c)
 	}

@@ -2,11 +2,13 @@ package observed
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,6 +132,30 @@ func (p Process) Signal(sig unix.Signal) error {
 		return fmt.Errorf("signalling process %d: %w", p.PID, err)
 	}
 	return nil
+}
+
+// Await waits for the end of the process. An error says that ctx ended first,
+// or that nothing can be told.
+func (p Process) Await(ctx context.Context) error {
+	f, err := p.Open()
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })
+	defer stop()
+	err = conn.Read(func(fd uintptr) bool { return readable(int32(fd)) })
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // Stopped says whether the process is stopped by a signal, so that it answers

@@ -20,10 +20,13 @@ func (l *Looker) processes(sb *Sandbox) error {
 		return err
 	}
 	sb.CgroupExists = exists
-	gofers := map[int]string{}
+	helpers := map[int]string{}
 	for _, c := range sb.Containers {
 		if c.GoferRun == Alive {
-			gofers[c.Gofer.PID] = c.Name
+			helpers[c.Gofer.PID] = c.Name
+		}
+		if c.KeeperRun == Alive {
+			helpers[c.Keeper.PID] = c.Name
 		}
 	}
 	for _, pid := range pids {
@@ -35,7 +38,7 @@ func (l *Looker) processes(sb *Sandbox) error {
 			return fmt.Errorf("reading the score of process %d: %w", pid, err)
 		}
 		sb.CgroupProcs++
-		sb.Scores = append(sb.Scores, Score{PID: pid, Container: gofers[pid], Value: value})
+		sb.Scores = append(sb.Scores, Score{PID: pid, Container: helpers[pid], Value: value})
 	}
 	return nil
 }

@@ -87,14 +87,18 @@ type ContainerRecord struct {
 	Hash    string         `json:"hash"` // desired.Container.Hash
 	State   ContainerState `json:"state"`
 	Gofer   Process        `json:"gofer"`
-	// GoferSince is when that gofer began to serve.
-	GoferSince time.Time `json:"goferSince,omitzero"`
+	// GoferSince is when that gofer began to serve, GoferVersion the version of
+	// the daemon that started it.
+	GoferSince   time.Time `json:"goferSince,omitzero"`
+	GoferVersion string    `json:"goferVersion,omitempty"`
 	// GoferRestarts counts the gofers that took over from one that died, in
 	// all instances; GoferFailures those of them in a row that died soon.
 	GoferRestarts int `json:"goferRestarts,omitempty"`
 	GoferFailures int `json:"goferFailures,omitempty"`
 	// GoferState is what the actuator needs to replace the gofer.
 	GoferState json.RawMessage `json:"goferState,omitempty"`
+	// Keeper holds, beside the daemon, what that needs.
+	Keeper Process `json:"keeper"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
@@ -118,13 +122,15 @@ type Container struct {
 	State ContainerState
 	// GoferRun is Gone only where the gofer ended before its container did.
 	GoferRun Liveness
+	// KeeperRun is None where the container needs no keeper any more.
+	KeeperRun Liveness
 }
 
 // Score is the OOM score adjustment of one live process of a sandbox.
 type Score struct {
 	PID int
-	// Container is the name of the container whose gofer it is; empty for the
-	// sentry and every process below it.
+	// Container is the name of the container whose gofer or keeper it is; empty
+	// for the sentry and every process below it.
 	Container string
 	Value     int
 }

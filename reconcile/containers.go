@@ -120,6 +120,10 @@ func (p *planner) stepLive(c *observed.Container, hash string) step {
 	if c.GoferRun == observed.Gone {
 		return p.stepGofer(c)
 	}
+	if c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive {
+		return step{verb: Keep, name: c.Name, id: c.ID, rests: true,
+			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
+	}
 	return step{}
 }
 

@@ -48,7 +48,7 @@ func (w *fakeWorld) crash(box string) {
 	w.disturb(box, func(b *fakeBox) {
 		b.sentry, b.silent, b.cgroup = false, false, false
 		for _, c := range b.containers {
-			c.alive, c.gofer = false, false
+			c.alive, c.gofer, c.keeper = false, false, false
 		}
 	})
 }
@@ -103,8 +103,8 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 			// lost; and restarts rest while it is frozen.
 		case c == nil:
 			return fmt.Errorf("%s is not there", dc.Name)
-		case c.alive && (c.rec.Hash != d.ContainerHash[i] || !c.gofer && d.Spec.State == desired.Running):
-			return fmt.Errorf("%s is outdated or without gofer", dc.Name)
+		case c.alive && (c.rec.Hash != d.ContainerHash[i] || (!c.gofer || !c.keeper) && d.Spec.State == desired.Running):
+			return fmt.Errorf("%s is outdated or without gofer or keeper", dc.Name)
 		case !c.alive && d.Spec.State == desired.Running && restarts(dc.RestartPolicy, c.rec.Exit):
 			return fmt.Errorf("%s does not run", dc.Name)
 		}

@@ -52,9 +52,9 @@ type fakeContainer struct {
 	rec   observed.ContainerRecord
 	alive bool
 	gofer bool
-	// sockets says that another gofer can take over.
-	sockets bool
-	score   int
+	// keeper lives; sockets says that another gofer can take over.
+	keeper, sockets bool
+	score           int
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -115,6 +115,12 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 			if b.sentry && b.rec != nil {
 				o.Scores = append(o.Scores, observed.Score{PID: c.rec.Gofer.PID, Container: name, Value: c.score})
 			}
+		}
+		if c.alive {
+			oc.KeeperRun = observed.Gone
+		}
+		if c.keeper {
+			oc.KeeperRun = observed.Alive
 		}
 		switch {
 		case !b.sentry:
@@ -180,6 +186,13 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 		}
 	case ReplaceGofer:
 		return w.replaceGofer(b, b.containers[a.Container], a)
+	case Keep:
+		c := b.containers[a.Container]
+		if !b.sentry || c == nil || !c.alive || !c.gofer || c.keeper {
+			w.violate("a keeper for %s, which has or needs none", a.Container)
+			return errFake
+		}
+		c.keeper = true
 	case Remove:
 		if !up {
 			w.violate("removal of %s from a sandbox that is not up: hangs", a.Container)
@@ -266,7 +279,7 @@ func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
 		return errFake
 	}
 	c.rec.State, c.rec.StartedAt, c.rec.Gofer = observed.Running, w.now(), w.process()
-	c.alive, c.gofer, c.sockets, c.sentry = true, true, true, b.rec.Sentry
+	c.alive, c.gofer, c.keeper, c.sockets, c.sentry = true, true, true, true, b.rec.Sentry
 	return nil
 }
 
@@ -285,7 +298,7 @@ func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a Action) error {
 
 func (w *fakeWorld) end(c *fakeContainer, code int, reason string) {
 	if c.alive {
-		c.alive, c.gofer = false, false
+		c.alive, c.gofer, c.keeper = false, false, false
 		c.rec.State, c.rec.Exit = observed.Stopped, &observed.Exit{Known: true, Code: code, Reason: reason, At: w.now()}
 	}
 }
@@ -306,7 +319,7 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 		if c.rec.Exit != nil {
 			c.rec.State = observed.Stopped
 		}
-		c.alive, c.gofer = false, false
+		c.alive, c.gofer, c.keeper = false, false, false
 	}
 	if w.failing() {
 		return errFake

@@ -102,7 +102,7 @@ func settled(d *Declared) Input {
 				Hash: d.ContainerHash[i], State: observed.Running, StartedAt: startedAt,
 				Gofer: map[string]observed.Process{"app": appGofer, "web": webGofer}[c.Name],
 			},
-			State: observed.Running, GoferRun: observed.Alive,
+			State: observed.Running, GoferRun: observed.Alive, KeeperRun: observed.Alive,
 		})
 		in.Memory.Containers[c.Name] = ContainerMemory{
 			Hash: d.ContainerHash[i], StopSignal: c.Lifecycle.StopSignal, Live: "box." + c.Name + ".1", LiveAt: startedAt,
@@ -149,7 +149,7 @@ func noProcess(in *Input) {
 	o := &in.Observed
 	o.Sentry, o.CgroupExists, o.CgroupProcs, o.Scores = observed.Gone, false, 0, nil
 	for i := range o.Containers {
-		o.Containers[i].State, o.Containers[i].GoferRun = observed.Stopped, observed.Gone
+		o.Containers[i].State, o.Containers[i].GoferRun, o.Containers[i].KeeperRun = observed.Stopped, observed.Gone, observed.None
 	}
 }
 
@@ -160,7 +160,7 @@ func end(in *Input, name string, code int, ago time.Duration) {
 
 func endWith(in *Input, name string, e observed.Exit) {
 	c := containerOf(in, name)
-	c.State, c.ContainerRecord.State, c.Exit, c.GoferRun = observed.Stopped, observed.Stopped, &e, observed.Gone
+	c.State, c.ContainerRecord.State, c.Exit, c.GoferRun, c.KeeperRun = observed.Stopped, observed.Stopped, &e, observed.Gone, observed.None
 	in.Observed.Scores = slices.DeleteFunc(in.Observed.Scores, func(s observed.Score) bool { return s.Container == name })
 }
 

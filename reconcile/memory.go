@@ -115,6 +115,7 @@ func (m Memory) Equal(o Memory) bool {
 func (c ContainerMemory) Equal(o ContainerMemory) bool {
 	return c.Hash == o.Hash &&
 		c.StopSignal == o.StopSignal &&
+		c.GoferLost == o.GoferLost &&
 		c.Live == o.Live &&
 		c.LiveAt.Equal(o.LiveAt) &&
 		c.Seen == o.Seen &&

@@ -92,7 +92,7 @@ func TestPlanContainers(t *testing.T) {
 			mutate: func(in *Input) {
 				waiting(in, 3, third)
 				c := containerOf(in, "app")
-				c.ID, c.State, c.Exit, c.GoferRun, c.StartedAt = "box.app.2", observed.Running, nil, observed.Alive, t0
+				c.ID, c.State, c.Exit, c.GoferRun, c.KeeperRun, c.StartedAt = "box.app.2", observed.Running, nil, observed.Alive, observed.Alive, t0
 			},
 			memory: func(m *Memory) {
 				recall(m, "app", func(c *ContainerMemory) {
@@ -309,6 +309,21 @@ func TestPlanContainers(t *testing.T) {
 		{
 			name:   "gofer died: another takes over",
 			mutate: func(in *Input) { containerOf(in, "app").GoferRun = observed.Gone },
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+		},
+		{
+			name:   "keeper died: another holds",
+			mutate: func(in *Input) { containerOf(in, "app").KeeperRun = observed.Gone },
+			actions: []Action{{Verb: Keep, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `nobody but the daemon holds the sockets of the gofer of container "app"`}},
+		},
+		{
+			name: "keeper and gofer died: first the gofer",
+			mutate: func(in *Input) {
+				containerOf(in, "app").KeeperRun = observed.Gone
+				containerOf(in, "app").GoferRun = observed.Gone
+			},
 			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
 				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},

@@ -63,6 +63,7 @@ func anyInput(t *rapid.T) Input {
 		c := &o.Containers[i]
 		c.State = rapid.SampledFrom([]observed.ContainerState{observed.Running, observed.Running, observed.Creating, observed.Created, observed.Paused, observed.Stopped}).Draw(t, "container")
 		c.GoferRun = rapid.SampledFrom([]observed.Liveness{observed.Alive, observed.Alive, observed.Gone, observed.None}).Draw(t, "gofer")
+		c.KeeperRun = rapid.SampledFrom([]observed.Liveness{observed.Alive, observed.Alive, observed.Gone, observed.None}).Draw(t, "keeper")
 		if c.State == observed.Stopped {
 			c.Exit = rapid.SampledFrom([]*observed.Exit{nil, {Known: true, At: t0}, {Known: true, Code: 1, Reason: "Error", At: t0.Add(-time.Minute)}}).Draw(t, "exit")
 		}
@@ -77,7 +78,7 @@ func anyInput(t *rapid.T) Input {
 		o.Containers = o.Containers[1:]
 	}
 	if rapid.IntRange(0, 3).Draw(t, "extra") == 0 {
-		c := observed.Container{State: observed.Running, GoferRun: observed.Alive}
+		c := observed.Container{State: observed.Running, GoferRun: observed.Alive, KeeperRun: observed.Alive}
 		c.Name, c.ID = "extra", "box.extra.1"
 		o.Containers = append(o.Containers, c)
 	}
@@ -283,7 +284,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"gofer", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"gofer", "keeper", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -313,6 +314,12 @@ func (s *session) disturb() {
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {
 				c.gofer = false
+			}
+		})
+	case "keeper":
+		w.disturb("box", func(b *fakeBox) {
+			if c := b.containers[container]; c != nil {
+				c.keeper = false
 			}
 		})
 	case "gofer and sockets":

@@ -22,6 +22,9 @@ const (
 	// ReplaceGofer starts a gofer that takes over from a container's dead one;
 	// the container notices nothing. ErrGoferLost where that can't be done.
 	ReplaceGofer Verb = "replaceGofer"
+	// Keep starts a process that holds, beside the daemon, what the
+	// replacement of a container's gofer needs.
+	Keep Verb = "keep"
 	// Kill sends SIGKILL to every process of one container.
 	Kill Verb = "kill"
 	// Remove takes one container that has ended, or is declared no more, out

@@ -4,13 +4,25 @@ package serve
 const (
 	// ConfigFD reads the JSON of a Config to its end.
 	ConfigFD = 3
-	// StatusFD takes the outcome of the start: "ok", or an error's text, and
-	// is closed then.
+	// StatusFD takes the outcome of the start: Ready, or an error's text, and
+	// is closed then. A gofer that takes over says Prepared before that.
 	StatusFD = 4
 )
 
-// Ready is what is written to StatusFD when the gofer serves.
-const Ready = "ok"
+// What is written to StatusFD.
+const (
+	// Prepared: the gofer waits for TakeOverFD.
+	Prepared = "prepared\n"
+	// Ready: the gofer serves.
+	Ready = "ok"
+)
+
+// Of each mount TakeOverFD says whether the sentry waits for an answer that was
+// on its way when the last gofer ended.
+const (
+	Settled = '0'
+	Waiting = '1'
+)
 
 // Config tells a gofer what to serve. Descriptors are given by number.
 type Config struct {
@@ -22,6 +34,10 @@ type Config struct {
 	// Generation is 0 for a container's first gofer, and one more for each
 	// that takes over.
 	Generation int `json:"generation,omitempty"`
+	// TakeOverFD gives one byte per mount, Settled or Waiting, once the last
+	// gofer is gone and this one is on record: what was not told so by then
+	// ends. Only where Generation is not 0.
+	TakeOverFD int `json:"takeOverFD,omitempty"`
 }
 
 // Mount is one tree, or one file, of the host that the container sees.
@@ -37,7 +53,4 @@ type Mount struct {
 	SocketFD int `json:"socketFD"`
 	// JournalFD is the mount's journal, see journal.
 	JournalFD int `json:"journalFD"`
-	// Waiting says of a mount that is taken over, and whose last gofer ended
-	// while an answer was on its way, whether the sentry still waits for it.
-	Waiting bool `json:"waiting,omitempty"`
 }

@@ -21,7 +21,7 @@ func Main() int {
 	// gVisor's packages log to stderr, which nobody reads.
 	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
 	status := os.NewFile(StatusFD, "status")
-	wait, err := start(os.NewFile(ConfigFD, "config"))
+	wait, err := start(os.NewFile(ConfigFD, "config"), status)
 	if err != nil {
 		fmt.Fprint(status, err)
 		return 1
@@ -36,7 +36,7 @@ func Main() int {
 
 // start does everything up to serving. The function that it returns waits
 // until every connection has ended.
-func start(config *os.File) (func(), error) {
+func start(config, status *os.File) (func(), error) {
 	var c Config
 	if err := json.NewDecoder(config).Decode(&c); err != nil {
 		return nil, fmt.Errorf("reading the gofer's configuration: %w", err)
@@ -63,13 +63,13 @@ func start(config *os.File) (func(), error) {
 	if err := installFilter(); err != nil {
 		return nil, err
 	}
-	for i, conn := range conns {
-		server.StartConnection(conn.served)
-		if c.Generation > 0 {
-			if err := conn.relay.takeOver(conn.served, c.Generation, c.Mounts[i].Waiting); err != nil {
-				return nil, fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
-			}
-		}
+	if c.Generation > 0 {
+		err = succeed(c, conns, server, status)
+	} else {
+		err = serveFirst(conns, server)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, conn := range conns {
 		go conn.relay.run()
@@ -78,6 +78,39 @@ func start(config *os.File) (func(), error) {
 		server.Wait()
 		server.Destroy()
 	}, nil
+}
+
+// serveFirst begins to serve a container that no gofer has served before.
+func serveFirst(conns []connection, server *fsgofer.LisafsServer) error {
+	for _, conn := range conns {
+		server.StartConnection(conn.served)
+		if err := conn.relay.openJournal(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// succeed says that all is prepared, waits until the last gofer is gone, and
+// takes its mounts over.
+func succeed(c Config, conns []connection, server *fsgofer.LisafsServer, status *os.File) error {
+	if _, err := io.WriteString(status, Prepared); err != nil {
+		return err
+	}
+	waiting := make([]byte, len(conns))
+	if _, err := io.ReadFull(os.NewFile(uintptr(c.TakeOverFD), "take over"), waiting); err != nil {
+		return err
+	}
+	for i, conn := range conns {
+		server.StartConnection(conn.served)
+		if err := conn.relay.openJournal(); err != nil {
+			return err
+		}
+		if err := conn.relay.takeOver(conn.served, c.Generation, waiting[i] == Waiting); err != nil {
+			return fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
+		}
+	}
+	return nil
 }
 
 // joinCgroups moves this process by the donated descriptors. It is the first
@@ -127,12 +160,9 @@ func connect(mounts []Mount) ([]connection, *fsgofer.LisafsServer, error) {
 			return nil, nil, os.NewSyscallError("fcntl", err)
 		}
 		syscall.CloseOnExec(m.SocketFD)
-		j, err := openJournal(os.NewFile(uintptr(m.JournalFD), "journal"))
-		if err != nil {
-			return nil, nil, err
-		}
 		syscall.CloseOnExec(m.JournalFD)
-		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"), j)
+		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"),
+			os.NewFile(uintptr(m.JournalFD), "journal"))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -38,13 +38,14 @@ const (
 type relay struct {
 	outer, inner syscall.RawConn
 	files        [2]*os.File // outer and inner, to be closed at the end
+	journalFile  *os.File
 	journal      *journal
 	// request and answer are the buffers of the exchange under way.
 	request, answer []byte
 }
 
-func newRelay(outer, inner *os.File, j *journal) (*relay, error) {
-	r := &relay{files: [2]*os.File{outer, inner}, journal: j, request: make([]byte, 4096), answer: make([]byte, 4096)}
+func newRelay(outer, inner, journal *os.File) (*relay, error) {
+	r := &relay{files: [2]*os.File{outer, inner}, journalFile: journal, request: make([]byte, 4096), answer: make([]byte, 4096)}
 	var err error
 	if r.outer, err = outer.SyscallConn(); err != nil {
 		return nil, err
@@ -53,6 +54,13 @@ func newRelay(outer, inner *os.File, j *journal) (*relay, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// openJournal must come before anything is relayed, and after the last gofer's
+// end.
+func (r *relay) openJournal() (err error) {
+	r.journal, err = openJournal(r.journalFile)
+	return err
 }
 
 // run relays until either side closes. Closing the inner side ends the

@@ -85,12 +85,11 @@ func startRelay(t *testing.T) (sentry, gofer, server *os.File, ended chan struct
 	t.Helper()
 	sentry, gofer = pair(t)
 	server, inner := pair(t)
-	j, err := openJournal(tempFile(t))
+	r, err := newRelay(gofer, inner, tempFile(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newRelay(gofer, inner, j)
-	if err != nil {
+	if err := r.openJournal(); err != nil {
 		t.Fatal(err)
 	}
 	ended = make(chan struct{})

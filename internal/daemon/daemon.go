@@ -160,6 +160,7 @@ func (d *daemon) open() (err error) {
 	}
 	d.actuator, err = actuator.New(actuator.Config{
 		Exe:          "/proc/self/exe",
+		Version:      d.c.Version.Version,
 		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
 		DataDir:      d.c.DataDir,

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/internal/memfd"
+	"sandboxer/internal/tinyelf"
 )
 
 // Command is the infra container's program inside Image. Without arguments it
@@ -38,7 +39,7 @@ const (
 // Image returns the EROFS image (format: the kernel's fs/erofs/erofs_fs.h,
 // compact inodes, plain data, no optional feature).
 func Image() []byte {
-	program := pause()
+	program := tinyelf.Program(pauseCode)
 	dirs := []string{"dev", "proc", "sys", "tmp"}
 
 	// Slots: the root's inode follows the superblock, then the program's and
@@ -108,33 +109,4 @@ func directory(entries []entry) []byte {
 		names.WriteString(e.name)
 	}
 	return append(heads.Bytes(), names.Bytes()...)
-}
-
-// pause is a static ELF program of one segment: the header, one program
-// header and the code, loaded as they stand in the file.
-func pause() []byte {
-	const (
-		base    = 0x400000
-		headers = 64 + 56
-	)
-	le := binary.LittleEndian
-	b := make([]byte, headers, headers+len(pauseCode))
-	copy(b, "\x7fELF\x02\x01\x01")
-	le.PutUint16(b[16:], 2) // executable
-	le.PutUint16(b[18:], pauseMachine)
-	le.PutUint32(b[20:], 1)
-	le.PutUint64(b[24:], base+headers) // entry
-	le.PutUint64(b[32:], 64)           // program headers
-	le.PutUint16(b[52:], 64)
-	le.PutUint16(b[54:], 56)
-	le.PutUint16(b[56:], 1)
-	p := b[64:]
-	le.PutUint32(p[0:], 1) // load
-	le.PutUint32(p[4:], 5) // read, execute
-	le.PutUint64(p[16:], base)
-	le.PutUint64(p[24:], base)
-	le.PutUint64(p[32:], uint64(headers+len(pauseCode)))
-	le.PutUint64(p[40:], uint64(headers+len(pauseCode)))
-	le.PutUint64(p[48:], 0x1000)
-	return append(b, pauseCode...)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/erofs"
+
+	"sandboxer/internal/tinyelf"
 )
 
 // The image is read back with gVisor's own reader, the one that will map it.
@@ -52,7 +54,7 @@ func TestImageReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := data.Head().ToSlice()
-	if string(b) != string(pause()) {
+	if string(b) != string(tinyelf.Program(pauseCode)) {
 		t.Error("pause does not read back as written")
 	}
 }
@@ -60,7 +62,7 @@ func TestImageReadsBack(t *testing.T) {
 // The program runs on the host too: it waits until it is killed.
 func TestPauseWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pause")
-	if err := os.WriteFile(path, pause(), 0o755); err != nil {
+	if err := os.WriteFile(path, tinyelf.Program(pauseCode), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path)
@@ -86,7 +88,7 @@ func TestPauseWaits(t *testing.T) {
 // With an argument it ends at once.
 func TestPauseEndsWithArgument(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pause")
-	if err := os.WriteFile(path, pause(), 0o755); err != nil {
+	if err := os.WriteFile(path, tinyelf.Program(pauseCode), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := exec.Command(path, "probe").Run(); err != nil {

@@ -1,7 +1,6 @@
 package infra
 
-const pauseMachine = 62 // EM_X86_64
-
+// pauseCode waits for ever, or ends at once if it has arguments.
 const pauseCode = "" +
 	"\x48\x83\x3c\x24\x01" + // cmp qword [rsp], 1: the number of arguments
 	"\x75\x09" + // jne exit

@@ -128,6 +128,17 @@ func (l *Logs) Adopt(sandbox, container, id string) error {
 	return l.carry(sandbox, container, id, paths)
 }
 
+// Readers opens the reading ends of an instance's FIFOs once more: whoever
+// holds them keeps what is written while no daemon reads, also beyond the end
+// of the container. The caller closes them.
+func (l *Logs) Readers(sandbox, container, id string) ([]*os.File, error) {
+	paths, err := l.fifos(sandbox, container, id)
+	if err != nil {
+		return nil, err
+	}
+	return openReaders(paths)
+}
+
 // carry opens the reading ends and starts a pump for each.
 func (l *Logs) carry(sandbox, container, id string, paths []string) error {
 	l.mu.Lock()
@@ -138,16 +149,9 @@ func (l *Logs) carry(sandbox, container, id string, paths []string) error {
 	if l.instances[id] != nil {
 		return nil
 	}
-	var ends []*os.File
-	for _, p := range paths {
-		f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			for _, f := range ends {
-				f.Close()
-			}
-			return fmt.Errorf("opening output pipe: %w", err)
-		}
-		ends = append(ends, f)
+	ends, err := openReaders(paths)
+	if err != nil {
+		return err
 	}
 	k := key{sandbox, container}
 	s := l.sinks[k]
@@ -165,6 +169,21 @@ func (l *Logs) carry(sandbox, container, id string, paths []string) error {
 	}
 	l.instances[id] = in
 	return nil
+}
+
+func openReaders(paths []string) ([]*os.File, error) {
+	var ends []*os.File
+	for _, p := range paths {
+		f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			for _, f := range ends {
+				f.Close()
+			}
+			return nil, fmt.Errorf("opening output pipe: %w", err)
+		}
+		ends = append(ends, f)
+	}
+	return ends, nil
 }
 
 // Finish ends an instance: what its pipes still hold is written, followers of

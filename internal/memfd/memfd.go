@@ -24,11 +24,25 @@ func Data(name string, content []byte) (*os.File, error) {
 // as /proc/self/fd/N while it is open, and that nobody can change. The caller
 // closes it.
 func Program(name string, content io.Reader) (*os.File, error) {
-	return create(name, unix.MFD_EXEC, func(w io.Writer) error {
+	f, err := create(name, unix.MFD_EXEC, func(w io.Writer) error {
 		_, err := io.Copy(w, content)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, aboveDonated)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
+
+// aboveDonated is above every number under which a child is given a
+// descriptor: a program is executed by its number, which must still mean it
+// when all the others have been put in place.
+const aboveDonated = 900
 
 // Shared returns an empty file that everybody who has it can write. The caller
 // closes it.

@@ -110,7 +110,7 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		reason = "Pausing"
 	case reconcile.Resume:
 		reason = "Resuming"
-	case reconcile.SetLimits, reconcile.SetOOMScore, reconcile.Remove, reconcile.ReplaceGofer:
+	case reconcile.SetLimits, reconcile.SetOOMScore, reconcile.Remove, reconcile.ReplaceGofer, reconcile.Keep:
 		reason = "Updating"
 	default:
 		reason = "Stopping"

@@ -1,0 +1,83 @@
+package gofer
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"sandboxer/internal/memfd"
+	"sandboxer/internal/tinyelf"
+	"sandboxer/observed"
+)
+
+// KeeperArg0 is how a keeper's command line begins.
+const KeeperArg0 = "sandboxer-keeper "
+
+// Keeper is a process that does nothing but hold a container's descriptors
+// while it lives: what a replacement of its gofer needs, and the reading ends
+// of its output. With it a gofer may die while no daemon runs. It is a few
+// instructions long, reads nothing that a sandbox says, and serves one
+// container only.
+type Keeper struct {
+	Process observed.Process
+	stay    *os.File
+}
+
+// Stay has the keeper stay for good: until then it ends with its starter, so
+// that none is left that no record knows.
+func (k *Keeper) Stay() error {
+	_, err := k.stay.Write([]byte{1})
+	return err
+}
+
+// Close lets go of what is needed to say Stay: a keeper that was not told so
+// ends.
+func (k *Keeper) Close() { k.stay.Close() }
+
+// keeperProgram is made once and stays open for the life of the process.
+var keeperProgram = sync.OnceValues(func() (*os.File, error) {
+	return memfd.Program("sandboxer-keeper", strings.NewReader(string(tinyelf.Program(keeperCode))))
+})
+
+// Keep starts a keeper of what is kept of a container's gofer and of the
+// reading ends of its output, in the sandbox's cgroup. The process is a child
+// of the caller, to be reaped by whoever reaps the caller's children.
+func Keep(c Config, kept Kept, output []*os.File) (*Keeper, error) {
+	program, err := keeperProgram()
+	if err != nil {
+		return nil, err
+	}
+	wait, stay, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer wait.Close()
+	pidfd := -1
+	cmd := &exec.Cmd{
+		Path: "/proc/self/fd/" + strconv.Itoa(int(program.Fd())),
+		Args: []string{KeeperArg0 + c.ID},
+		Env:  []string{},
+		Dir:  "/",
+		// Everything has the number that it has in a gofer.
+		ExtraFiles:  append([]*os.File{wait, nil}, kept.files()...),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, output...)
+	p, err := spawn(cmd, c, &pidfd)
+	if err != nil {
+		stay.Close()
+		return nil, fmt.Errorf("starting the keeper of %s: %w", c.ID, err)
+	}
+	k := &Keeper{Process: p, stay: stay}
+	for _, f := range c.CgroupProcs {
+		if _, err := f.WriteString(strconv.Itoa(p.PID)); err != nil {
+			k.Close()
+			return nil, fmt.Errorf("moving the keeper of %s into its cgroup: %w", c.ID, err)
+		}
+	}
+	return k, nil
+}

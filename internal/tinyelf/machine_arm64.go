@@ -1,0 +1,3 @@
+package tinyelf
+
+const machine = 183 // EM_AARCH64
