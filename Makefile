@@ -8,6 +8,7 @@ GO        ?= go
 GOFMT     := $(shell $(GO) env GOROOT)/bin/gofmt
 # How many system tests run side by side: they wait more than they compute.
 PARALLEL  ?= 8
+STORM     ?= 5m
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
@@ -20,7 +21,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system lint bench install uninstall clean fmt generate needs-race
+.PHONY: help build run test unit system storm-gofer lint bench install uninstall clean fmt generate needs-race
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -60,6 +61,11 @@ system: build ## Run the tests of the whole, twice: the second time with the res
 	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
 	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_TEST_RESYNC_ONLY=1 CGO_ENABLED=0 \
 		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+
+# Not part of test: a short form of it is.
+storm-gofer: build ## Kill gofers, keepers and daemons at random for STORM (5m) (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_STORM=$(STORM) CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 2h -v -run '^TestGoferStorm$$' ./test
 
 lint: ## Check format and code with go vet, staticcheck and golangci-lint
 	@unformatted=$$($(GOFMT) -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \

@@ -166,6 +166,10 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 	if c := w.container(); do.ContainerID != "" && (c == nil || c.ID != do.ContainerID) {
 		return work{}, fmt.Errorf("%w: %s is not the container's instance any more", reconcile.ErrChanged, do.ContainerID)
 	}
+	if c := w.container(); c != nil && (do.Verb == reconcile.ReplaceGofer && c.Gofer != do.Replaced ||
+		do.Verb == reconcile.Keep && c.Keeper != do.Replaced) {
+		return work{}, fmt.Errorf("%w: process %d is not on record any more", reconcile.ErrChanged, do.Replaced.PID)
+	}
 	return w, nil
 }
 

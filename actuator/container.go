@@ -123,7 +123,8 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	for range b.mounts[1:] {
 		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	}
-	if err := sentry.StartContainer(ctx, args); err != nil {
+	err = whileServed(ctx, []observed.Process{g.Process}, func(ctx context.Context) error { return sentry.StartContainer(ctx, args) })
+	if err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
@@ -182,10 +183,16 @@ const startErrorCode = 128
 // discard takes what is left of an instance out of the sandbox: in the sentry,
 // its gofer, its output's pipes. Its record stays.
 func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed.ContainerRecord) error {
-	if err := a.releaseDead(ctx, c); err != nil {
-		return err
-	}
-	if err := sentry.Destroy(ctx, c.ID); err != nil {
+	destroying, done := context.WithCancel(ctx)
+	go func() {
+		// What waits for a dead gofer's answer would hold up the destruction.
+		if c.Gofer.Await(destroying) == nil {
+			_ = a.releaseDead(destroying, c) // forget does the same
+		}
+	}()
+	err := sentry.Destroy(ctx, c.ID)
+	done()
+	if err != nil {
 		return fmt.Errorf("taking container %s out of the sandbox: %w", c.ID, err)
 	}
 	return a.forget(c)

@@ -118,6 +118,10 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	if a.waiters[rec.ID] != w {
 		return nil
 	}
+	if _, held := a.gofers[rec.ID]; !held && exit.Signal == int(unix.SIGKILL) && gone(rec.Gofer) && gone(rec.Keeper) {
+		// The sentry kills a container at whose sockets nobody is left.
+		exit.Reason, exit.Message = "GoferLost", "its gofer died, and so did all that held its sockets"
+	}
 	rec.Exit = &exit
 	if err := moveContainer(&rec, observed.Stopped); err != nil {
 		return err
@@ -130,6 +134,11 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	a.unwatchHelpers(rec)
 	a.letGo(rec.ID)
 	return endHelpers(rec)
+}
+
+func gone(p observed.Process) bool {
+	alive, err := p.Liveness()
+	return err == nil && alive == observed.Gone
 }
 
 // exitOf says what a wait status means.

@@ -210,6 +210,35 @@ func (a *Actuator) kept(rec observed.ContainerRecord) (gofer.Kept, error) {
 	return gofer.Kept{}, fmt.Errorf("%w: nobody held its sockets when it died", reconcile.ErrGoferLost)
 }
 
+// errGoferDied ends a call that may wait for a dead gofer's answer.
+var errGoferDied = errors.New("a gofer died meanwhile")
+
+// whileServed makes a call to a sentry that is given up when one of the gofers
+// dies: tasks that wait for its answer would hold up the call until it has a
+// successor, which this call would hold up in turn.
+func whileServed(ctx context.Context, gofers []observed.Process, call func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, g := range gofers {
+		go func() {
+			if g.Await(ctx) == nil {
+				cancel(errGoferDied)
+			}
+		}()
+	}
+	return call(ctx)
+}
+
+// gofers are those of the containers that run.
+func (w *work) gofers() (gofers []observed.Process) {
+	for _, c := range w.containers {
+		if c.State == observed.Running {
+			gofers = append(gofers, c.Gofer)
+		}
+	}
+	return gofers
+}
+
 // hold keeps what a replacement of a container's gofer needs.
 func (a *Actuator) hold(id string, kept gofer.Kept) {
 	a.mu.Lock()
@@ -236,8 +265,7 @@ func (a *Actuator) letGo(id string) {
 // nobody will answer: what waits for an answer would hold up a container's end
 // for ever.
 func (a *Actuator) releaseDead(ctx context.Context, c observed.ContainerRecord) error {
-	alive, err := c.Gofer.Liveness()
-	if err != nil || alive == observed.Alive {
+	if !gone(c.Gofer) {
 		return nil
 	}
 	a.release(c.ID)

@@ -138,7 +138,7 @@ func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.Sand
 	switch {
 	case is == paused:
 	case paused:
-		err = sentry.Pause(ctx)
+		err = whileServed(ctx, w.gofers(), sentry.Pause)
 	default:
 		err = sentry.Resume(ctx)
 	}

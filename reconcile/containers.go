@@ -19,12 +19,17 @@ type step struct {
 	reason string
 	class  string
 	exit   string
+	// replaced is who gets a successor.
+	replaced observed.Process
 	// replaces: Start meets an instance whose command still runs.
 	replaces bool
 	// rests: the step follows an end and not a declaration, so it can rest
 	// while the sandbox is frozen.
 	rests bool
-	// waits: the container has been asked to end and has time left.
+	// frozen: it can be done in a frozen sandbox.
+	frozen bool
+	// waits: the container has been asked to end and has time left, or its
+	// next gofer is not due yet.
 	waits bool
 }
 
@@ -121,7 +126,7 @@ func (p *planner) stepLive(c *observed.Container, hash string) step {
 		return p.stepGofer(c)
 	}
 	if c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive {
-		return step{verb: Keep, name: c.Name, id: c.ID, rests: true,
+		return step{verb: Keep, name: c.Name, id: c.ID, replaced: c.Keeper, frozen: true,
 			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
 	}
 	return step{}
@@ -137,10 +142,21 @@ func (p *planner) stepGofer(c *observed.Container) step {
 	}
 	if due := c.GoferSince.Add(goferDelay(c.GoferFailures)); c.GoferFailures > 0 && p.now.Before(due) {
 		p.lookAt(due)
-		return step{}
+		return step{waits: true, frozen: true}
 	}
-	return step{verb: ReplaceGofer, name: c.Name, id: c.ID, rests: true,
+	return step{verb: ReplaceGofer, name: c.Name, id: c.ID, replaced: c.Gofer, frozen: true,
 		reason: fmt.Sprintf("the gofer of container %q (process %d) died; the container runs on", c.Name, c.Gofer.PID)}
+}
+
+// serve has every container that runs without its gofer get another: what a
+// task asks of a dead one can silence the whole sentry.
+func (p *planner) serve() {
+	for i := range p.o.Containers {
+		c := &p.o.Containers[i]
+		if live(c) && c.GoferRun == observed.Gone && p.mem.Containers[c.Name].GoferLost != c.ID {
+			p.apply(p.stepGofer(c))
+		}
+	}
 }
 
 // leave decides for a container that is declared no more.
@@ -180,7 +196,7 @@ func (p *planner) apply(s step) {
 	if s.verb == "" {
 		return
 	}
-	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, ExitReason: s.exit}
+	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, ExitReason: s.exit, Replaced: s.replaced}
 	if s.verb == Signal {
 		a.Signal = p.stopSignal(s.name)
 	}

@@ -171,7 +171,10 @@ func TestRetries(t *testing.T) {
 	if r.prune([]Action{{Verb: SetLimits}}); len(r) > 0 {
 		t.Error("what was done and is planned no more is not forgotten")
 	}
-	if d := retryDelay(1000); d != 30*time.Second {
+	if d := retryDelay(1000, ReplaceGofer); d != 5*time.Second {
+		t.Errorf("a container waits %s for its gofer", d)
+	}
+	if d := retryDelay(1000, Start); d != 30*time.Second {
 		t.Errorf("the longest delay is %s", d)
 	}
 }

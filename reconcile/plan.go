@@ -171,6 +171,8 @@ func (p *planner) keep() {
 		if p.silentFor(silenceLimit) {
 			p.noteLoss()
 			p.stop(fmt.Sprintf("the sandbox's sentry has not answered for %s", silenceLimit), "", sandboxLost)
+		} else {
+			p.serve()
 		}
 	default:
 		p.seek()

@@ -310,7 +310,7 @@ func TestPlanContainers(t *testing.T) {
 			name:   "gofer died: another takes over",
 			mutate: func(in *Input) { containerOf(in, "app").GoferRun = observed.Gone },
 			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
 			name:   "keeper died: another holds",
@@ -325,7 +325,7 @@ func TestPlanContainers(t *testing.T) {
 				containerOf(in, "app").GoferRun = observed.Gone
 			},
 			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
 			name: "gofer died again soon: back-off while the container runs on",
@@ -342,7 +342,7 @@ func TestPlanContainers(t *testing.T) {
 				c.GoferRun, c.GoferFailures, c.GoferSince = observed.Gone, 3, t0.Add(-400*time.Millisecond)
 			},
 			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
 			name: "gofer of an earlier instance lost: another takes over for this one",
@@ -351,7 +351,7 @@ func TestPlanContainers(t *testing.T) {
 				recall(&in.Memory, "app", func(c *ContainerMemory) { c.GoferLost = "box.app.0" })
 			},
 			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
 			name: "gofer lost: only that container",

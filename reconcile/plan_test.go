@@ -207,6 +207,18 @@ func TestPlanSandbox(t *testing.T) {
 			conditions: []Condition{{RuntimeUnreachable, "SentrySilent", "the sandbox's sentry lives and does not answer"}},
 		},
 		{
+			name: "silent sentry without a gofer: that comes first",
+			mutate: func(in *Input) {
+				in.Observed.Unresponsive = true
+				containerOf(in, "app").GoferRun = observed.Gone
+			},
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Replaced: appGofer,
+				Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
+			memory:     func(m *Memory) { m.UnresponsiveSince = t0 },
+			again:      30 * time.Second,
+			conditions: []Condition{{RuntimeUnreachable, "SentrySilent", "the sandbox's sentry lives and does not answer"}},
+		},
+		{
 			name: "silent sentry for too long",
 			mutate: func(in *Input) {
 				in.Observed.Unresponsive = true

@@ -6,6 +6,8 @@ import "time"
 const (
 	retryFirst = 100 * time.Millisecond
 	retryMax   = 30 * time.Second
+	// A container waits for its gofer.
+	retryMaxGofer = 5 * time.Second
 )
 
 // target is what a retry belongs to: a new instance of the same container
@@ -50,7 +52,7 @@ func (r retries) note(a Action, err error, now time.Time) {
 	case err != nil:
 		n = 1
 	}
-	r[k] = attempt{action: bare(a), failed: err != nil, fruitless: n, next: now.Add(retryDelay(n))}
+	r[k] = attempt{action: bare(a), failed: err != nil, fruitless: n, next: now.Add(retryDelay(n, a.Verb))}
 }
 
 // prune forgets what was carried out with success and is planned no more; a
@@ -84,14 +86,18 @@ func bare(a Action) Action {
 	return a
 }
 
-func retryDelay(n int) time.Duration {
+func retryDelay(n int, verb Verb) time.Duration {
 	if n <= 0 {
 		return 0
 	}
+	most := retryMax
+	if verb == ReplaceGofer || verb == Keep {
+		most = retryMaxGofer
+	}
 	d := retryFirst
 	for range n - 1 {
-		if d *= 2; d >= retryMax {
-			return retryMax
+		if d *= 2; d >= most {
+			return most
 		}
 	}
 	return d

@@ -96,11 +96,23 @@ func (p *planner) seekFrozen() {
 		p.act(Action{Verb: Resume, Reason: fmt.Sprintf("the declared state is %s", p.d.Spec.State), Class: classInPlace})
 		return
 	}
+	var thaw step
+	done := false
 	for s := range p.steps() {
-		if s.verb != "" && !s.rests {
-			p.act(Action{Verb: Resume, Reason: "thawed for a while: " + s.reason, Class: s.class})
-			return
+		switch {
+		case s.frozen:
+			p.apply(s)
+			done = true
+		case s.verb != "" && !s.rests && thaw.verb == "":
+			thaw = s
 		}
+	}
+	switch {
+	case done:
+		return
+	case thaw.verb != "":
+		p.act(Action{Verb: Resume, Reason: "thawed for a while: " + thaw.reason, Class: thaw.class})
+		return
 	}
 	p.again = time.Time{} // restarts rest while it is frozen
 	switch {

@@ -59,6 +59,9 @@ type Action struct {
 	// refuses with ErrChanged where it meets another. Zero: nobody.
 	Sentry      observed.Process
 	ContainerID string
+	// Replaced is the gofer that ReplaceGofer, or the keeper that Keep, expects
+	// to be on record.
+	Replaced observed.Process
 	// Signal is the canonical name of the signal that a Signal action sends;
 	// empty for every other verb.
 	Signal string

@@ -92,21 +92,3 @@ func TestSentrySilent(t *testing.T) {
 		t.Errorf("another sandbox was replaced")
 	}
 }
-
-// A gofer that is killed costs at most its own container.
-func TestGoferKilled(t *testing.T) {
-	w := start(t)
-	w.declare("web", "containers:\n- "+box("one", "sleep")+"\n- "+box("two", "sleep"))
-	was := w.running("web")
-	kill(t, *was.box("one").GoferPID, syscall.SIGKILL)
-	now := w.wait("web", "served by another gofer", func(s sandbox) bool {
-		g := s.box("one").GoferPID
-		return running(s) && g != nil && *g != *was.box("one").GoferPID && s.box("one").Ready
-	})
-	if now.Status.SandboxPID != was.Status.SandboxPID || now.box("two").ID != was.box("two").ID || now.box("two").RestartCount != 0 {
-		t.Errorf("others suffer: %+v became %+v", was, now)
-	}
-	if c := now.box("one"); c.RestartCount > 0 && c.Reason != "GoferLost" {
-		t.Errorf("it is told as %+v", c)
-	}
-}

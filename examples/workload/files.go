@@ -18,6 +18,7 @@ func fileCommands() []command {
 		{"await", "FILE", "wait until FILE is there", 1, await},
 		{"succeed-at", "N FILE", "count in FILE and end with 1 unless that gives N or more", 2, succeedAt},
 		{"fill", "FILE", "write to FILE until that fails; say how far and why", 1, fill},
+		{"churn", "FILE DIR", "work on FILE and in DIR and check every byte, for ever", 2, churn},
 		{"list", "DIR", "say what is in DIR, a line each", 1, list},
 		{"mkdir", "DIR", "make DIR", 1, func(a []string) error { return os.Mkdir(a[0], 0o755) }},
 		{"remove", "PATH", "remove PATH and all below", 1, func(a []string) error { return os.RemoveAll(a[0]) }},
