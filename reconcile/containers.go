@@ -114,22 +114,32 @@ func (p *planner) step(i int) step {
 
 // stepLive decides for a declared container whose command runs.
 func (p *planner) stepLive(c *observed.Container, hash string) step {
-	if c.Hash != hash {
-		why := fmt.Sprintf("container %q was changed", c.Name)
-		how, s := p.endOne(c, why)
-		if how != "" {
-			s = step{verb: Start, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer, replaces: true}
-		}
-		return s
-	}
-	if c.GoferRun == observed.Gone {
+	cm := p.mem.Containers[c.Name]
+	switch {
+	case c.GoferRun == observed.Gone:
 		return p.stepGofer(c)
-	}
-	if c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive {
+	case c.Hash != hash:
+		return p.anew(c, fmt.Sprintf("container %q was changed", c.Name), classContainer)
+	case c.StartedAt.Before(cm.RestartAsked):
+		return p.anew(c, fmt.Sprintf("a restart of container %q was asked for", c.Name), "")
+	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:
 		return step{verb: Keep, name: c.Name, id: c.ID, replaced: c.Keeper, frozen: true,
 			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
+	case c.GoferRun == observed.Alive && c.GoferSince.Before(cm.GoferAsked) && !p.rolling:
+		p.rolling = true // one after the other
+		return step{verb: ReplaceGofer, name: c.Name, id: c.ID, replaced: c.Gofer, frozen: true,
+			reason: fmt.Sprintf("a new gofer for container %q was asked for", c.Name)}
 	}
 	return step{}
+}
+
+// anew ends a container that runs and starts it again.
+func (p *planner) anew(c *observed.Container, why, class string) step {
+	how, s := p.endOne(c, why, class)
+	if how != "" {
+		s = step{verb: Start, name: c.Name, id: c.ID, reason: why + "; " + how, class: class, replaces: true}
+	}
+	return s
 }
 
 // stepGofer decides for a container that runs without its gofer.
@@ -148,15 +158,20 @@ func (p *planner) stepGofer(c *observed.Container) step {
 		reason: fmt.Sprintf("the gofer of container %q (process %d) died; the container runs on", c.Name, c.Gofer.PID)}
 }
 
-// serve has every container that runs without its gofer get another: what a
-// task asks of a dead one can silence the whole sentry.
-func (p *planner) serve() {
+// serve has every container that runs without its gofer get another, and
+// reports whether one is due: what a task asks of a dead gofer can keep it from
+// ending, and silence the whole sentry.
+func (p *planner) serve() bool {
+	due := false
 	for i := range p.o.Containers {
 		c := &p.o.Containers[i]
 		if live(c) && c.GoferRun == observed.Gone && p.mem.Containers[c.Name].GoferLost != c.ID {
-			p.apply(p.stepGofer(c))
+			s := p.stepGofer(c)
+			p.apply(s)
+			due = due || s.verb != ""
 		}
 	}
+	return due
 }
 
 // leave decides for a container that is declared no more.
@@ -164,7 +179,7 @@ func (p *planner) leave(c *observed.Container) step {
 	why := fmt.Sprintf("container %q is declared no more", c.Name)
 	how, s := "it has ended", step{}
 	if live(c) {
-		how, s = p.endOne(c, why)
+		how, s = p.endOne(c, why, classContainer)
 	}
 	if how != "" {
 		s = step{verb: Remove, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer}
@@ -174,13 +189,13 @@ func (p *planner) leave(c *observed.Container) step {
 
 // endOne asks one running container to end. It says how it came that no more
 // time is given, or the step until then.
-func (p *planner) endOne(c *observed.Container, why string) (how string, s step) {
+func (p *planner) endOne(c *observed.Container, why, class string) (how string, s step) {
 	grace := p.grace()
 	if grace <= 0 {
 		return "it has no grace period", step{}
 	}
 	if !p.asked(c) {
-		return "", step{verb: Signal, name: c.Name, id: c.ID, class: classContainer,
+		return "", step{verb: Signal, name: c.Name, id: c.ID, class: class,
 			reason: fmt.Sprintf("%s; it has %s to end", why, grace)}
 	}
 	deadline := p.mem.Containers[c.Name].StopAsked.Add(grace)

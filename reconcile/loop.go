@@ -115,6 +115,7 @@ type key struct {
 	queued  bool
 	running bool
 	again   bool // poked while running
+	asked   []func(Memory) Memory
 	timer   *time.Timer
 
 	loaded   bool

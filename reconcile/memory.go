@@ -56,6 +56,10 @@ type ContainerMemory struct {
 	StopSignal string `json:"stopSignal,omitempty"`
 	// GoferLost is the instance whose gofer could not be replaced.
 	GoferLost string `json:"goferLost,omitempty"`
+	// RestartAsked and GoferAsked are when somebody asked for a new instance, or
+	// a new gofer, in place of one that began before.
+	RestartAsked time.Time `json:"restartAsked,omitzero"`
+	GoferAsked   time.Time `json:"goferAsked,omitzero"`
 	// Live is the ID of the last instance that was seen to exist, and LiveAt
 	// when it started: IDs begin anew where records were lost.
 	Live   string    `json:"live,omitempty"`
@@ -116,6 +120,8 @@ func (c ContainerMemory) Equal(o ContainerMemory) bool {
 	return c.Hash == o.Hash &&
 		c.StopSignal == o.StopSignal &&
 		c.GoferLost == o.GoferLost &&
+		c.RestartAsked.Equal(o.RestartAsked) &&
+		c.GoferAsked.Equal(o.GoferAsked) &&
 		c.Live == o.Live &&
 		c.LiveAt.Equal(o.LiveAt) &&
 		c.Seen == o.Seen &&

@@ -17,6 +17,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 
 	err := l.load(name, k)
 	if err == nil {
+		l.answer(k)
 		lookCtx, cancel := context.WithTimeout(ctx, l.cfg.LookTimeout)
 		in.Observed, err = l.cfg.Looker.Look(lookCtx, name)
 		cancel()

@@ -77,6 +77,8 @@ type planner struct {
 	mem    Memory
 	cloned bool
 	ending bool // the graceful end of the whole sandbox goes on
+	// rolling: a gofer that is well is being replaced.
+	rolling bool
 
 	actions    []Action
 	conditions []Condition
@@ -240,6 +242,9 @@ func (p *planner) end(why, class string) (how string, done bool) {
 		return fmt.Sprintf("the grace period of %s is over", grace), true
 	}
 	p.lookAt(deadline)
+	if p.serve() {
+		return "", false
+	}
 	if p.world != up {
 		// A frozen container can neither see a signal nor be taken down
 		// without its sandbox hanging.

@@ -313,6 +313,46 @@ func TestPlanContainers(t *testing.T) {
 				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
+			name: "new gofers asked for: one after the other",
+			mutate: func(in *Input) {
+				in.Memory = RestartGofers([]string{"app", "web"}, t0)(in.Memory)
+			},
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Replaced: appGofer, Reason: `a new gofer for container "app" was asked for`}},
+		},
+		{
+			name: "new gofer asked for and there: forgotten",
+			mutate: func(in *Input) {
+				in.Memory = RestartGofers([]string{"app"}, t0)(in.Memory)
+				containerOf(in, "app").GoferSince = t0
+			},
+			memory: func(m *Memory) { recall(m, "app", func(c *ContainerMemory) { c.GoferAsked = time.Time{} }) },
+		},
+		{
+			name: "restart asked for: graceful",
+			mutate: func(in *Input) {
+				in.Memory = Restart([]string{"app"}, t0)(in.Memory)
+			},
+			actions: []Action{{Verb: Signal, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Signal: "SIGINT",
+				Reason: `a restart of container "app" was asked for; it has 30s to end`}},
+			memory: func(m *Memory) {
+				recall(m, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID = t0, "box.app.1" })
+			},
+		},
+		{
+			name: "restart asked for of one that has ended for good: it runs again",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				end(in, "app", 0, 0)
+				in.Memory = Restart([]string{"app"}, t0)(in.Memory)
+			},
+			actions: []Action{start("app", "box.app.1", `container "app" is to run again under what is declared now`)},
+			memory: counted(observed.Exit{Known: true, Reason: "Completed", At: t0}, func(c *ContainerMemory) {
+				c.RestartAsked, c.Fresh, c.Attempts = time.Time{}, true, 0
+			}),
+		},
+		{
 			name:   "keeper died: another holds",
 			mutate: func(in *Input) { containerOf(in, "app").KeeperRun = observed.Gone },
 			actions: []Action{{Verb: Keep, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,

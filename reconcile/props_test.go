@@ -190,7 +190,7 @@ func checkActions(t *rapid.T, in Input, r Result) {
 			t.Fatalf("nothing is declared, and yet: %+v", a)
 		case a.Verb == Create && (in.Observed.Sentry == observed.Alive || in.Observed.CgroupProcs > 0):
 			t.Fatalf("a second sentry: %+v", a)
-		case a.Container != "" && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
+		case a.Container != "" && a.Verb != ReplaceGofer && a.Verb != Keep && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
 			t.Fatalf("work in a sandbox that is not up: %+v", a)
 		}
 		seen[a.Container] = true
@@ -284,7 +284,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"gofer", "keeper", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"ask", "gofer", "keeper", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -316,6 +316,9 @@ func (s *session) disturb() {
 				c.gofer = false
 			}
 		})
+	case "ask":
+		ask := rapid.SampledFrom([]func([]string, time.Time) func(Memory) Memory{Restart, RestartGofers}).Draw(t, "what")
+		s.m = ask([]string{container}, *s.now)(s.m)
 	case "keeper":
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {

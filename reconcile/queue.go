@@ -20,17 +20,22 @@ func (l *Loop) poke(name string) {
 	if l.closed {
 		return
 	}
-	k := l.keys[name]
-	if k == nil {
-		k = &key{retries: make(retries)}
-		l.keys[name] = k
-	}
-	switch {
+	switch k := l.key(name); {
 	case k.running:
 		k.again = true
 	case !k.queued:
 		l.enqueue(name, k)
 	}
+}
+
+// key needs l.mu.
+func (l *Loop) key(name string) *key {
+	k := l.keys[name]
+	if k == nil {
+		k = &key{retries: make(retries)}
+		l.keys[name] = k
+	}
+	return k
 }
 
 // PokeAll pokes every sandbox that is declared, remembered or observed.
@@ -121,7 +126,7 @@ func (l *Loop) release(name string, k *key, n next) {
 	case l.closed:
 	case k.again || n.now:
 		l.enqueue(name, k)
-	case n.done:
+	case n.done && len(k.asked) == 0:
 		delete(l.keys, name)
 	case !n.at.IsZero() && !l.cfg.ResyncOnly:
 		k.timer = time.AfterFunc(max(n.at.Sub(l.cfg.Now()), minWait), func() { l.Poke(name) })

@@ -93,6 +93,7 @@ func (p *planner) rememberContainer(i int) {
 		}
 		cm.Hash = hash
 	}
+	cm = heed(c, cm)
 	cm.StopSignal = dc.Lifecycle.StopSignal
 	if cm != was {
 		p.setContainer(dc.Name, cm)

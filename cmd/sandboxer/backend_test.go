@@ -68,6 +68,10 @@ func (b *backend) Logs(_ context.Context, sandbox, container string, o logs.Opti
 	return nil
 }
 
+func (b *backend) Restart(context.Context, string, []string, bool) (time.Time, error) {
+	return time.Time{}, nil
+}
+
 func (b *backend) ConfirmDeletions(context.Context) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

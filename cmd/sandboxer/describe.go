@@ -148,6 +148,7 @@ func describeContainers(p *page, list []api.Container) {
 		p.field(4, "Pid", number(c.PID))
 		if c.GoferPID != nil {
 			p.field(4, "Gofer pid", fmt.Sprint(*c.GoferPID))
+			p.field(4, "Gofer since", strings.TrimSuffix(moment(c.GoferSince)+", version "+c.GoferVersion, ", version "))
 		}
 		p.field(4, "Restarts", fmt.Sprint(c.RestartCount))
 		p.field(4, "New gofers", number(c.GoferRestarts))

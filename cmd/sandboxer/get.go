@@ -114,7 +114,7 @@ func (c *cli) sandboxPrinter(output string, items []api.Sandbox, watch bool) *sa
 		{title: "NAME", least: 12, most: 24}, {title: "PHASE", least: 11}, {title: "READY"}, {title: "RESTARTS"}, {title: "AGE", least: 5}}}
 	if p.table.wide {
 		p.table.columns = append(p.table.columns, column{title: "DECLARED", least: 7}, column{title: "RUNTIME"},
-			column{title: "PID", least: 5}, column{title: "SOURCE"})
+			column{title: "PID", least: 5}, column{title: "GOFERS"}, column{title: "SOURCE"})
 	}
 	p.table.columns = append(p.table.columns, column{title: "MESSAGE"})
 	var rows [][]string
@@ -186,9 +186,35 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 	}
 	cells := []string{ch.Name, phase, ready, strconv.Itoa(restarts), age}
 	if p.table.wide {
-		cells = append(cells, dash(ch.DesiredState), dash(s.Runtime), dash(number(s.SandboxPID)), dash(ch.Source))
+		cells = append(cells, dash(ch.DesiredState), dash(s.Runtime), dash(number(s.SandboxPID)), dash(gofers(s, age != "")), dash(ch.Source))
 	}
 	return append(cells, message)
+}
+
+// gofers tells the versions of a sandbox's gofers and, if wanted, how long the
+// oldest has served.
+func gofers(s api.Status, withAge bool) string {
+	var versions []string
+	var oldest *time.Time
+	for _, c := range s.Containers {
+		if c.GoferSince == nil {
+			continue
+		}
+		if !slices.Contains(versions, c.GoferVersion) {
+			versions = append(versions, c.GoferVersion)
+		}
+		if oldest == nil || c.GoferSince.Before(*oldest) {
+			oldest = c.GoferSince
+		}
+	}
+	if oldest == nil {
+		return ""
+	}
+	text := strings.Join(versions, ",")
+	if withAge {
+		text += " " + duration.HumanDuration(time.Since(*oldest))
+	}
+	return text
 }
 
 func age(s api.Sandbox) string {

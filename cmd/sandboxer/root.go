@@ -107,7 +107,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.socket, "socket", "",
 		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
-		c.waitCommand(), c.validateCommand(), c.planCommand(), c.confirmCommand(), c.schemaCommand(),
+		c.waitCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
@@ -45,6 +46,10 @@ type Backend interface {
 	// sandbox has such a container.
 	Logs(ctx context.Context, sandbox, container string, o logs.Options, w io.Writer) error
 
+	// Restart asks for containers of a sandbox to be started anew that began
+	// before now, or for their gofers, and returns that instant. It does not
+	// wait. Wrap ErrInvalid where nothing is declared to run.
+	Restart(ctx context.Context, sandbox string, containers []string, gofers bool) (time.Time, error)
 	// ConfirmDeletions lets the deletions that the guard holds go ahead and
 	// returns their names, sorted.
 	ConfirmDeletions(ctx context.Context) ([]string, error)

@@ -65,6 +65,13 @@ func (c *Client) Events(ctx context.Context, sandbox string) ([]events.Event, er
 	return l.Items, err
 }
 
+// Restart asks for a sandbox's containers to be started anew, or for their
+// gofers; container "" means all. It does not wait.
+func (c *Client) Restart(ctx context.Context, sandbox, container string, gofers bool) (v Restarted, err error) {
+	return v, c.ask(ctx, "POST", "/v1/sandboxes/"+url.PathEscape(sandbox)+"/restart?"+
+		query("container", container, "gofer", flag(gofers)), nil, &v)
+}
+
 // ConfirmDeletions lets held deletions go ahead.
 func (c *Client) ConfirmDeletions(ctx context.Context) (v Confirmation, err error) {
 	return v, c.ask(ctx, "POST", "/v1/confirm-deletions", nil, &v)

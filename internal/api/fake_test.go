@@ -26,6 +26,7 @@ type fake struct {
 	events    []events.Event
 	logs      func(ctx context.Context, w io.Writer) error
 	planned   []string
+	restarted string
 	opts      logs.Options
 	err       error
 }
@@ -89,6 +90,10 @@ func (f *fake) Logs(ctx context.Context, sandbox, container string, o logs.Optio
 	return err
 }
 
+func (f *fake) Restart(_ context.Context, sandbox string, containers []string, gofers bool) (time.Time, error) {
+	f.restarted = fmt.Sprint(sandbox, containers, gofers)
+	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), f.err
+}
 func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
 
 func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {

@@ -185,6 +185,30 @@ func refuse(err error) streamer {
 	return func(context.Context, *streamWriter) error { return err }
 }
 
+func (s *Server) restart(r *http.Request) (any, error) {
+	gofers, err := boolean(r, "gofer")
+	if err != nil {
+		return nil, err
+	}
+	sb, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	if c := r.URL.Query().Get("container"); c != "" {
+		if c, err = chooseContainer(sb, c); err != nil {
+			return nil, err
+		}
+		names = append(names, c)
+	} else {
+		for _, c := range sb.Status.Containers {
+			names = append(names, c.Name)
+		}
+	}
+	asked, err := s.cfg.Backend.Restart(r.Context(), sb.Name, names, gofers)
+	return Restarted{Asked: asked, Containers: names}, err
+}
+
 func (s *Server) confirm(r *http.Request) (any, error) {
 	names, err := s.cfg.Backend.ConfirmDeletions(r.Context())
 	if names == nil {

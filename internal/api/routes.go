@@ -35,6 +35,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
 			query: []string{"container", "follow", "tail", "since", "timestamps"}},
+		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
 		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},
 		{method: "POST", path: "/v1/plan", answer: s.plan},

@@ -155,6 +155,9 @@ func TestClientAndServerAgree(t *testing.T) {
 	if v, err := c.ConfirmDeletions(ctx); err != nil || v.Confirmed == nil {
 		t.Errorf("ConfirmDeletions: %v, %v", v, err)
 	}
+	if v, err := c.Restart(ctx, "web", "app", true); err != nil || f.restarted != "web[app] true" || v.Asked.IsZero() || len(v.Containers) != 1 {
+		t.Errorf("Restart: %s, %+v, %v", f.restarted, v, err)
+	}
 	if _, err := c.Plan(ctx, []string{"/a", "/b"}); err != nil || len(f.planned) != 2 {
 		t.Errorf("Plan: %v, %v", f.planned, err)
 	}

@@ -78,15 +78,19 @@ type Container struct {
 	// PID is the command's pid inside the sandbox; 0 where it does not run.
 	PID int `json:"pid"`
 	// GoferPID is a host pid, null until the container is started and after its end.
-	GoferPID      *int       `json:"goferPid"`
-	GoferRestarts int        `json:"goferRestarts"`
-	RestartCount  int        `json:"restartCount"`
-	ExitCode      *int       `json:"exitCode"` // null while it runs, and where nobody knows
-	Reason        string     `json:"reason"`
-	Message       string     `json:"message,omitempty"`
-	StartedAt     *time.Time `json:"startedAt"`
-	FinishedAt    *time.Time `json:"finishedAt"`
-	NextStartAt   *time.Time `json:"nextStartAt"` // null where no start waits for its time
+	GoferPID      *int `json:"goferPid"`
+	GoferRestarts int  `json:"goferRestarts"`
+	// GoferSince is when that gofer began to serve, and GoferVersion the version
+	// of the daemon that it came with.
+	GoferSince   *time.Time `json:"goferSince,omitempty"`
+	GoferVersion string     `json:"goferVersion,omitempty"`
+	RestartCount int        `json:"restartCount"`
+	ExitCode     *int       `json:"exitCode"` // null while it runs, and where nobody knows
+	Reason       string     `json:"reason"`
+	Message      string     `json:"message,omitempty"`
+	StartedAt    *time.Time `json:"startedAt"`
+	FinishedAt   *time.Time `json:"finishedAt"`
+	NextStartAt  *time.Time `json:"nextStartAt"` // null where no start waits for its time
 }
 
 // List is what GET /v1/sandboxes answers.
@@ -169,6 +173,13 @@ type Plan struct {
 // Confirmation names the sandboxes whose held deletions go ahead.
 type Confirmation struct {
 	Confirmed []string `json:"confirmed"`
+}
+
+// Restarted is what was asked for: containers, or gofers, that began before
+// that instant are being replaced.
+type Restarted struct {
+	Asked      time.Time `json:"asked"`
+	Containers []string  `json:"containers"`
 }
 
 // EventList is what GET /v1/events answers.

@@ -62,6 +62,20 @@ func (d *daemon) Logs(ctx context.Context, sandbox, container string, o logs.Opt
 	return d.logs.Read(ctx, sandbox, container, o, w)
 }
 
+// Restart implements api.Backend.
+func (d *daemon) Restart(_ context.Context, name string, containers []string, gofers bool) (time.Time, error) {
+	s, held := d.source.Declared(name)
+	if s == nil || held || s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
+		return time.Time{}, fmt.Errorf("%w: nothing of sandbox %q is declared to run; its declared state says what is", api.ErrInvalid, name)
+	}
+	now, ask := time.Now().UTC(), reconcile.Restart
+	if gofers {
+		ask = reconcile.RestartGofers
+	}
+	d.loop.Ask(name, ask(containers, now))
+	return now, nil
+}
+
 func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
 	return d.directory.ConfirmDeletions(), nil
 }

@@ -73,6 +73,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 		a.PID = 1 // each container has a pid namespace of its own
 		if c.GoferRun == observed.Alive {
 			a.GoferPID = new(c.Gofer.PID)
+			a.GoferSince, a.GoferVersion = instant(c.GoferSince), c.GoferVersion
 		}
 		a.StartedAt = instant(c.StartedAt)
 		a.Reason = lastLoss(cm)
