@@ -25,12 +25,11 @@ type replacement struct {
 	// journals, under which a later daemon finds them in it.
 	Mounts []serve.Mount `json:"mounts"`
 	// Ends are the inode numbers of the sentry's ends of the sockets.
-	Ends       []uint64 `json:"ends"`
-	Generation int      `json:"generation"`
+	Ends []uint64 `json:"ends"`
 }
 
 func goferState(g *gofer.Gofer, mounts []serve.Mount) (json.RawMessage, error) {
-	r := replacement{Mounts: g.Kept.Number(mounts), Generation: g.Kept.Generation}
+	r := replacement{Mounts: g.Kept.Number(mounts)}
 	for _, s := range g.Sockets {
 		end, err := gofer.EndOf(s)
 		if err != nil {
@@ -103,10 +102,6 @@ func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = s.Process(), time.Now(), a.c.Version
 	rec.GoferRestarts++
-	r.Generation = s.Generation()
-	if rec.GoferState, err = json.Marshal(r); err != nil {
-		return err
-	}
 	if err := a.update(*rec); err != nil {
 		return err
 	}
@@ -203,7 +198,6 @@ func (a *Actuator) kept(rec observed.ContainerRecord) (gofer.Kept, error) {
 		if err != nil {
 			return gofer.Kept{}, err
 		}
-		kept.Generation = r.Generation
 		a.hold(rec.ID, kept)
 		return kept, nil
 	}

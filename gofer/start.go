@@ -60,8 +60,6 @@ type Kept struct {
 	Sockets []*os.File
 	// Journals tell a replacement what the sentry holds numbers of.
 	Journals []*os.File
-	// Generation counts the gofers before this one.
-	Generation int
 }
 
 // Close lets go of them.
@@ -124,7 +122,7 @@ type starting struct {
 // launch starts a gofer on what is kept, which stays the caller's. more is
 // donated too, beyond all others.
 func launch(c Config, wire serve.Config, kept Kept, more *os.File) (*starting, error) {
-	wire.Mounts, wire.Generation = kept.Number(c.Mounts), kept.Generation
+	wire.Mounts = kept.Number(c.Mounts)
 	donated := kept.files()
 	if more != nil {
 		donated = append(donated, more)

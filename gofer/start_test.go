@@ -22,6 +22,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asEnv) == "sentry" {
+		os.Exit(beSentry())
+	}
 	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -17,11 +17,11 @@ const (
 	Ready = "ok"
 )
 
-// Of each mount TakeOverFD says whether the sentry waits for an answer that was
-// on its way when the last gofer ended.
+// Of each mount TakeOverFD says whether the sentry has the answer to the request
+// that waits first in the socket.
 const (
-	Settled = '0'
-	Waiting = '1'
+	Unanswered = '0'
+	Answered   = '1'
 )
 
 // Config tells a gofer what to serve. Descriptors are given by number.
@@ -31,12 +31,9 @@ type Config struct {
 	CgroupFDs []int `json:"cgroupFDs,omitempty"`
 	// Mounts are served in this order; the root file system is the first.
 	Mounts []Mount `json:"mounts"`
-	// Generation is 0 for a container's first gofer, and one more for each
-	// that takes over.
-	Generation int `json:"generation,omitempty"`
-	// TakeOverFD gives one byte per mount, Settled or Waiting, once the last
-	// gofer is gone and this one is on record: what was not told so by then
-	// ends. Only where Generation is not 0.
+	// TakeOverFD gives one byte per mount, Unanswered or Answered, once the
+	// last gofer is gone and this one is on record: what was not told so by
+	// then ends. 0 for a container's first gofer.
 	TakeOverFD int `json:"takeOverFD,omitempty"`
 }
 

@@ -2,7 +2,10 @@ package serve
 
 import (
 	"encoding/binary"
+	"errors"
+	"slices"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
@@ -18,35 +21,50 @@ func appendMessage(b []byte, id lisafs.MID, size int, marshal func([]byte)) []by
 
 func messageID(b []byte) lisafs.MID { return lisafs.MID(binary.NativeEndian.Uint16(b[4:])) }
 
+// repeatable says whether a request can be carried out twice with the same
+// outcome. A connection that nobody has got is closed again, as its peer must
+// expect of any.
+func repeatable(request []byte) bool {
+	switch messageID(request) {
+	case lisafs.OpenCreateAt, lisafs.MkdirAt, lisafs.MknodAt, lisafs.SymlinkAt, lisafs.LinkAt,
+		lisafs.UnlinkAt, lisafs.RenameAt, lisafs.FSetXattr, lisafs.FRemoveXattr, lisafs.BindAt:
+		return false
+	}
+	return true
+}
+
 // note keeps the journal true to one request and its answer, which the sentry
 // has not got yet.
 func (j *journal) note(request, answer []byte) error {
 	if messageID(answer) != messageID(request) {
 		return nil // an error
 	}
+	var entries []entry
 	switch messageID(request) {
 	case lisafs.Mount:
 		var r lisafs.MountResp
 		if _, ok := r.CheckedUnmarshal(answer[headerSize:]); ok {
-			return j.setRoot(device(r.Root), r.Root.Stat.Ino)
+			j.head.Root, j.head.Device, j.head.Inode = r.Root.ControlFD, device(r.Root), r.Root.Stat.Ino
 		}
 	case lisafs.Walk:
-		return j.noteWalk(request, answer)
+		entries = j.walked(request, answer)
 	case lisafs.Close:
-		var r lisafs.CloseReq
-		if _, ok := r.CheckedUnmarshal(request[headerSize:]); !ok {
-			return nil
-		}
-		for _, id := range r.FDs {
-			if err := j.closed(id); err != nil {
-				return err
+		for _, id := range closedNumbers(request) {
+			if _, ok := j.open[id]; ok {
+				entries = append(entries, entry{id: id})
 			}
 		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := j.add(entries); !errors.Is(err, errFull) {
+		return err
 	}
 	return nil
 }
 
-func (j *journal) noteWalk(request, answer []byte) error {
+func (j *journal) walked(request, answer []byte) []entry {
 	var q lisafs.WalkReq
 	var r lisafs.WalkResp
 	if _, ok := q.CheckedUnmarshal(request[headerSize:]); !ok {
@@ -55,26 +73,33 @@ func (j *journal) noteWalk(request, answer []byte) error {
 	if _, ok := r.CheckedUnmarshal(answer[headerSize:]); !ok {
 		return nil
 	}
-	from, known := j.open[q.DirFD]
-	if !known && q.DirFD != rootID {
+	return j.below(q.DirFD, q.Path, r.Inodes)
+}
+
+// below are the entries for objects that were found one below the other.
+func (j *journal) below(dir lisafs.FDID, names []string, inodes []lisafs.Inode) []entry {
+	from, ok := j.object(dir)
+	if !ok || len(inodes) > len(names) {
 		return nil
 	}
-	names := append([]string(nil), from...)
-	for i, inode := range r.Inodes {
-		names = append(names, q.Path[i])
-		if err := j.given(inode.ControlFD, names); err != nil {
-			return err
-		}
+	var entries []entry
+	for i, inode := range inodes {
+		path := slices.Concat(from.names, names[:i+1])
+		entries = append(entries, entry{inode.ControlFD, true, object{path, device(inode), inode.Stat.Ino}})
 	}
-	return nil
+	return entries
+}
+
+func closedNumbers(request []byte) []lisafs.FDID {
+	var r lisafs.CloseReq
+	if _, ok := r.CheckedUnmarshal(request[headerSize:]); !ok {
+		return nil
+	}
+	return r.FDs
 }
 
 func device(i lisafs.Inode) uint64 {
 	return uint64(i.Stat.DevMajor)<<32 | uint64(i.Stat.DevMinor)
-}
-
-func mountRequest() []byte {
-	return appendMessage(nil, lisafs.Mount, 0, func([]byte) {})
 }
 
 func walkRequest(dir lisafs.FDID, names []string) []byte {
@@ -86,3 +111,11 @@ func closeRequest(ids []lisafs.FDID) []byte {
 	q := lisafs.CloseReq{FDs: ids}
 	return appendMessage(nil, lisafs.Close, q.SizeBytes(), func(b []byte) { q.MarshalBytes(b) })
 }
+
+// errorReply is an answer that says that a request failed.
+func errorReply(errno unix.Errno) []byte {
+	return appendMessage(nil, lisafs.Error, 4, func(b []byte) { binary.NativeEndian.PutUint32(b, uint32(errno)) })
+}
+
+// emptyMessage is a request or an answer that says no more than which it is.
+func emptyMessage(id lisafs.MID) []byte { return appendMessage(nil, id, 0, func([]byte) {}) }

@@ -51,7 +51,7 @@ func start(config, status *os.File) (func(), error) {
 	if err := buildRoot(c.Mounts); err != nil {
 		return nil, err
 	}
-	conns, server, err := connect(c.Mounts)
+	relays, server, err := connect(c.Mounts)
 	if err != nil {
 		return nil, err
 	}
@@ -63,16 +63,20 @@ func start(config, status *os.File) (func(), error) {
 	if err := installFilter(); err != nil {
 		return nil, err
 	}
-	if c.Generation > 0 {
-		err = succeed(c, conns, server, status)
+	if c.TakeOverFD != 0 {
+		err = succeed(c, relays, server, status)
 	} else {
-		err = serveFirst(conns, server)
+		err = serveFirst(relays, server)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, conn := range conns {
-		go conn.relay.run()
+	for _, r := range relays {
+		go func() {
+			if err := r.run(); err != nil {
+				os.Exit(1) // the mount would hang for ever: have another gofer take over
+			}
+		}()
 	}
 	return func() {
 		server.Wait()
@@ -81,10 +85,10 @@ func start(config, status *os.File) (func(), error) {
 }
 
 // serveFirst begins to serve a container that no gofer has served before.
-func serveFirst(conns []connection, server *fsgofer.LisafsServer) error {
-	for _, conn := range conns {
-		server.StartConnection(conn.served)
-		if err := conn.relay.openJournal(); err != nil {
+func serveFirst(relays []*relay, server *fsgofer.LisafsServer) error {
+	for _, r := range relays {
+		server.StartConnection(r.served)
+		if err := r.openJournal(); err != nil {
 			return err
 		}
 	}
@@ -93,20 +97,20 @@ func serveFirst(conns []connection, server *fsgofer.LisafsServer) error {
 
 // succeed says that all is prepared, waits until the last gofer is gone, and
 // takes its mounts over.
-func succeed(c Config, conns []connection, server *fsgofer.LisafsServer, status *os.File) error {
+func succeed(c Config, relays []*relay, server *fsgofer.LisafsServer, status *os.File) error {
 	if _, err := io.WriteString(status, Prepared); err != nil {
 		return err
 	}
-	waiting := make([]byte, len(conns))
-	if _, err := io.ReadFull(os.NewFile(uintptr(c.TakeOverFD), "take over"), waiting); err != nil {
+	answered := make([]byte, len(relays))
+	if _, err := io.ReadFull(os.NewFile(uintptr(c.TakeOverFD), "take over"), answered); err != nil {
 		return err
 	}
-	for i, conn := range conns {
-		server.StartConnection(conn.served)
-		if err := conn.relay.openJournal(); err != nil {
+	for i, r := range relays {
+		server.StartConnection(r.served)
+		if err := r.openJournal(); err != nil {
 			return err
 		}
-		if err := conn.relay.takeOver(conn.served, c.Generation, waiting[i] == Waiting); err != nil {
+		if err := r.takeOver(answered[i] == Answered); err != nil {
 			return fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
 		}
 	}
@@ -133,16 +137,11 @@ func installFilter() error {
 	return nil
 }
 
-type connection struct {
-	relay  *relay
-	served *lisafsConnection
-}
-
 // connect makes the lisafs server and, for each mount, a connection of it
 // behind a relay that faces the sentry.
-func connect(mounts []Mount) ([]connection, *fsgofer.LisafsServer, error) {
+func connect(mounts []Mount) ([]*relay, *fsgofer.LisafsServer, error) {
 	server := fsgofer.NewLisafsServer(fsgofer.Config{DonateMountPointFD: true})
-	var conns []connection
+	var relays []*relay
 	for i, m := range mounts {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
@@ -162,11 +161,11 @@ func connect(mounts []Mount) ([]connection, *fsgofer.LisafsServer, error) {
 		syscall.CloseOnExec(m.SocketFD)
 		syscall.CloseOnExec(m.JournalFD)
 		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"),
-			os.NewFile(uintptr(m.JournalFD), "journal"))
+			os.NewFile(uintptr(m.JournalFD), "journal"), served)
 		if err != nil {
 			return nil, nil, err
 		}
-		conns = append(conns, connection{r, served})
+		relays = append(relays, r)
 	}
-	return conns, server, nil
+	return relays, server, nil
 }

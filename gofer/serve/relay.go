@@ -1,9 +1,7 @@
 package serve
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -11,8 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
-
-type lisafsConnection = lisafs.Connection
 
 const (
 	// headerSize is lisafs' message header: payload length (4 bytes), message
@@ -40,12 +36,17 @@ type relay struct {
 	files        [2]*os.File // outer and inner, to be closed at the end
 	journalFile  *os.File
 	journal      *journal
-	// request and answer are the buffers of the exchange under way.
-	request, answer []byte
+	served       *lisafs.Connection // of the server, behind inner
+	// The exchange under way. Its answer is in reply, buffer or not, and fds
+	// go along with it.
+	request, reply []byte
+	fds            []int
+	// buffers of requests and of the server's answers.
+	requests, answers []byte
 }
 
-func newRelay(outer, inner, journal *os.File) (*relay, error) {
-	r := &relay{files: [2]*os.File{outer, inner}, journalFile: journal, request: make([]byte, 4096), answer: make([]byte, 4096)}
+func newRelay(outer, inner, journal *os.File, served *lisafs.Connection) (*relay, error) {
+	r := &relay{files: [2]*os.File{outer, inner}, journalFile: journal, served: served, requests: make([]byte, 4096), answers: make([]byte, 4096)}
 	var err error
 	if r.outer, err = outer.SyscallConn(); err != nil {
 		return nil, err
@@ -63,217 +64,96 @@ func (r *relay) openJournal() (err error) {
 	return err
 }
 
-// run relays until either side closes. Closing the inner side ends the
-// server's connection.
-func (r *relay) run() {
+// errGone says that the sentry has gone.
+var errGone = errors.New("the sentry has gone")
+
+// run relays until the sentry goes, which is no error. Closing the inner side
+// ends the server's connection.
+func (r *relay) run() error {
 	defer r.files[1].Close()
 	defer r.files[0].Close()
 	for {
-		if err := r.exchange(); err != nil {
-			return
+		if err := r.exchange(r.steps()); errors.Is(err, errGone) {
+			return nil
+		} else if err != nil {
+			return err
 		}
+	}
+}
+
+// steps are what is done for one request. The gofer may be killed between any
+// two of them and in each: takeOver tells what follows then.
+func (r *relay) steps() []func() error {
+	return []func() error{
+		r.await,
+		r.begin,
+		r.execute,
+		func() error { return r.journal.note(r.request, r.reply) },
+		r.journal.answering,
+		r.send,
+		r.journal.answered,
+		r.consume,
+		r.journal.settled,
 	}
 }
 
 // exchange relays one request and its answer.
-func (r *relay) exchange() error {
-	request, err := r.peek()
-	if err != nil {
-		return err
-	}
-	if err := send(r.inner, request, nil); err != nil {
-		return err
-	}
-	answer, fds, err := r.receive()
-	defer closeAll(fds)
-	if err != nil {
-		return err
-	}
-	if err := r.journal.note(request, answer); err != nil && !errors.Is(err, errFull) {
-		return err
-	}
-	if err := r.journal.setSending(true); err != nil {
-		return err
-	}
-	if err := send(r.outer, answer, fds); err != nil {
-		return err
-	}
-	if err := r.consume(len(request)); err != nil {
-		return err
-	}
-	return r.journal.setSending(false)
-}
-
-// peek waits for a whole request and returns it without consuming it.
-func (r *relay) peek() ([]byte, error) {
-	var got int
-	var result error
-	err := r.outer.Read(func(fd uintptr) bool {
-		for {
-			n, err := retry(func() (int, error) {
-				n, _, _, _, err := unix.Recvmsg(int(fd), r.request, nil, recvFlags|unix.MSG_PEEK)
-				return n, err
-			})
-			switch {
-			case err == unix.EAGAIN:
-				return false
-			case err != nil:
-				result = err
-				return true
-			case n == 0:
-				result = io.EOF
-				return true
-			case n < headerSize:
-				result = partial(int(fd))
-				return result != nil
-			}
-			want, err := messageSize(r.request[:headerSize])
-			switch {
-			case err != nil:
-				result = err
-				return true
-			case want > len(r.request):
-				r.request = make([]byte, want)
-				continue
-			case n < want:
-				result = partial(int(fd))
-				return result != nil
-			}
-			got = want
-			return true
+func (r *relay) exchange(steps []func() error) error {
+	defer func() {
+		closeAll(r.fds)
+		r.fds = nil
+	}()
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
 		}
-	})
-	return r.request[:got], errors.Join(err, result)
+	}
+	return nil
 }
 
-// partial decides what to do about half a message: nil, the rest is on its way
-// and will wake us, or an error, since the sentry has gone and it never will.
-func partial(fd int) error {
-	events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-	var now unix.Timespec
-	n, err := retry(func() (int, error) { return unix.Ppoll(events, &now, nil) })
-	if err == nil && n > 0 {
-		err = io.ErrUnexpectedEOF
-	}
+// await waits for a whole request, which stays in the socket.
+func (r *relay) await() error {
+	var err error
+	r.request, _, err = r.peek(true)
 	return err
 }
 
-// consume takes n bytes, which peek has seen, from the sentry's socket.
-func (r *relay) consume(n int) error {
-	return readFull(r.outer, r.request[:n], nil)
+// begin notes a request that can't be repeated.
+func (r *relay) begin() error {
+	if repeatable(r.request) {
+		return nil
+	}
+	return r.journal.executing()
 }
 
-// receive reads one answer of the server with its descriptors.
-func (r *relay) receive() ([]byte, []int, error) {
-	var fds []int
-	if err := readFull(r.inner, r.answer[:headerSize], &fds); err != nil {
-		return nil, fds, err
+// execute has a request answered.
+func (r *relay) execute() error {
+	if messageID(r.request) == lisafs.Channel {
+		// What went through it would pass by the relay.
+		r.reply = errorReply(unix.EOPNOTSUPP)
+		return nil
 	}
-	size, err := messageSize(r.answer[:headerSize])
-	if err != nil {
-		return nil, fds, err
+	if err := send(r.inner, r.request, nil); err != nil {
+		return err
 	}
-	if size > len(r.answer) {
-		r.answer = append(r.answer[:headerSize], make([]byte, size-headerSize)...)
-	}
-	if err := readFull(r.inner, r.answer[headerSize:size], nil); err != nil {
-		return nil, fds, err
-	}
-	return r.answer[:size], fds, nil
+	var err error
+	r.reply, r.fds, err = r.receive()
+	return err
 }
 
-func messageSize(header []byte) (int, error) {
-	payload := binary.NativeEndian.Uint32(header)
-	if payload > lisafs.MaxMessageSize() {
-		return 0, fmt.Errorf("a message of %d bytes is over lisafs' limit", payload)
-	}
-	return headerSize + int(payload), nil
-}
+// send answers the sentry. What directfs asks for is answered in few bytes,
+// which the kernel queues whole or not at all, so a kill does not tear them.
+func (r *relay) send() error { return gone(send(r.outer, r.reply, r.fds)) }
 
-// readFull fills b. Descriptors that come along are added to fds, or dropped
-// by the kernel where fds is nil.
-func readFull(c syscall.RawConn, b []byte, fds *[]int) error {
-	var oob []byte
-	if fds != nil {
-		oob = make([]byte, unix.CmsgSpace(4*maxFDs))
-	}
-	for len(b) > 0 {
-		var n, oobn int
-		var result error
-		err := c.Read(func(fd uintptr) bool {
-			n, result = retry(func() (int, error) {
-				n, on, _, _, err := unix.Recvmsg(int(fd), b, oob, recvFlags)
-				oobn = on
-				return n, err
-			})
-			return result != unix.EAGAIN
-		})
-		if err := errors.Join(err, result); err != nil {
-			return err
-		}
-		if oobn > 0 {
-			received, err := parseFDs(oob[:oobn])
-			*fds = append(*fds, received...)
-			if err != nil {
-				return err
-			}
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
-		}
-		b = b[n:]
-	}
-	return nil
-}
+// consume takes the request from the sentry's socket.
+func (r *relay) consume() error { return gone(readFull(r.outer, r.request, nil)) }
 
-// send writes all of b; fds go along with its first byte.
-func send(c syscall.RawConn, b []byte, fds []int) error {
-	var oob []byte
-	if len(fds) > 0 {
-		oob = unix.UnixRights(fds...)
-	}
-	for len(b) > 0 {
-		var n int
-		var result error
-		err := c.Write(func(fd uintptr) bool {
-			n, result = retry(func() (int, error) { return unix.SendmsgN(int(fd), b, oob, nil, sendFlags) })
-			return result != unix.EAGAIN
-		})
-		if err := errors.Join(err, result); err != nil {
-			return err
-		}
-		b, oob = b[n:], nil
-	}
-	return nil
-}
-
-func parseFDs(oob []byte) ([]int, error) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	var fds []int
-	for _, m := range messages {
-		received, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			return fds, err
-		}
-		fds = append(fds, received...)
-	}
-	return fds, nil
-}
-
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != unix.EINTR {
-			return n, err
+// gone makes errGone of what a socket says whose other end was closed.
+func gone(err error) error {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, unix.EPIPE, unix.ECONNRESET} {
+		if errors.Is(err, e) {
+			return errGone
 		}
 	}
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	return err
 }

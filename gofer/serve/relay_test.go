@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -81,22 +82,19 @@ func pending(t *testing.T, f *os.File) int {
 	return n
 }
 
-func startRelay(t *testing.T) (sentry, gofer, server *os.File, ended chan struct{}) {
+func startRelay(t *testing.T) (sentry, gofer, server *os.File, ended chan error) {
 	t.Helper()
 	sentry, gofer = pair(t)
 	server, inner := pair(t)
-	r, err := newRelay(gofer, inner, tempFile(t))
+	r, err := newRelay(gofer, inner, tempFile(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := r.openJournal(); err != nil {
 		t.Fatal(err)
 	}
-	ended = make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.run()
-	}()
+	ended = make(chan error, 1)
+	go func() { ended <- r.run() }()
 	return sentry, gofer, server, ended
 }
 
@@ -179,6 +177,38 @@ func TestDescriptorsGoOneWay(t *testing.T) {
 	closeAll(fds)
 }
 
+// A sentry that does not speak lisafs is hung up on.
+func TestNonsense(t *testing.T) {
+	sentry, gofer, _, ended := startRelay(t)
+	var kept int
+	control(t, gofer, func(fd int) (err error) { kept, err = unix.Dup(fd); return err })
+	defer unix.Close(kept)
+	if _, err := sentry.WriteString("\xff\xff\xff\xff\x05\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := sentry.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := sentry.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the sentry reads %d bytes, %v", n, err)
+	}
+}
+
+// A relay whose server ends says so: only another gofer can help then.
+func TestServerEnds(t *testing.T) {
+	sentry, _, server, ended := startRelay(t)
+	if _, err := sentry.Write(message("a question")); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	if err := <-ended; err == nil {
+		t.Error("it ended as if the sentry had gone")
+	}
+}
+
 // The relay ends when the sentry goes, in the middle of a message too.
 func TestEndsWithTheSentry(t *testing.T) {
 	for _, said := range []string{"", "\x04\x00", string(message("whole"))[:10]} {
@@ -190,7 +220,10 @@ func TestEndsWithTheSentry(t *testing.T) {
 		}
 		sentry.Close()
 		select {
-		case <-ended:
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the relay ended with %v after the sentry said %q and went", err, said)
+			}
 		case <-time.After(10 * time.Second):
 			t.Fatalf("the relay goes on after the sentry said %q and went", said)
 		}

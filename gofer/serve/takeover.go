@@ -3,59 +3,89 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
-// rootID is the number of a mount's root: the first that a server gives out.
-const rootID = lisafs.InvalidFDID + 1
-
 // generationBits leaves each gofer 2^40 numbers before the next one's begin.
 const generationBits = 40
+
+// scratch is the first of the numbers that helpers of a take-over have, which
+// no gofer gives out.
+const scratch = lisafs.FDID(1) << 62
 
 // ErrOtherObject says that a mount's source is not the object any more that
 // the sentry works on.
 var ErrOtherObject = errors.New("the source is another file or directory by now")
 
 // takeOver makes this gofer's server for a mount what the earlier gofer's was
-// to the sentry: the root and every path that the sentry holds a number of get
-// the same numbers again, and later ones are new to the sentry. It then
-// settles what became of the request that was being answered. Nothing is
-// relayed before.
-func (r *relay) takeOver(served *lisafs.Connection, generation int, waiting bool) error {
-	numbers := nextNumber(served)
+// to the sentry: the root and every object that the sentry holds a number of
+// get the same numbers again, and later ones are new to the sentry. Before, it
+// settles what became of the request that was under way; answered says that
+// the sentry has the answer to the one that waits first. Nothing is relayed
+// meanwhile. This gofer, too, may be killed at any moment of it.
+func (r *relay) takeOver(answered bool) error {
+	if err := r.settle(answered); err != nil {
+		return err
+	}
+	if r.journal.head.Root == lisafs.InvalidFDID {
+		return nil // the sentry has not mounted yet
+	}
+	// Whatever numbers an earlier gofer gave out, noted or not, even one that
+	// never came to serve: this one's are others.
+	r.journal.head.Generation++
+	if err := r.journal.writeHeader(); err != nil {
+		return err
+	}
 	if err := r.mountAgain(); err != nil {
 		return err
 	}
-	// Helpers of the walks get numbers that no gofer gives out.
-	scratch := lisafs.FDID(1) << 62
-	ids := slices.Sorted(maps.Keys(r.journal.open))
-	for _, id := range ids {
-		if !r.walkAgain(numbers, id, r.journal.open[id], scratch) {
-			// What is gone, or was renamed by somebody else, answers EBADF.
-			if err := r.journal.closed(id); err != nil {
-				return err
-			}
+	for id, o := range r.journal.open {
+		if err := r.walkAgain(id, o); err != nil {
+			return fmt.Errorf("opening again what the sentry has: %w", err)
 		}
 	}
-	*numbers = lisafs.FDID(generation) << generationBits
-	return r.settle(waiting)
+	setNextNumber(r.served, lisafs.FDID(r.journal.head.Generation)<<generationBits)
+	return nil
 }
 
-// nextNumber gives access to the number that a server gives out next, which
-// lisafs keeps to itself. It is changed only while the server waits for us.
-func nextNumber(served *lisafs.Connection) *lisafs.FDID {
-	field := reflect.ValueOf(served).Elem().FieldByName("nextFDID")
-	if !field.IsValid() || field.Type() != reflect.TypeFor[lisafs.FDID]() {
-		panic("gofer: lisafs.Connection keeps its numbers in another way")
+// settle deals with the request that was under way when the earlier gofer
+// ended. It waits first in the socket, unless it was taken out. A sentry asks
+// again only once it has an answer, so where another request waits behind it,
+// it was answered.
+func (r *relay) settle(answered bool) error {
+	state := r.journal.head.State
+	if state == 0 {
+		return nil
 	}
-	return (*lisafs.FDID)(unsafe.Pointer(field.UnsafeAddr()))
+	var more bool
+	var err error
+	if r.request, more, err = r.peek(false); err != nil {
+		return err
+	}
+	if len(r.request) == 0 {
+		return r.journal.settled()
+	}
+	if state&(stateSending|stateSent) != 0 && (answered || more) {
+		if err := r.consume(); err != nil {
+			return err
+		}
+		return r.journal.settled()
+	}
+	if state&stateSending != 0 {
+		if err := r.journal.void(); err != nil {
+			return err
+		}
+	}
+	if state&stateOnce != 0 {
+		r.reply = errorReply(unix.EIO)
+		return r.exchange([]func() error{r.journal.answering, r.send, r.journal.answered, r.consume, r.journal.settled})
+	}
+	return r.journal.settled() // it is carried out, be it again
 }
+
+var errRefused = errors.New("the server refused it")
 
 // ask sends the server a request of our own and returns its answer.
 func (r *relay) ask(request []byte) ([]byte, error) {
@@ -68,103 +98,72 @@ func (r *relay) ask(request []byte) ([]byte, error) {
 		return nil, err
 	}
 	if messageID(answer) != messageID(request) {
-		return nil, fmt.Errorf("request %d was refused", messageID(request))
+		return nil, fmt.Errorf("request %d: %w", messageID(request), errRefused)
 	}
 	return answer[headerSize:], nil
 }
 
 func (r *relay) mountAgain() error {
-	answer, err := r.ask(mountRequest())
+	h := r.journal.head
+	setNextNumber(r.served, h.Root)
+	answer, err := r.ask(emptyMessage(lisafs.Mount))
 	if err != nil {
 		return fmt.Errorf("mounting again: %w", err)
 	}
 	var m lisafs.MountResp
-	if _, ok := m.CheckedUnmarshal(answer); !ok || m.Root.ControlFD != rootID {
+	if _, ok := m.CheckedUnmarshal(answer); !ok || m.Root.ControlFD != h.Root {
 		return errors.New("mounting again: the root has another number")
 	}
-	if h := r.journal.head; h.device != device(m.Root) || h.inode != m.Root.Stat.Ino {
+	if h.Device != device(m.Root) || h.Inode != m.Root.Stat.Ino {
 		return ErrOtherObject
 	}
 	return nil
 }
 
-// walkAgain has the server open a path under the number id. It reports false
-// where that can't be done.
-func (r *relay) walkAgain(numbers *lisafs.FDID, id lisafs.FDID, names []string, scratch lisafs.FDID) bool {
-	dir := rootID
-	var helpers []lisafs.FDID
-	if parents := names[:len(names)-1]; len(parents) > 0 {
-		*numbers = scratch
-		var ok bool
-		if helpers, ok = r.walk(rootID, parents); ok {
-			dir = helpers[len(helpers)-1]
-		} else {
-			dir = lisafs.InvalidFDID
-		}
-	}
-	done := false
-	if dir != lisafs.InvalidFDID {
-		*numbers = id
-		got, ok := r.walk(dir, names[len(names)-1:])
-		done = ok && got[0] == id
-	}
-	if len(helpers) > 0 {
-		if _, err := r.ask(closeRequest(helpers)); err != nil {
-			return false
-		}
-	}
-	return done
-}
-
-// walk reports false unless every name was found.
-func (r *relay) walk(dir lisafs.FDID, names []string) ([]lisafs.FDID, bool) {
-	answer, err := r.ask(walkRequest(dir, names))
+// walkAgain has the server open an object under the number id. Where it is not
+// at its path any more nothing has that number: the sentry is told EBADF.
+func (r *relay) walkAgain(id lisafs.FDID, o object) error {
+	dir, last := r.journal.head.Root, len(o.names)-1
+	parents, err := r.walk(scratch, dir, o.names[:last])
 	if err != nil {
-		return nil, false
+		return err
 	}
-	var w lisafs.WalkResp
-	if _, ok := w.CheckedUnmarshal(answer); !ok {
-		return nil, false
+	var spent []lisafs.FDID
+	for _, inode := range parents {
+		dir = inode.ControlFD
+		spent = append(spent, dir)
 	}
-	ids := make([]lisafs.FDID, len(w.Inodes))
-	for i, inode := range w.Inodes {
-		ids[i] = inode.ControlFD
-	}
-	return ids, len(ids) == len(names) && w.Status == lisafs.WalkSuccess
-}
-
-// settle deals with a request whose answer was being sent when the earlier
-// gofer ended. Had the answer been sent, the sentry does not wait for it any
-// more, and the request must not be answered again.
-func (r *relay) settle(waiting bool) error {
-	if r.journal.head.sending == 0 {
-		return nil
-	}
-	if !waiting {
-		request, err := r.peekNow()
+	if len(parents) == last {
+		inodes, err := r.walk(id, dir, o.names[last:])
 		if err != nil {
 			return err
 		}
-		if len(request) > 0 {
-			if err := r.consume(len(request)); err != nil {
-				return err
+		for _, inode := range inodes {
+			if device(inode) != o.device || inode.Stat.Ino != o.inode {
+				spent = append(spent, inode.ControlFD)
 			}
 		}
 	}
-	return r.journal.setSending(false)
+	if len(spent) > 0 {
+		_, err = r.ask(closeRequest(spent))
+	}
+	return err
 }
 
-// peekNow returns the request that waits, or nothing.
-func (r *relay) peekNow() ([]byte, error) {
-	var ready bool
-	err := r.outer.Control(func(fd uintptr) {
-		var now unix.Timespec
-		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, perr := retry(func() (int, error) { return unix.Ppoll(events, &now, nil) })
-		ready = perr == nil && n > 0 && events[0].Revents&unix.POLLIN != 0
-	})
-	if err != nil || !ready {
-		return nil, err
+// walk returns what was found, numbered from first, up to the first name that
+// was not.
+func (r *relay) walk(first, dir lisafs.FDID, names []string) ([]lisafs.Inode, error) {
+	if len(names) == 0 {
+		return nil, nil
 	}
-	return r.peek()
+	setNextNumber(r.served, first)
+	answer, err := r.ask(walkRequest(dir, names))
+	var w lisafs.WalkResp
+	if err == nil {
+		_, _ = w.CheckedUnmarshal(answer)
+	}
+	if errors.Is(err, errRefused) {
+		err = nil
+	}
+	return w.Inodes, err
 }
