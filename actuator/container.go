@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
+	"sandboxer/gofer"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -54,16 +56,17 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if err := moveContainer(&rec, observed.Running); err != nil {
 		return err
 	}
-	// Without a keeper it runs too; the next pass sees that one is missing.
 	k, keeperErr := a.startKeeper(w.rec.Cgroup, rec)
 	if keeperErr == nil {
 		defer k.Close()
 		rec.Keeper = k.Process
+	} else if errors.Is(keeperErr, reconcile.ErrGoferLost) {
+		keeperErr = nil // its gofer has ended, as one does with its container
 	}
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return err
 	}
-	if err := a.watch(sentry, rec); err != nil || keeperErr != nil {
+	if err := a.watch(sentry, rec); err != nil || k == nil {
 		return errors.Join(err, keeperErr)
 	}
 	return k.Stay()
@@ -123,7 +126,7 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	for range b.mounts[1:] {
 		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	}
-	err = whileServed(ctx, []observed.Process{g.Process}, func(ctx context.Context) error { return sentry.StartContainer(ctx, args) })
+	served, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return sentry.StartContainer(ctx, args) })
 	if err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
@@ -132,8 +135,29 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
 	closeAll(g.Sockets)
-	a.hold(rec.ID, g.Kept)
+	if served {
+		a.hold(rec.ID, g.Kept)
+	}
 	return nil
+}
+
+// whileGoferLives makes a call to the sentry that lets go of a container's
+// sockets if its gofer ends meanwhile: what waits for its answer would hold up
+// the call. It tells whether the gofer lived on.
+func whileGoferLives(ctx context.Context, g *gofer.Gofer, call func(context.Context) error) (bool, error) {
+	lives := true
+	calling, done := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if g.Process.Await(calling) == nil {
+			lives = false
+			g.Kept.Close()
+		}
+	})
+	err := call(ctx)
+	done()
+	watching.Wait()
+	return lives, err
 }
 
 // layerFile is a nameless file for the writable layer of a container, which
