@@ -155,6 +155,9 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 	var sentry observed.Process
 	if w.rec != nil {
 		sentry = w.rec.Sentry
+		if w.rec.Cgroup == "" { // else what runs in it could not be ended
+			w.rec.Cgroup = a.cgroupPath(do.Sandbox)
+		}
 	}
 	if sentry != do.Sentry {
 		return work{}, fmt.Errorf("%w: the sentry is process %d, not %d", reconcile.ErrChanged, sentry.PID, do.Sentry.PID)
