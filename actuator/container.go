@@ -47,15 +47,17 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return err
 	}
 	started := time.Now()
-	if err := a.run(ctx, sentry, &w, d, c, &rec); err != nil {
+	err = a.run(ctx, sentry, &w, d, c, &rec)
+	if err == nil {
+		// What runs and is not known to run would never be asked to end.
+		rec.StartedAt = started
+		err = moveContainer(&rec, observed.Running)
+	}
+	if err == nil {
+		err = a.c.Records.SaveContainer(rec)
+	}
+	if err != nil {
 		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
-	}
-	rec.StartedAt = started
-	if err := moveContainer(&rec, observed.Running); err != nil {
-		return err
-	}
-	if err := a.c.Records.SaveContainer(rec); err != nil {
-		return err
 	}
 	return a.watch(sentry, rec)
 }
