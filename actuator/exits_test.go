@@ -107,6 +107,22 @@ func TestStopRecordsEnds(t *testing.T) {
 	}
 }
 
+// A container that was left half-made never ran: it gets no end, and the next
+// instance is not taken for it.
+func TestStopOfAHalfMadeContainer(t *testing.T) {
+	for _, reason := range []string{"", "SandboxLost"} {
+		r := newRig(t)
+		rec := running(r, "s", 3)
+		rec.State = observed.Creating
+		check(t, r.c.Records.SaveContainer(rec))
+		check(t, r.c.Records.Save(observed.Record{Name: "s", State: observed.SandboxUp, Cgroup: r.cgroupPath("s")}))
+		check(t, r.do(reconcile.Action{Verb: reconcile.Stop, Sandbox: "s", ExitReason: reason}, nil))
+		if got := r.container("s", "app"); got.Exit != nil || got.State != observed.Creating || got.Attempt != 3 {
+			t.Errorf("stopped for %q: the record says %+v, its end is %+v", reason, got, got.Exit)
+		}
+	}
+}
+
 // An action refuses to act on another sentry or instance than it was meant for.
 func TestActionMeetsAnother(t *testing.T) {
 	r := newRig(t)

@@ -216,9 +216,10 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 
 // recordLostEnd writes an end into the record of a container that had none
 // when its sandbox was ended: with a reason given, nobody knows how it ended;
-// without, this daemon killed it.
+// without, this daemon killed it. One that was left half-made has no end: as
+// far as anybody knows its command never ran, so it is to run yet.
 func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason string) error {
-	if c.State == observed.Stopped {
+	if c.State == observed.Stopped || c.State == observed.Creating {
 		return nil
 	}
 	exit := &observed.Exit{At: time.Now(), Reason: reason}

@@ -156,6 +156,13 @@ func TestOf(t *testing.T) {
 		}, want: `Pending ready=false "Resuming" "Running is declared"` + both},
 		{name: "stopped", declare: state(desired.Stopped), change: func(in *Input) { down(in); ends(in, 0, exit(143, "Error"), time.Minute) },
 			want: `Stopped ready=false "" "" | app stopped 143 Error | aid stopped`},
+		{name: "stopped while a container was being made", declare: state(desired.Stopped), change: func(in *Input) {
+			down(in)
+			half := &in.Pass.Observed.Containers[0]
+			half.State, half.StartedAt = observed.Creating, time.Time{}
+			ends(in, 1, exit(0, "Completed"), 0)
+			in.Pass.Observed.Containers[1].ID, in.Pass.Observed.Containers[1].State, in.Pass.Observed.Containers[1].Exit = "web.aid.2", observed.Creating, nil
+		}, want: `Stopped ready=false "" "" | app stopped | aid stopped 0 Completed`},
 		{name: "stopped from the start", declare: state(desired.Stopped), change: bare, want: `Stopped ready=false "" "" | app stopped | aid stopped`},
 		{name: "to be stopped", declare: state(desired.Stopped), change: func(in *Input) { pending(in, reconcile.Stop, "Stopped is declared") },
 			want: `Pending ready=false "Stopping" "Stopped is declared"` + both},
