@@ -68,6 +68,9 @@ type Actuator struct {
 	waiters map[string]*waiter
 	// answered is when each sentry last answered a question.
 	answered map[observed.Process]time.Time
+	// freezing is what sentries were told last of pausing and resuming, and have
+	// not answered.
+	freezing map[observed.Process]*telling
 }
 
 // New returns an Actuator. Close must be called.
@@ -82,7 +85,8 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{}, answered: map[observed.Process]time.Time{}}
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
+		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }
