@@ -14,22 +14,25 @@ func (l *Loop) Poke(name string) {
 	}
 }
 
-func (l *Loop) poke(name string) {
+// poke takes its names all at once: none is worked on before the last is queued.
+func (l *Loop) poke(names ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	k := l.keys[name]
-	if k == nil {
-		k = &key{retries: make(retries)}
-		l.keys[name] = k
-	}
-	switch {
-	case k.running:
-		k.again = true
-	case !k.queued:
-		l.enqueue(name, k)
+	for _, name := range names {
+		k := l.keys[name]
+		if k == nil {
+			k = &key{retries: make(retries)}
+			l.keys[name] = k
+		}
+		switch {
+		case k.running:
+			k.again = true
+		case !k.queued:
+			l.enqueue(name, k)
+		}
 	}
 }
 
@@ -50,9 +53,7 @@ func (l *Loop) PokeAll() {
 		}
 		names = slices.Concat(names, found)
 	}
-	for _, name := range names {
-		l.poke(name)
-	}
+	l.poke(names...)
 }
 
 // enqueue needs l.mu.
