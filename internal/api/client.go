@@ -190,7 +190,32 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 	return nil
 }
 
+// How long, and how often, a daemon is asked again that can't answer now: one
+// that is starting is done soon.
+const (
+	busyFor   = 10 * time.Second
+	busyEvery = 100 * time.Millisecond
+)
+
 func (c *Client) do(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var busy *Error // what was answered so far
+	for deadline := time.Now().Add(busyFor); ; {
+		answer, err := c.once(ctx, method, path, body)
+		if err != nil && busy != nil && ctx.Err() != nil {
+			return nil, busy // says more than that the time is over
+		}
+		if !errors.As(err, &busy) || busy.Code != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return answer, err
+		}
+		select {
+		case <-time.After(busyEvery):
+		case <-ctx.Done():
+			return nil, busy
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
 	var send io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)

@@ -28,10 +28,17 @@ type fake struct {
 	planned   []string
 	opts      logs.Options
 	err       error
+	unready   func() error
 }
 
-func (f *fake) Health(context.Context) error { return f.err }
-func (f *fake) Sandboxes() []Sandbox         { return f.sandboxes }
+func (f *fake) Health(context.Context) error {
+	if f.unready != nil {
+		return f.unready()
+	}
+	return nil
+}
+
+func (f *fake) Sandboxes() []Sandbox { return f.sandboxes }
 
 func (f *fake) Sandbox(name string) (Sandbox, error) {
 	for _, s := range f.sandboxes {

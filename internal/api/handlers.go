@@ -19,9 +19,17 @@ import (
 // linesOfJSON is the type of a stream of JSON values, one per line.
 const linesOfJSON = "application/jsonl"
 
-func (s *Server) health(r *http.Request) (any, error) {
+// unready refuses what the daemon can't answer yet.
+func (s *Server) unready(r *http.Request) error {
 	if err := s.cfg.Backend.Health(r.Context()); err != nil {
-		return nil, &Error{http.StatusServiceUnavailable, err.Error()}
+		return &Error{http.StatusServiceUnavailable, err.Error()}
+	}
+	return nil
+}
+
+func (s *Server) health(r *http.Request) (any, error) {
+	if err := s.unready(r); err != nil {
+		return nil, err
 	}
 	return map[string]string{"status": "ok"}, nil
 }

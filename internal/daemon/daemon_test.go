@@ -110,3 +110,31 @@ func TestActionEvents(t *testing.T) {
 		t.Errorf("events:\n%s", strings.Join(got, "\n"))
 	}
 }
+
+// Ready is who has read the manifests and looked at all that they and the host
+// have; what comes later changes nothing of that.
+func TestStartup(t *testing.T) {
+	s := newStartup()
+	s.seen("web") // before the manifests were read, which counts for nothing
+	if err := s.err(); err == nil || !strings.Contains(err.Error(), "manifests") {
+		t.Errorf("before the manifests were read: %v", err)
+	}
+	s.read([]string{"web", "db", "web"})
+	s.seen("web")
+	s.seen("web")
+	s.seen("stranger")
+	if err := s.err(); err == nil || !strings.Contains(err.Error(), "1 of 2 sandboxes") {
+		t.Errorf("with one left to look at: %v", err)
+	}
+	s.seen("db")
+	s.seen("db")
+	if err := s.err(); err != nil || !s.done() {
+		t.Errorf("after all was looked at: %v", err)
+	}
+	if s = newStartup(); s.done() {
+		t.Error("ready from the start")
+	}
+	if s.read(nil); !s.done() {
+		t.Error("with nothing to look at it is not ready")
+	}
+}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -44,6 +45,16 @@ func (p *passes) delete(name string) {
 func (d *daemon) passed(p reconcile.Pass) {
 	d.passes.set(p)
 	d.publish(p)
+	if !d.startup.done() && d.current(p) {
+		d.startup.seen(p.Name)
+	}
+}
+
+// current reports whether a pass has met what is declared now, and not what
+// was known before the manifests had been read.
+func (d *daemon) current(p reconcile.Pass) bool {
+	declared, held := d.source.Declared(p.Name)
+	return (declared == nil) == (p.Declared == nil) && held == p.Held
 }
 
 func (d *daemon) publish(p reconcile.Pass) {
@@ -73,6 +84,11 @@ func (d *daemon) declarationsChanged(names []string) {
 	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
 	if d.told == nil {
 		// Until now all was held, also what nobody declares.
+		there, err := d.Names(context.Background())
+		if err != nil {
+			d.c.Log.Error(err, "listing what runs")
+		}
+		d.startup.read(append(there, d.source.Names()...))
 		d.loop.PokeAll()
 	}
 	d.told = d.tellNew(set, d.told)
