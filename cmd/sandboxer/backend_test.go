@@ -30,6 +30,7 @@ type backend struct {
 	mu   sync.Mutex // guards what follows
 	plan api.Plan
 	held []string
+	late string // goes the moment before the next watch begins
 }
 
 func (b *backend) Health(context.Context) error { return nil }
@@ -41,6 +42,17 @@ func (b *backend) Sandbox(name string) (api.Sandbox, error) {
 		return s, api.ErrNotFound
 	}
 	return s, nil
+}
+
+func (b *backend) Watch(ctx context.Context, name string, send func(api.Change) error) error {
+	b.mu.Lock()
+	late := b.late
+	b.late = ""
+	b.mu.Unlock()
+	if late != "" {
+		b.Delete(late)
+	}
+	return b.Board.Watch(ctx, name, send)
 }
 
 func (b *backend) Describe(_ context.Context, name string) (api.Description, error) {

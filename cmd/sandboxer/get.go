@@ -82,8 +82,12 @@ func (c *cli) watch(ctx context.Context, client *api.Client, p *sandboxPrinter, 
 	if p.table != nil && p.table.head() != nil {
 		return nil
 	}
+	one := "" // also if it goes before the watch begins
+	if only && len(items) == 1 {
+		one = items[0].Name
+	}
 	shown := map[string]string{}
-	return client.Watch(ctx, func(ch api.Change) error {
+	return client.Watch(ctx, one, func(ch api.Change) error {
 		if _, wanted := byName(items, ch.Name); only && !wanted {
 			return nil
 		}

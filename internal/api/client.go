@@ -81,9 +81,14 @@ func (c *Client) Version(ctx context.Context) (v Version, err error) {
 }
 
 // Watch calls fn for every sandbox as it is and for every change, until ctx is
-// done, fn fails, or the connection breaks (ErrCut).
-func (c *Client) Watch(ctx context.Context, fn func(Change) error) error {
-	return follow(ctx, c, "/v1/sandboxes?watch=1", fn)
+// done, fn fails, or the connection breaks (ErrCut). With a name it is that
+// sandbox alone, and fn is first told how it is, also that there is none.
+func (c *Client) Watch(ctx context.Context, name string, fn func(Change) error) error {
+	path := "/v1/sandboxes"
+	if name != "" {
+		path += "/" + url.PathEscape(name)
+	}
+	return follow(ctx, c, path+"?watch=1", fn)
 }
 
 // FollowEvents calls fn for every kept event and for every new one, until ctx

@@ -28,6 +28,7 @@ type fake struct {
 	planned   []string
 	opts      logs.Options
 	err       error
+	watched   string
 	unready   func() error
 }
 
@@ -49,8 +50,12 @@ func (f *fake) Sandbox(name string) (Sandbox, error) {
 	return Sandbox{}, fmt.Errorf("looking for %s: %w", name, ErrNotFound)
 }
 
-func (f *fake) Watch(ctx context.Context, send func(Change) error) error {
+func (f *fake) Watch(ctx context.Context, name string, send func(Change) error) error {
+	f.watched = name
 	for _, s := range f.sandboxes {
+		if name != "" && s.Name != name {
+			continue
+		}
 		if err := send(Change{Sandbox: s}); err != nil {
 			return err
 		}

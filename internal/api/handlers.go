@@ -42,6 +42,7 @@ func (s *Server) list(r *http.Request) (any, error) {
 	return List{Items: items}, nil
 }
 
+// watch streams all sandboxes, or the one that the path names.
 func (s *Server) watch(r *http.Request) streamer {
 	watch, err := boolean(r, "watch")
 	if err != nil {
@@ -52,7 +53,7 @@ func (s *Server) watch(r *http.Request) streamer {
 	}
 	return func(ctx context.Context, w *streamWriter) error {
 		w.begin(linesOfJSON)
-		return s.cfg.Backend.Watch(ctx, func(c Change) error { return w.line(c) })
+		return s.cfg.Backend.Watch(ctx, r.PathValue("name"), func(c Change) error { return w.line(c) })
 	}
 }
 

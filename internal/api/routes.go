@@ -32,7 +32,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/openapi.json", always: true, answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
 		{method: "GET", path: "/v1/version", always: true, answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
 		{method: "GET", path: "/v1/sandboxes", query: []string{"watch"}, answer: s.list, stream: s.watch},
-		{method: "GET", path: "/v1/sandboxes/{name}", answer: s.get},
+		{method: "GET", path: "/v1/sandboxes/{name}", query: []string{"watch"}, answer: s.get, stream: s.watch},
 		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
 			query: []string{"container", "follow", "tail", "since", "timestamps"}},

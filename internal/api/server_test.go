@@ -204,7 +204,7 @@ func TestStreams(t *testing.T) {
 	enough := errors.New("enough")
 	var got []string
 	go func() { f.changes <- Change{Sandbox: Sandbox{Name: "a"}, Deleted: true} }()
-	err := c.Watch(t.Context(), func(ch Change) error {
+	err := c.Watch(t.Context(), "", func(ch Change) error {
 		if got = append(got, fmt.Sprint(ch.Name, ch.Deleted)); len(got) == 3 {
 			return enough
 		}
@@ -212,6 +212,10 @@ func TestStreams(t *testing.T) {
 	})
 	if err != enough || fmt.Sprint(got) != "[afalse bfalse atrue]" {
 		t.Errorf("watched %v, %v", got, err)
+	}
+	err = c.Watch(t.Context(), "b", func(ch Change) error { return fmt.Errorf("%w: %s", enough, ch.Name) })
+	if !errors.Is(err, enough) || f.watched != "b" || !strings.HasSuffix(err.Error(), ": b") {
+		t.Errorf("watched one: %v, asked for %q", err, f.watched)
 	}
 	n := 0
 	ctx, cancel := context.WithCancel(t.Context())
@@ -225,7 +229,7 @@ func TestStreams(t *testing.T) {
 		t.Errorf("followed %d events, %v", n, err)
 	}
 	close(f.changes)
-	if err := c.Watch(t.Context(), func(Change) error { return nil }); !errors.Is(err, ErrCut) {
+	if err := c.Watch(t.Context(), "", func(Change) error { return nil }); !errors.Is(err, ErrCut) {
 		t.Errorf("a watch that breaks: %v", err)
 	}
 }
@@ -268,7 +272,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	c, stop := serve(t, f)
 	started, cut := make(chan struct{}), make(chan error, 1)
 	go func() {
-		cut <- c.Watch(t.Context(), func(Change) error { close(started); return nil })
+		cut <- c.Watch(t.Context(), "", func(Change) error { close(started); return nil })
 	}()
 	<-started
 	conn := dial(t, c)
@@ -289,7 +293,7 @@ func TestStreamsAreLimited(t *testing.T) {
 	started := make(chan struct{}, maxStreams)
 	for range maxStreams {
 		go func() {
-			ended <- c.Watch(ctx, func(Change) error { started <- struct{}{}; return nil })
+			ended <- c.Watch(ctx, "", func(Change) error { started <- struct{}{}; return nil })
 		}()
 	}
 	for range maxStreams {

@@ -34,8 +34,8 @@ func (d *daemon) Sandbox(name string) (api.Sandbox, error) {
 	return s, nil
 }
 
-func (d *daemon) Watch(ctx context.Context, send func(api.Change) error) error {
-	return d.board.Watch(ctx, send)
+func (d *daemon) Watch(ctx context.Context, name string, send func(api.Change) error) error {
+	return d.board.Watch(ctx, name, send)
 }
 
 func (d *daemon) Describe(_ context.Context, name string) (api.Description, error) {
