@@ -186,13 +186,25 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 		ready = fmt.Sprintf("%d/%d", n, len(s.Containers))
 	}
 	if s.Reason != "" && s.Phase != api.Invalid {
-		message = strings.TrimSuffix(s.Reason+": "+message, ": ")
+		message = strings.TrimSuffix(reasons(s)+": "+message, ": ")
 	}
 	cells := []string{ch.Name, phase, ready, strconv.Itoa(restarts), age}
 	if p.table.wide {
 		cells = append(cells, dash(ch.DesiredState), dash(s.Runtime), dash(number(s.SandboxPID)), dash(ch.Source))
 	}
 	return append(cells, message)
+}
+
+// reasons are why a sandbox is as it is, and before it what waits for the user:
+// the message, which tells of both, may be cut.
+func reasons(s api.Status) string {
+	list := []string{s.Reason}
+	for _, c := range s.Conditions {
+		if (c.Type == api.ManifestRejected || c.Type == api.DeletionHeld) && c.Type != s.Reason {
+			list = slices.Insert(list, 0, c.Type)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func age(s api.Sandbox) string {

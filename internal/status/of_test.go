@@ -264,11 +264,14 @@ func TestOf(t *testing.T) {
 		{name: "an edit is rejected and the deletion held", change: func(in *Input) {
 			in.Problems = []desired.Problem{{File: "web.yaml", Line: 3, Path: "spec.x", Message: "unknown field"}}
 			in.Held = "confirm it"
-		}, want: `Running ready=true "ManifestRejected" "web.yaml:3: spec.x: unknown field"` + both},
-		{name: "what fails is more pressing than what is rejected", change: func(in *Input) {
+		}, want: `Running ready=true "ManifestRejected" "web.yaml:3: spec.x: unknown field; DeletionHeld: confirm it"` + both},
+		{name: "what fails is more pressing than what is rejected and held", change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), time.Second)
 			in.Problems = []desired.Problem{{File: "web.yaml", Message: "bad"}}
-		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:01" | app stopped 1 Error in 1s | aid running`},
+			in.Held = "confirm it"
+		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:01; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
+		{name: "between two looks, and the deletion held", declare: state(desired.Stopped), change: func(in *Input) { in.Held = "confirm it" },
+			want: `Pending ready=false "Waiting" "DeletionHeld: confirm it"` + both},
 		{name: "declared no more", change: func(in *Input) { in.Pass.Declared = nil; pending(in, reconcile.Signal, "declared no more") },
 			want: `Terminating ready=false "" "declared no more" | aid running | app running`},
 		{name: "not declared, and that can't be trusted", change: func(in *Input) {
