@@ -64,7 +64,7 @@ func (b *backend) Describe(_ context.Context, name string) (api.Description, err
 		d.Spec = &desired.Spec{State: desired.Running, Runtime: "gvisor",
 			Volumes: []desired.Volume{{Name: "conf", Files: map[string]string{"app.conf": "secret"}}},
 			Containers: []desired.Container{{Name: "app", Command: []string{"/bin/app"}, Env: []desired.EnvVar{
-				{Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
+				{Name: "MODE", Value: "prod"}, {Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
 	}
 	return d, err
 }
