@@ -65,8 +65,10 @@ type daemon struct {
 	reaper    *observed.Reaper
 	passes    passes
 	startup   *startup
-	// told are the problems and held removals that events were made of.
+	// told are the problems and held removals that events were made of, blocked
+	// is why nothing counted as removed, both as of the latest scan.
 	told    map[events.Event]bool
+	blocked string
 	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 

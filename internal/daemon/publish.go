@@ -83,14 +83,17 @@ func (d *daemon) declarationsChanged(names []string) {
 	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
 	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
 	if d.told == nil {
-		// Until now all was held, also what nobody declares.
 		there, err := d.Names(context.Background())
 		if err != nil {
 			d.c.Log.Error(err, "listing what runs")
 		}
 		d.startup.read(append(there, d.source.Names()...))
+	}
+	if d.told == nil || set.Blocked != d.blocked {
+		// What nobody declares was held, or is to be from now on.
 		d.loop.PokeAll()
 	}
+	d.blocked = set.Blocked
 	d.told = d.tellNew(set, d.told)
 	for _, name := range names {
 		if p, ok := d.passes.get(name); ok {
