@@ -70,6 +70,9 @@ type Actuator struct {
 	waiters map[string]*waiter
 	// answered is when each sentry last answered a question.
 	answered map[observed.Process]time.Time
+	// freezing is what sentries were told last of pausing and resuming, and have
+	// not answered.
+	freezing map[observed.Process]*telling
 }
 
 // New returns an Actuator. Close must be called.
@@ -84,7 +87,8 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{}, answered: map[observed.Process]time.Time{}}
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
+		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }
@@ -159,6 +163,9 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 	var sentry observed.Process
 	if w.rec != nil {
 		sentry = w.rec.Sentry
+		if w.rec.Cgroup == "" { // else what runs in it could not be ended
+			w.rec.Cgroup = a.cgroupPath(do.Sandbox)
+		}
 	}
 	if sentry != do.Sentry {
 		return work{}, fmt.Errorf("%w: the sentry is process %d, not %d", reconcile.ErrChanged, sentry.PID, do.Sentry.PID)

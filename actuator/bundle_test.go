@@ -62,24 +62,30 @@ func merge(into, from map[string]any) {
 func TestBundleRefused(t *testing.T) {
 	for changes, want := range map[string]string{
 		`{"root": null}`: "root.path", `{"process": null}`: "process is missing",
-		`{"process": {"terminal": true}}`:                                                 "process.terminal",
-		`{"process": {"apparmorProfile": "x"}}`:                                           "apparmorProfile",
-		`{"process": {"selinuxLabel": "x"}}`:                                              "selinuxLabel",
-		`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT"}}}`:                       "ioPriority",
-		`{"process": {"oomScoreAdj": 100}}`:                                               "oomScoreAdj in the manifest",
-		`{"domainname": "x"}`:                                                             "domainname",
-		`{"hooks": {"poststop": [{"path": "/bin/true"}]}}`:                                "hooks",
-		`{"annotations": {"dev.gvisor.flag.debug": "true"}}`:                              "dev.gvisor.flag.debug",
-		`{"mounts": [{"destination": "/x", "type": "nfs", "source": "h:/"}]}`:             "nfs",
-		`{"mounts": [{"destination": "x", "type": "tmpfs"}]}`:                             "not absolute",
-		`{"linux": {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]}}`:     "uidMappings",
-		`{"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}`:                             "sysctl",
-		`{"linux": {"devices": [{"path": "/dev/fuse", "type": "c"}]}}`:                    "linux.devices",
-		`{"linux": {"resources": {"memory": {"limit": 1000000}}}}`:                        "resources.limits in the manifest",
-		`{"linux": {"resources": {"pids": {"limit": 10}}}}`:                               "resources.limits in the manifest",
-		`{"linux": {"namespaces": [{"type": "network", "path": "/var/run/netns/blue"}]}}`: "/var/run/netns/blue",
-		`{"linux": {"maskedPaths": ["/etc/shadow"]}}`:                                     "/etc/shadow",
-		`{"linux": {"readonlyPaths": ["/process"]}}`:                                      "/process",
+		`{"process": {"terminal": true}}`:                                                    "process.terminal",
+		`{"process": {"apparmorProfile": "x"}}`:                                              "apparmorProfile",
+		`{"process": {"selinuxLabel": "x"}}`:                                                 "selinuxLabel",
+		`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT"}}}`:                          "ioPriority",
+		`{"process": {"oomScoreAdj": 100}}`:                                                  "oomScoreAdj in the manifest",
+		`{"domainname": "x"}`:                                                                "domainname",
+		`{"hooks": {"poststop": [{"path": "/bin/true"}]}}`:                                   "hooks",
+		`{"annotations": {"dev.gvisor.flag.debug": "true"}}`:                                 "dev.gvisor.flag.debug",
+		`{"mounts": [{"destination": "/x", "type": "nfs", "source": "h:/"}]}`:                "nfs",
+		`{"mounts": [{"destination": "x", "type": "tmpfs"}]}`:                                "not absolute",
+		`{"linux": {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]}}`:        "uidMappings",
+		`{"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}`:                                "sysctl",
+		`{"linux": {"devices": [{"path": "/dev/fuse", "type": "c"}]}}`:                       "linux.devices",
+		`{"linux": {"resources": {"memory": {"limit": 1000000}}}}`:                           "resources.limits in the manifest",
+		`{"linux": {"resources": {"pids": {"limit": 10}}}}`:                                  "resources.limits in the manifest",
+		`{"linux": {"namespaces": [{"type": "network", "path": "/var/run/netns/blue"}]}}`:    "/var/run/netns/blue",
+		`{"linux": {"maskedPaths": ["/etc/shadow"]}}`:                                        "/etc/shadow",
+		`{"linux": {"readonlyPaths": ["/process"]}}`:                                         "/process",
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}}}`: "linux.seccomp.defaultErrnoRet: 38 is not supported",
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}}}`:  "SCMP_ACT_ALLOW returns no error",
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["clone3"],
+			"action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}}}`: "linux.seccomp.syscalls[0] (clone3): errnoRet: 38 is not supported",
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+			{"names": ["clone3"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}}}`: "syscalls[1] (clone3): errnoRet: the action SCMP_ACT_KILL",
 	} {
 		_, err := readBundle(inBundle(t, changes), &desired.Container{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.json") {
@@ -98,7 +104,7 @@ func TestBundleRefused(t *testing.T) {
 func TestBundleRuns(t *testing.T) {
 	r := newRig(t)
 	deny := `"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW",
-		"syscalls": [{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO"}]}}`
+		"syscalls": [{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}}`
 	c := desired.Container{Name: "app", RestartPolicy: desired.Never, Bundle: inBundle(t, `{`+deny+`,
 		"process": {"args": ["/workload", "id", "then", "read", "/proc/self/limits", "then", "read", "/proc/self/status", "then", "mkdir", "/dev/shm/x"]}}`)}
 	r.run(reconcile.Declare(sandbox("bundle", c)))

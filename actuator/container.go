@@ -49,12 +49,13 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return err
 	}
 	started := time.Now()
-	if err := a.run(ctx, sentry, &w, d, c, &rec); err != nil {
-		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
+	err = a.run(ctx, sentry, &w, d, c, &rec)
+	if err == nil {
+		rec.StartedAt = started
+		err = moveContainer(&rec, observed.Running)
 	}
-	rec.StartedAt = started
-	if err := moveContainer(&rec, observed.Running); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 	}
 	k, keeperErr := a.startKeeper(w.rec.Cgroup, rec)
 	if keeperErr == nil {
@@ -64,7 +65,8 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		keeperErr = nil // its gofer has ended, as one does with its container
 	}
 	if err := a.c.Records.SaveContainer(rec); err != nil {
-		return err
+		// What runs and is not known to run would never be asked to end.
+		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 	}
 	if err := a.watch(sentry, rec); err != nil || k == nil {
 		return errors.Join(err, keeperErr)

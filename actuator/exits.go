@@ -17,7 +17,8 @@ type waiter struct {
 	cancel context.CancelFunc
 	// rec is the container's record as it was written last.
 	rec observed.ContainerRecord
-	// failed: the sentry is not sure to be waiting with us any more.
+	// failed: the wait failed, and the sentry was not asked since how the
+	// container is.
 	failed bool
 }
 

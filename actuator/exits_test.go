@@ -3,6 +3,7 @@ package actuator
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -104,6 +105,51 @@ func TestStopRecordsEnds(t *testing.T) {
 				t.Errorf("the sandbox is %s", s.State)
 			}
 		})
+	}
+}
+
+// A container that was left half-made never ran: it gets no end, and the next
+// instance is not taken for it.
+func TestStopOfAHalfMadeContainer(t *testing.T) {
+	for _, reason := range []string{"", "SandboxLost"} {
+		r := newRig(t)
+		rec := running(r, "s", 3)
+		rec.State = observed.Creating
+		check(t, r.c.Records.SaveContainer(rec))
+		check(t, r.c.Records.Save(observed.Record{Name: "s", State: observed.SandboxUp, Cgroup: r.cgroupPath("s")}))
+		check(t, r.do(reconcile.Action{Verb: reconcile.Stop, Sandbox: "s", ExitReason: reason}, nil))
+		if got := r.container("s", "app"); got.Exit != nil || got.State != observed.Creating || got.Attempt != 3 {
+			t.Errorf("stopped for %q: the record says %+v, its end is %+v", reason, got, got.Exit)
+		}
+	}
+}
+
+// A wait that has failed makes the next look ask the sentry, and only that one:
+// an idle sentry would else be woken at each resync from then on.
+func TestProbeAfterAFailedWait(t *testing.T) {
+	r := newRig(t)
+	d := reconcile.Declare(sandbox("asked", app(t, "sleep")))
+	r.run(d)
+	rec := r.record("asked")
+	ids := []string{r.container("asked", "app").ID}
+	deaf := rec
+	deaf.ControlSocket = filepath.Join(r.state, "none") // nobody can be asked there
+	probe := func(rec observed.Record) error {
+		states, err := r.Probe(context.Background(), rec, ids, false)
+		if err == nil && states[ids[0]] != observed.Running {
+			t.Errorf("the container is %q", states[ids[0]])
+		}
+		return err
+	}
+	check(t, probe(rec))
+	check(t, probe(deaf)) // known without asking
+	r.waitFailed(r.waiters[ids[0]])
+	if probe(deaf) == nil {
+		t.Error("after a wait failed nobody was asked")
+	}
+	check(t, probe(rec))
+	if err := probe(deaf); err != nil {
+		t.Errorf("the sentry is still asked: %v", err)
 	}
 }
 

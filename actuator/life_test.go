@@ -200,3 +200,26 @@ func TestSignal(t *testing.T) {
 		t.Errorf("ended with %+v, want signal 9", rec.Exit)
 	}
 }
+
+// A record that does not say where the sandbox's processes are holds up
+// neither their end nor its own.
+func TestNoCgroupInTheRecord(t *testing.T) {
+	for _, verb := range []reconcile.Verb{reconcile.Stop, reconcile.Destroy} {
+		t.Run(string(verb), func(t *testing.T) {
+			r := newRig(t)
+			d := reconcile.Declare(sandbox("where", app(t, "sleep")))
+			r.run(d)
+			rec := r.record("where")
+			sentry, cgroup := rec.Sentry, rec.Cgroup
+			rec.Cgroup = ""
+			check(t, r.c.Records.Save(rec))
+			r.must(verb, d, "")
+			if alive, err := sentry.Liveness(); err != nil || alive != observed.Gone {
+				t.Errorf("the sentry is %v, %v", alive, err)
+			}
+			if _, exists, err := r.c.Cgroups.Procs(cgroup); err != nil || exists {
+				t.Errorf("the cgroup exists: %v, %v", exists, err)
+			}
+		})
+	}
+}

@@ -140,6 +140,35 @@ func checkLinux(l *specs.Linux) error {
 			return fmt.Errorf("linux.maskedPaths and readonlyPaths outside of /proc and /sys are not supported: %s", path)
 		}
 	}
+	if l.Seccomp == nil {
+		return nil
+	}
+	return checkSeccomp(l.Seccomp)
+}
+
+// checkSeccomp refuses a filter that would not do what it says: the sentry
+// reads no errnoRet and answers EPERM. With an action that returns no error the
+// OCI specification has every runtime refuse one.
+func checkSeccomp(s *specs.LinuxSeccomp) error {
+	check := func(errno *uint, action specs.LinuxSeccompAction) error {
+		switch {
+		case errno == nil:
+			return nil
+		case action != specs.ActErrno && action != specs.ActTrace:
+			return fmt.Errorf("the action %s returns no error", action)
+		case *errno != uint(unix.EPERM):
+			return fmt.Errorf("%d is not supported: gVisor's filters return EPERM (%d) alone; leave it out where that will do, else allow the system call", *errno, uint(unix.EPERM))
+		}
+		return nil
+	}
+	if err := check(s.DefaultErrnoRet, s.DefaultAction); err != nil {
+		return fmt.Errorf("linux.seccomp.defaultErrnoRet: %w", err)
+	}
+	for i, rule := range s.Syscalls {
+		if err := check(rule.ErrnoRet, rule.Action); err != nil {
+			return fmt.Errorf("linux.seccomp.syscalls[%d] (%s): errnoRet: %w", i, strings.Join(rule.Names, ", "), err)
+		}
+	}
 	return nil
 }
 

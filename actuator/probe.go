@@ -59,7 +59,12 @@ func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs 
 		}
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.answered[rec.Sentry] = time.Now()
-	a.mu.Unlock()
+	for _, id := range ids {
+		if w := a.waiters[id]; w != nil {
+			w.failed = false // one that goes on failing says so again
+		}
+	}
 	return states, nil
 }

@@ -106,51 +106,6 @@ func (a *Actuator) watchSentry(rec observed.Record) error {
 	return a.c.Watcher.Watch(rec.Sentry, func() { a.c.Poke(rec.Name) })
 }
 
-func (a *Actuator) pause(ctx context.Context, w work) error {
-	return a.freeze(ctx, w, observed.SandboxPausing, observed.SandboxPaused, true)
-}
-
-func (a *Actuator) resume(ctx context.Context, w work) error {
-	return a.freeze(ctx, w, observed.SandboxResuming, observed.SandboxUp, false)
-}
-
-// freeze pauses or resumes. The record says beforehand what is being done: a
-// sentry counts pauses and dies of a resume too many, so after a crash in
-// between it is asked what it is before it is told anything.
-func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.SandboxState, paused bool) error {
-	sentry, err := w.sentry()
-	if err != nil {
-		return err
-	}
-	unsure := w.rec.State == observed.SandboxPausing || w.rec.State == observed.SandboxResuming
-	if err := moveSandbox(w.rec, through); err != nil {
-		return err
-	}
-	if err := a.c.Records.Save(*w.rec); err != nil {
-		return err
-	}
-	is := !paused
-	if unsure {
-		if is, err = sentry.Paused(ctx, w.rec.Name); err != nil {
-			return err
-		}
-	}
-	switch {
-	case is == paused:
-	case paused:
-		err = whileServed(ctx, w.gofers(), sentry.Pause)
-	default:
-		err = sentry.Resume(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	if err := moveSandbox(w.rec, to); err != nil {
-		return err
-	}
-	return a.c.Records.Save(*w.rec)
-}
-
 // stop ends everything that runs of the sandbox at once, through its cgroup:
 // that also finds what no record knows of. Containers whose end nobody saw get
 // one recorded. What can't be written (a full disk) holds up nothing that can
@@ -216,9 +171,10 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 
 // recordLostEnd writes an end into the record of a container that had none
 // when its sandbox was ended: with a reason given, nobody knows how it ended;
-// without, this daemon killed it.
+// without, this daemon killed it. One that was left half-made has no end: as
+// far as anybody knows its command never ran, so it is to run yet.
 func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason string) error {
-	if c.State == observed.Stopped {
+	if c.State == observed.Stopped || c.State == observed.Creating {
 		return nil
 	}
 	exit := &observed.Exit{At: time.Now(), Reason: reason}

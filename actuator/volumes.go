@@ -11,6 +11,7 @@ import (
 	"github.com/google/renameio/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
 	"sandboxer/gofer/serve"
@@ -66,7 +67,7 @@ func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
 		}
 		options := fmt.Sprintf("mode=0777,size=%d", e.SizeLimit.Value())
 		if err := unix.Mount("sandboxer", dir, "tmpfs", flags, options); err != nil {
-			return fmt.Errorf("mounting %s: %w", dir, err)
+			return fmt.Errorf("mounting %s: %w", dir, tooSmall(dir, e.SizeLimit, err))
 		}
 	} else if mounted {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -74,6 +75,17 @@ func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
 		}
 	}
 	return os.Chmod(dir, 0o777)
+}
+
+// tooSmall says what to do about a limit that is less than what is there.
+func tooSmall(dir string, limit *resource.Quantity, err error) error {
+	var fs unix.Statfs_t
+	statErr := unix.Statfs(dir, &fs)
+	used := resource.NewQuantity(int64(fs.Blocks-fs.Bfree)*fs.Bsize, resource.BinarySI)
+	if statErr != nil || used.Cmp(*limit) <= 0 {
+		return err
+	}
+	return fmt.Errorf("%w: its files take %s, more than the sizeLimit %s: raise that, delete files there, or begin with an empty volume by another name", err, used, limit)
 }
 
 // prepareFiles writes the literal content of a files volume.

@@ -82,6 +82,30 @@ func TestEmptyDir(t *testing.T) {
 	}
 }
 
+// A limit below what is there is refused in words that help, and changes nothing.
+func TestEmptyDirLimitTooLow(t *testing.T) {
+	r := newRig(t)
+	s := sandbox("vol")
+	s.Spec.Volumes = []desired.Volume{{Name: "scratch", EmptyDir: &desired.EmptyDir{SizeLimit: quantity("4Mi")}}}
+	check(t, r.prepareVolumes(s))
+	t.Cleanup(func() { check(t, r.removeVolumes("vol")) })
+	dir := filepath.Join(r.volumesDir("vol"), "scratch")
+	check(t, os.WriteFile(filepath.Join(dir, "file"), make([]byte, 3<<20), 0o600))
+	s.Spec.Volumes[0].EmptyDir.SizeLimit = quantity("1Mi")
+	err := r.prepareVolumes(s)
+	if !errors.Is(err, unix.EINVAL) {
+		t.Fatalf("%v, want EINVAL", err)
+	}
+	for _, part := range []string{`volume "scratch"`, dir, "take 3Mi", "sizeLimit 1Mi", "delete files"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+	if size, _ := fileSystem(t, dir); size != 4<<20 {
+		t.Errorf("the limit is now %d", size)
+	}
+}
+
 // Files volumes are made anew, without what was there before.
 func TestFilesVolume(t *testing.T) {
 	r := newRig(t)

@@ -8,8 +8,10 @@
 // per sandbox at a time and many sandboxes at once; its methods may be called
 // from many goroutines.
 //
-// One pass is: look, plan, store what is remembered, publish, act. Nothing is
-// assumed to have worked: after every action comes another look. Three things
+// One pass is: look, plan, store what is remembered, publish, act. A sandbox's
+// first one ends before it stores and acts, so that all are seen before the
+// first is worked on. Nothing is assumed to have worked: after every action
+// comes another look. Three things
 // keep that from running hot, each at its own level: a container's restart
 // back-off and a sandbox's creation back-off, which are planned and
 // remembered, and the loop's retries, which hold back an action that failed or

@@ -118,6 +118,7 @@ type key struct {
 	asked   []func(Memory) Memory
 	timer   *time.Timer
 
+	looked   bool // seen once since anything may be done about it
 	loaded   bool
 	memory   Memory // what the next plan starts from
 	saved    Memory // what the store holds

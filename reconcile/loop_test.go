@@ -223,9 +223,60 @@ func TestLoopPokesWhileBusyRunAgainOnce(t *testing.T) {
 		if most != 1 {
 			t.Errorf("%d workers on one key", most)
 		}
-		if n := h.passCount("box"); n != 2 {
-			t.Errorf("%d passes, expected one before the creation and one after it", n)
+		if n := h.passCount("box"); n != 3 {
+			t.Errorf("%d passes, expected one that only looks, one before the creation and one after it", n)
 		}
+	})
+}
+
+// However few the workers, all that is declared is seen before anything is
+// done, but for what another worker is looking at.
+func TestLoopLooksAtAllFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(cfg *Config) { cfg.Workers = 2 })
+		var names []string
+		for i := range 20 {
+			names = append(names, fmt.Sprint("box", i))
+			h.source.set(names[i], newDeclared(func(s *desired.Sandbox) { s.Name = names[i] }))
+		}
+		most := 0
+		h.during = func(Action) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			most = max(most, len(names)-len(h.passes))
+		}
+		h.run()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, name := range names {
+			h.reached(name)
+		}
+		if most > 1 {
+			t.Errorf("something was done before %d others were looked at", most)
+		}
+	})
+}
+
+// What a first look plans counts as done by nobody: a container that is to end
+// is asked to, also when its sandbox was changed while no daemon ran.
+func TestLoopFirstLookRemembersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, nil)
+		h.run()
+		h.declare("box")
+		time.Sleep(time.Minute)
+		h.loop.mu.Lock()
+		h.loop.keys["box"].looked = false // as for a daemon that has just begun
+		h.loop.mu.Unlock()
+		before := len(h.actions)
+		h.declare("box", state(desired.Stopped))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		asked := func(a Action) bool { return a.Verb == Signal }
+		if !slices.ContainsFunc(h.actions[before:], asked) {
+			t.Errorf("nobody was asked to end: %v", h.actions[before:])
+		}
+		h.reached("box")
 	})
 }
 

@@ -32,6 +32,17 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	in.Memory = k.memory
 
 	r := Plan(in)
+	p := Pass{
+		Name: name, Declared: d, Held: held, Observed: in.Observed, Blind: in.Blind, LookErr: err,
+		Memory: r.Memory, Conditions: r.Conditions, Pending: r.Actions, Again: r.Again,
+	}
+	if !k.looked && (d != nil || !held) {
+		// Nothing is done before all that wait have been seen. What was planned
+		// is not remembered: it would count as begun.
+		k.looked = true
+		l.cfg.OnPass(p)
+		return next{now: true}
+	}
 	k.memory = r.Memory
 	l.remember(name, k)
 	if hash := specHash(d); hash != k.specHash {
@@ -42,10 +53,8 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		k.retries.prune(r.Actions)
 	}
 	due, again := k.due(r, now)
-	l.cfg.OnPass(Pass{
-		Name: name, Declared: d, Held: held, Observed: in.Observed, Blind: in.Blind, LookErr: err,
-		Memory: r.Memory, Conditions: r.Conditions, Pending: r.Actions, Again: again,
-	})
+	p.Again = again
+	l.cfg.OnPass(p)
 	if len(due) > 0 {
 		l.act(ctx, k, due, d)
 		return next{now: true}

@@ -14,17 +14,20 @@ func (l *Loop) Poke(name string) {
 	}
 }
 
-func (l *Loop) poke(name string) {
+// poke takes its names all at once: none is worked on before the last is queued.
+func (l *Loop) poke(names ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	switch k := l.key(name); {
-	case k.running:
-		k.again = true
-	case !k.queued:
-		l.enqueue(name, k)
+	for _, name := range names {
+		switch k := l.key(name); {
+		case k.running:
+			k.again = true
+		case !k.queued:
+			l.enqueue(name, k)
+		}
 	}
 }
 
@@ -55,9 +58,7 @@ func (l *Loop) PokeAll() {
 		}
 		names = slices.Concat(names, found)
 	}
-	for _, name := range names {
-		l.poke(name)
-	}
+	l.poke(names...)
 }
 
 // enqueue needs l.mu.

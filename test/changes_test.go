@@ -173,6 +173,20 @@ func TestOneNameTwice(t *testing.T) {
 	}
 }
 
+// What goes while the daemon is away is away at its first scan, if nobody has
+// to wait for it to settle.
+func TestGoneWhileTheDaemonIsAway(t *testing.T) {
+	w := start(t, "--settle", "0s")
+	for range 3 {
+		w.declare("web", app("sleep"))
+		w.running("web")
+		w.kill()
+		w.undeclare("web")
+		w.start()
+		w.gone("web")
+	}
+}
+
 // What is put back in time was never away, and what goes while the daemon is
 // away is away.
 func TestSettling(t *testing.T) {

@@ -1,8 +1,13 @@
 package test
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // The daemon that is asked to stops every sandbox when it ends.
@@ -34,6 +39,47 @@ func TestStopLeavesSandboxesRunning(t *testing.T) {
 	}
 	w.start()
 	if now := w.running("web"); now.Status.SandboxPID != was.Status.SandboxPID || now.box("app").ID != was.box("app").ID {
+		t.Errorf("it was made anew: %+v", now)
+	}
+}
+
+// A daemon says that it is ready once it can tell of all there is, and answers
+// nothing before: what it left out would be taken for gone.
+func TestReadyOnceAllWasSeen(t *testing.T) {
+	w := newWorld(t)
+	w.declare("web", app("sleep"))
+	for i := range 30 {
+		w.declare(fmt.Sprint("off", i), app("sleep", "state: Stopped"))
+	}
+	all := func() {
+		t.Helper()
+		if n := len(w.list()); n != 31 {
+			t.Errorf("%d of 31 sandboxes are listed", n)
+		}
+	}
+	w.start()
+	all()
+	was := w.running("web")
+	w.kill()
+
+	// Looking at a sentry that is silent takes a while.
+	kill(t, was.Status.SandboxPID, syscall.SIGSTOP)
+	w.begin()
+	answer, err := w.request(t.Context(), "GET", "/v1/sandboxes")
+	for deadline := time.Now().Add(patience); err != nil; answer, err = w.request(t.Context(), "GET", "/v1/sandboxes") {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody answers: %v\n%s", err, w.log())
+		}
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(b), "the daemon is starting") || err != nil {
+		t.Errorf("before it was ready it answered %s, %s, %v", answer.Status, b, err)
+	}
+	all() // the command waits
+	w.awaitReady()
+	kill(t, was.Status.SandboxPID, syscall.SIGCONT)
+	if now := w.running("web"); now.Status.SandboxPID != was.Status.SandboxPID {
 		t.Errorf("it was made anew: %+v", now)
 	}
 }

@@ -91,6 +91,30 @@ func TestDirectoryAway(t *testing.T) {
 	}
 }
 
+// What runs and was declared to another daemon, whose memory is gone, is held
+// while the directory is away, and ended once that is there and does not
+// declare it.
+func TestUnknownWhileDirectoryAway(t *testing.T) {
+	w := start(t)
+	w.declare("web", app("sleep"))
+	was := w.running("web")
+	w.stop()
+	for _, dir := range []string{w.manifests, w.data} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start()
+	now := w.wait("web", "held", func(s sandbox) bool { return s.has("DeletionHeld") })
+	if now.Status.SandboxPID != was.Status.SandboxPID || now.Status.Phase != "Running" {
+		t.Errorf("it did not go on: %+v", now)
+	}
+	if err := os.Mkdir(w.manifests, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.gone("web")
+}
+
 // Containers come to and go from a running sandbox without the others.
 func TestContainersComeAndGo(t *testing.T) {
 	w := start(t)

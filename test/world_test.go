@@ -47,8 +47,9 @@ type world struct {
 
 // daemon is one run of the program.
 type daemon struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed after it was reaped
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed after it was reaped
+	notify *net.UnixConn // what it tells systemd
 }
 
 var worlds atomic.Int64
@@ -103,9 +104,15 @@ func (w *world) arguments() []string {
 	return args
 }
 
-// start runs the daemon until it says that it is ready, as it would to
-// systemd.
+// start runs the daemon until it says that it is ready.
 func (w *world) start() {
+	w.t.Helper()
+	w.begin()
+	w.awaitReady()
+}
+
+// begin runs the daemon. It must be followed by awaitReady.
+func (w *world) begin() {
 	w.t.Helper()
 	notify := filepath.Join(w.dir, "notify")
 	_ = os.Remove(notify)
@@ -113,13 +120,12 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer conn.Close()
 	log, err := os.OpenFile(w.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemon{cmd: exec.Command(sandboxer, w.arguments()...), ended: make(chan struct{})}
+	d := &daemon{cmd: exec.Command(sandboxer, w.arguments()...), ended: make(chan struct{}), notify: conn}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	// Descriptors that whoever starts the daemon forgot to close: they must not
 	// reach gofers or sentries.
@@ -134,17 +140,19 @@ func (w *world) start() {
 		close(d.ended)
 		conn.Close()
 	}()
+}
+
+// awaitReady waits until the daemon says that it is ready, as it would to
+// systemd.
+func (w *world) awaitReady() {
+	w.t.Helper()
+	conn := w.daemon.notify
+	defer conn.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	buf := make([]byte, 256)
 	n, err := conn.Read(buf)
 	if err != nil || !strings.Contains(string(buf[:n]), "READY=1") {
 		w.t.Fatalf("the daemon did not become ready: %v, %q\n%s", err, buf[:n], w.log())
-	}
-	// It plans once it has read the manifests.
-	for deadline := time.Now().Add(patience); w.run("plan").code != 0; {
-		if time.Now().After(deadline) || !w.alive() {
-			w.t.Fatalf("the daemon does not read its manifests:\n%s", w.log())
-		}
 	}
 }
 

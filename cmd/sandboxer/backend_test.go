@@ -30,6 +30,7 @@ type backend struct {
 	mu   sync.Mutex // guards what follows
 	plan api.Plan
 	held []string
+	late string // goes the moment before the next watch begins
 }
 
 func (b *backend) Health(context.Context) error { return nil }
@@ -43,6 +44,17 @@ func (b *backend) Sandbox(name string) (api.Sandbox, error) {
 	return s, nil
 }
 
+func (b *backend) Watch(ctx context.Context, name string, send func(api.Change) error) error {
+	b.mu.Lock()
+	late := b.late
+	b.late = ""
+	b.mu.Unlock()
+	if late != "" {
+		b.Delete(late)
+	}
+	return b.Board.Watch(ctx, name, send)
+}
+
 func (b *backend) Describe(_ context.Context, name string) (api.Description, error) {
 	s, err := b.Sandbox(name)
 	d := api.Description{Sandbox: s, Events: b.Events(name)}
@@ -52,7 +64,7 @@ func (b *backend) Describe(_ context.Context, name string) (api.Description, err
 		d.Spec = &desired.Spec{State: desired.Running, Runtime: "gvisor",
 			Volumes: []desired.Volume{{Name: "conf", Files: map[string]string{"app.conf": "secret"}}},
 			Containers: []desired.Container{{Name: "app", Command: []string{"/bin/app"}, Env: []desired.EnvVar{
-				{Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
+				{Name: "MODE", Value: "prod"}, {Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
 	}
 	return d, err
 }

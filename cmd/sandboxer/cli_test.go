@@ -65,6 +65,13 @@ func TestScripts(t *testing.T) {
 				load(ts).stop()
 				ts.Check(load(ts).start())
 			},
+			// vanish NAME: as drop, but the moment before the next watch begins.
+			"vanish": func(ts *testscript.TestScript, _ bool, args []string) {
+				b := load(ts)
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.late = args[0]
+			},
 			"drop": func(ts *testscript.TestScript, _ bool, args []string) { load(ts).Delete(args[0]) },
 			"happen": func(ts *testscript.TestScript, _ bool, args []string) {
 				var e events.Event

@@ -19,9 +19,13 @@ import (
 func (c *cli) describeCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:               "describe NAME",
-		Short:             "Show everything about one sandbox",
-		Long:              "Shows everything about one sandbox: its specification, conditions and\ncontainers, what was done and why, and when the daemon tries next.\nSecrets' values don't show.",
+		Use:   "describe NAME",
+		Short: "Show everything about one sandbox",
+		Long: `Shows everything about one sandbox: its specification, conditions and
+containers, what was done and why, and when the daemon tries next.
+
+Values that come from files (valueFrom) never show. Of "files" volumes the text
+shows the sizes; -o json and yaml hold the accepted specification whole.`,
 		Example:           "  sandboxer describe web\n  sandboxer describe web -o json",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
 		ValidArgsFunction: c.completeNames,

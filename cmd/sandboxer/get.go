@@ -82,8 +82,12 @@ func (c *cli) watch(ctx context.Context, client *api.Client, p *sandboxPrinter, 
 	if p.table != nil && p.table.head() != nil {
 		return nil
 	}
+	one := "" // also if it goes before the watch begins
+	if only && len(items) == 1 {
+		one = items[0].Name
+	}
 	shown := map[string]string{}
-	return client.Watch(ctx, func(ch api.Change) error {
+	return client.Watch(ctx, one, func(ch api.Change) error {
 		if _, wanted := byName(items, ch.Name); only && !wanted {
 			return nil
 		}
@@ -182,7 +186,7 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 		ready = fmt.Sprintf("%d/%d", n, len(s.Containers))
 	}
 	if s.Reason != "" && s.Phase != api.Invalid {
-		message = strings.TrimSuffix(s.Reason+": "+message, ": ")
+		message = strings.TrimSuffix(reasons(s)+": "+message, ": ")
 	}
 	cells := []string{ch.Name, phase, ready, strconv.Itoa(restarts), age}
 	if p.table.wide {
@@ -215,6 +219,18 @@ func gofers(s api.Status, withAge bool) string {
 		text += " " + duration.HumanDuration(time.Since(*oldest))
 	}
 	return text
+}
+
+// reasons are why a sandbox is as it is, and before it what waits for the user:
+// the message, which tells of both, may be cut.
+func reasons(s api.Status) string {
+	list := []string{s.Reason}
+	for _, c := range s.Conditions {
+		if (c.Type == api.ManifestRejected || c.Type == api.DeletionHeld) && c.Type != s.Reason {
+			list = slices.Insert(list, 0, c.Type)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func age(s api.Sandbox) string {

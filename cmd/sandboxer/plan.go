@@ -85,7 +85,8 @@ func (c *cli) confirmCommand() *cobra.Command {
 		Use:   "confirm-deletions",
 		Short: "Let held deletions go ahead",
 		Long: `Lets the deletions go ahead that the deletion guard holds because too many
-sandboxes would go at once. "sandboxer get" shows them with DeletionHeld.`,
+sandboxes would go at once. "sandboxer get" shows them with DeletionHeld.
+It does not wait: what runs in them has its grace period to end.`,
 		Example: "  sandboxer confirm-deletions",
 		Args:    args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -99,7 +100,7 @@ sandboxes would go at once. "sandboxer get" shows them with DeletionHeld.`,
 				_, err = fmt.Fprintln(c.stdout, "No deletions are held.")
 				return err
 			}
-			_, err = fmt.Fprintln(c.stdout, "Deleted now: "+strings.Join(done.Confirmed, ", "))
+			_, err = fmt.Fprintf(c.stdout, "Deletion begins: %s\n\"sandboxer get\" lists each until it is gone.\n", strings.Join(done.Confirmed, ", "))
 			return err
 		},
 	}

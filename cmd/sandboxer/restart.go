@@ -90,7 +90,7 @@ func (c *cli) restartOne(ctx context.Context, client *api.Client, t target, gofe
 		return err
 	}
 	last := "its state is not known yet"
-	err = client.Watch(ctx, func(ch api.Change) error {
+	err = client.Watch(ctx, name, func(ch api.Change) error {
 		if ch.Name != name {
 			return nil
 		}

@@ -115,7 +115,7 @@ func (w *waiter) run(ctx context.Context, timeout time.Duration) error {
 	}
 	var lost time.Time // since when the daemon does not answer
 	for err == nil {
-		err = w.client.Watch(ctx, func(ch api.Change) error {
+		err = w.client.Watch(ctx, w.name, func(ch api.Change) error {
 			lost = time.Time{}
 			return w.see(ch)
 		})
@@ -180,18 +180,14 @@ func (w *waiter) aim(items []api.Sandbox) error {
 
 // see takes one change and returns errReached when it is the one.
 func (w *waiter) see(ch api.Change) error {
-	if ch.Name != w.name {
-		return nil
-	}
 	if ch.Deleted {
-		w.last = "it was removed"
 		switch {
-		case w.goal == forDeleted, w.goal == forExit:
+		case w.goal == forDeleted, w.goal == forExit && w.found:
 			return errReached
 		case w.found:
 			return fmt.Errorf("%s was removed while waiting for %s", w.name, w.target())
 		}
-		return nil
+		return nil // it is not there yet
 	}
 	w.found = true
 	s := ch.Status

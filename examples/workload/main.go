@@ -15,8 +15,9 @@ import (
 )
 
 func main() {
-	// The first process of a container gets no default action for signals:
-	// one that is not handled would be ignored.
+	// A program that is asked to end cleans up and ends with 0. Without this
+	// the signal would end it, here too: gVisor does not shield a container's
+	// first process from signals that it does not handle, as Linux does.
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
 	go func() {

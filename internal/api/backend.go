@@ -31,9 +31,11 @@ type Backend interface {
 	// Sandbox returns one, or ErrNotFound.
 	Sandbox(name string) (Sandbox, error)
 	// Watch calls send for every sandbox as it is now, then for every change,
-	// until ctx is done or send fails; it returns that error. Changes of one
-	// sandbox that come faster than send returns are merged into the latest.
-	Watch(ctx context.Context, send func(Change) error) error
+	// until ctx is done or send fails; it returns that error. With a name it is
+	// that sandbox alone, and where there is none, that is what is sent first.
+	// Changes of one sandbox that come faster than send returns are merged into
+	// the latest.
+	Watch(ctx context.Context, name string, send func(Change) error) error
 	// Describe returns everything about one sandbox, or ErrNotFound.
 	Describe(ctx context.Context, name string) (Description, error)
 

@@ -88,9 +88,14 @@ func (c *Client) Version(ctx context.Context) (v Version, err error) {
 }
 
 // Watch calls fn for every sandbox as it is and for every change, until ctx is
-// done, fn fails, or the connection breaks (ErrCut).
-func (c *Client) Watch(ctx context.Context, fn func(Change) error) error {
-	return follow(ctx, c, "/v1/sandboxes?watch=1", fn)
+// done, fn fails, or the connection breaks (ErrCut). With a name it is that
+// sandbox alone, and fn is first told how it is, also that there is none.
+func (c *Client) Watch(ctx context.Context, name string, fn func(Change) error) error {
+	path := "/v1/sandboxes"
+	if name != "" {
+		path += "/" + url.PathEscape(name)
+	}
+	return follow(ctx, c, path+"?watch=1", fn)
 }
 
 // FollowEvents calls fn for every kept event and for every new one, until ctx
@@ -197,7 +202,32 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 	return nil
 }
 
+// How long, and how often, a daemon is asked again that can't answer now: one
+// that is starting is done soon.
+const (
+	busyFor   = 10 * time.Second
+	busyEvery = 100 * time.Millisecond
+)
+
 func (c *Client) do(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var busy *Error // what was answered so far
+	for deadline := time.Now().Add(busyFor); ; {
+		answer, err := c.once(ctx, method, path, body)
+		if err != nil && busy != nil && ctx.Err() != nil {
+			return nil, busy // says more than that the time is over
+		}
+		if !errors.As(err, &busy) || busy.Code != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return answer, err
+		}
+		select {
+		case <-time.After(busyEvery):
+		case <-ctx.Done():
+			return nil, busy
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
 	var send io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)

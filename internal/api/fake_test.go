@@ -29,10 +29,18 @@ type fake struct {
 	restarted string
 	opts      logs.Options
 	err       error
+	watched   string
+	unready   func() error
 }
 
-func (f *fake) Health(context.Context) error { return f.err }
-func (f *fake) Sandboxes() []Sandbox         { return f.sandboxes }
+func (f *fake) Health(context.Context) error {
+	if f.unready != nil {
+		return f.unready()
+	}
+	return nil
+}
+
+func (f *fake) Sandboxes() []Sandbox { return f.sandboxes }
 
 func (f *fake) Sandbox(name string) (Sandbox, error) {
 	for _, s := range f.sandboxes {
@@ -43,8 +51,12 @@ func (f *fake) Sandbox(name string) (Sandbox, error) {
 	return Sandbox{}, fmt.Errorf("looking for %s: %w", name, ErrNotFound)
 }
 
-func (f *fake) Watch(ctx context.Context, send func(Change) error) error {
+func (f *fake) Watch(ctx context.Context, name string, send func(Change) error) error {
+	f.watched = name
 	for _, s := range f.sandboxes {
+		if name != "" && s.Name != name {
+			continue
+		}
 		if err := send(Change{Sandbox: s}); err != nil {
 			return err
 		}

@@ -19,9 +19,17 @@ import (
 // linesOfJSON is the type of a stream of JSON values, one per line.
 const linesOfJSON = "application/jsonl"
 
-func (s *Server) health(r *http.Request) (any, error) {
+// unready refuses what the daemon can't answer yet.
+func (s *Server) unready(r *http.Request) error {
 	if err := s.cfg.Backend.Health(r.Context()); err != nil {
-		return nil, &Error{http.StatusServiceUnavailable, err.Error()}
+		return &Error{http.StatusServiceUnavailable, err.Error()}
+	}
+	return nil
+}
+
+func (s *Server) health(r *http.Request) (any, error) {
+	if err := s.unready(r); err != nil {
+		return nil, err
 	}
 	return map[string]string{"status": "ok"}, nil
 }
@@ -34,6 +42,7 @@ func (s *Server) list(r *http.Request) (any, error) {
 	return List{Items: items}, nil
 }
 
+// watch streams all sandboxes, or the one that the path names.
 func (s *Server) watch(r *http.Request) streamer {
 	watch, err := boolean(r, "watch")
 	if err != nil {
@@ -44,7 +53,7 @@ func (s *Server) watch(r *http.Request) streamer {
 	}
 	return func(ctx context.Context, w *streamWriter) error {
 		w.begin(linesOfJSON)
-		return s.cfg.Backend.Watch(ctx, func(c Change) error { return w.line(c) })
+		return s.cfg.Backend.Watch(ctx, r.PathValue("name"), func(c Change) error { return w.line(c) })
 	}
 }
 

@@ -16,6 +16,7 @@ var openAPI []byte
 type route struct {
 	method, path string
 	query        []string // the parameters that it knows
+	always       bool     // also while the daemon does not work yet
 	// answer returns what to send as JSON; stream says that it is called
 	// instead where the request asks for a stream.
 	answer func(r *http.Request) (any, error)
@@ -27,11 +28,11 @@ type streamer func(ctx context.Context, w *streamWriter) error
 
 func (s *Server) routes() []route {
 	return []route{
-		{method: "GET", path: "/healthz", answer: s.health},
-		{method: "GET", path: "/openapi.json", answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
-		{method: "GET", path: "/v1/version", answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
+		{method: "GET", path: "/healthz", always: true, answer: s.health},
+		{method: "GET", path: "/openapi.json", always: true, answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
+		{method: "GET", path: "/v1/version", always: true, answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
 		{method: "GET", path: "/v1/sandboxes", query: []string{"watch"}, answer: s.list, stream: s.watch},
-		{method: "GET", path: "/v1/sandboxes/{name}", answer: s.get},
+		{method: "GET", path: "/v1/sandboxes/{name}", query: []string{"watch"}, answer: s.get, stream: s.watch},
 		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
 			query: []string{"container", "follow", "tail", "since", "timestamps"}},
@@ -51,6 +52,12 @@ func (s *Server) mux() http.Handler {
 			if err := knownQuery(r, rt.query); err != nil {
 				s.fail(w, r, err)
 				return
+			}
+			if !rt.always {
+				if err := s.unready(r); err != nil {
+					s.fail(w, r, err)
+					return
+				}
 			}
 			var stream streamer
 			if rt.stream != nil {

@@ -38,6 +38,7 @@ func request(t *testing.T, f *fake, method, target, body string) (int, string) {
 func TestAnswers(t *testing.T) {
 	full := &fake{sandboxes: []Sandbox{box("db"), box("two", "a", "b"), box("web", "app"), box("sub/x.yaml")}}
 	failing := &fake{err: errors.New("the <disk> is gone")}
+	starting := &fake{sandboxes: full.sandboxes, unready: func() error { return errors.New("the daemon is starting") }}
 	invalid := &fake{err: fmt.Errorf("%w: /x can't be read", ErrInvalid)}
 	for _, c := range []struct {
 		name         string
@@ -48,7 +49,13 @@ func TestAnswers(t *testing.T) {
 		want         string // the answer, or with … a part of it
 	}{
 		{"healthy", full, "GET", "/healthz", "", 200, `{"status":"ok"}`},
-		{"not healthy", failing, "GET", "/healthz", "", 503, `{"code":503,"error":"the <disk> is gone"}`},
+		{"not healthy", starting, "GET", "/healthz", "", 503, `{"code":503,"error":"the daemon is starting"}`},
+		{"version while it starts", starting, "GET", "/v1/version", "", 200, `…v1.2.3…`},
+		{"list while it starts", starting, "GET", "/v1/sandboxes", "", 503, `{"code":503,"error":"the daemon is starting"}`},
+		{"watch while it starts", starting, "GET", "/v1/sandboxes?watch=1", "", 503, `…the daemon is starting…`},
+		{"one while it starts", starting, "GET", "/v1/sandboxes/db", "", 503, `…the daemon is starting…`},
+		{"logs while it starts", starting, "GET", "/v1/sandboxes/web/logs", "", 503, `…the daemon is starting…`},
+		{"plan while it starts", starting, "POST", "/v1/plan", "", 503, `…the daemon is starting…`},
 		{"version", full, "GET", "/v1/version", "", 200, `{"version":"v1.2.3","commit":"","date":"","go":"","gvisor":""}`},
 		{"empty list", &fake{}, "GET", "/v1/sandboxes", "", 200, `{"items":[]}`},
 		{"one", full, "GET", "/v1/sandboxes/db", "", 200, `{"name":"db","source":"db.yaml","desiredState":"Running",` +
@@ -103,6 +110,28 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A client asks a daemon again that is starting, and tells what it says if
+// that takes too long.
+func TestClientOfAStartingDaemon(t *testing.T) {
+	asked := 0
+	f := &fake{sandboxes: []Sandbox{box("web")}, unready: func() error {
+		if asked++; asked < 3 {
+			return errors.New("the daemon is starting")
+		}
+		return nil
+	}}
+	c, _ := serve(t, f)
+	if l, err := c.List(t.Context()); err != nil || len(l.Items) != 1 || asked != 3 {
+		t.Errorf("after %d requests: %+v, %v", asked, l, err)
+	}
+	f.unready = func() error { return errors.New("the daemon is starting for ever") }
+	ctx, cancel := context.WithTimeout(t.Context(), 2*busyEvery)
+	defer cancel()
+	if _, err := c.List(ctx); err == nil || err.Error() != "the daemon is starting for ever" {
+		t.Errorf("given up: %v", err)
 	}
 }
 
@@ -178,7 +207,7 @@ func TestStreams(t *testing.T) {
 	enough := errors.New("enough")
 	var got []string
 	go func() { f.changes <- Change{Sandbox: Sandbox{Name: "a"}, Deleted: true} }()
-	err := c.Watch(t.Context(), func(ch Change) error {
+	err := c.Watch(t.Context(), "", func(ch Change) error {
 		if got = append(got, fmt.Sprint(ch.Name, ch.Deleted)); len(got) == 3 {
 			return enough
 		}
@@ -186,6 +215,10 @@ func TestStreams(t *testing.T) {
 	})
 	if err != enough || fmt.Sprint(got) != "[afalse bfalse atrue]" {
 		t.Errorf("watched %v, %v", got, err)
+	}
+	err = c.Watch(t.Context(), "b", func(ch Change) error { return fmt.Errorf("%w: %s", enough, ch.Name) })
+	if !errors.Is(err, enough) || f.watched != "b" || !strings.HasSuffix(err.Error(), ": b") {
+		t.Errorf("watched one: %v, asked for %q", err, f.watched)
 	}
 	n := 0
 	ctx, cancel := context.WithCancel(t.Context())
@@ -199,7 +232,7 @@ func TestStreams(t *testing.T) {
 		t.Errorf("followed %d events, %v", n, err)
 	}
 	close(f.changes)
-	if err := c.Watch(t.Context(), func(Change) error { return nil }); !errors.Is(err, ErrCut) {
+	if err := c.Watch(t.Context(), "", func(Change) error { return nil }); !errors.Is(err, ErrCut) {
 		t.Errorf("a watch that breaks: %v", err)
 	}
 }
@@ -242,7 +275,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	c, stop := serve(t, f)
 	started, cut := make(chan struct{}), make(chan error, 1)
 	go func() {
-		cut <- c.Watch(t.Context(), func(Change) error { close(started); return nil })
+		cut <- c.Watch(t.Context(), "", func(Change) error { close(started); return nil })
 	}()
 	<-started
 	conn := dial(t, c)
@@ -263,14 +296,14 @@ func TestStreamsAreLimited(t *testing.T) {
 	started := make(chan struct{}, maxStreams)
 	for range maxStreams {
 		go func() {
-			ended <- c.Watch(ctx, func(Change) error { started <- struct{}{}; return nil })
+			ended <- c.Watch(ctx, "", func(Change) error { started <- struct{}{}; return nil })
 		}()
 	}
 	for range maxStreams {
 		<-started
 	}
 	var e *Error
-	if err := c.Watch(ctx, func(Change) error { return nil }); !errors.As(err, &e) || e.Code != http.StatusServiceUnavailable {
+	if _, err := c.once(ctx, "GET", "/v1/sandboxes?watch=1", nil); !errors.As(err, &e) || e.Code != http.StatusServiceUnavailable {
 		t.Errorf("one watch too many: %v", err)
 	}
 	if _, err := c.List(ctx); err != nil {

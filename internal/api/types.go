@@ -133,8 +133,9 @@ type Description struct {
 	Sandbox
 	Labels map[string]string `json:"labels,omitempty"`
 	// Spec is the accepted specification, defaults filled in; null where no
-	// version was ever accepted or nothing is declared any more. It names the
-	// files that secrets come from and never holds what is in them.
+	// version was ever accepted or nothing is declared any more. It is whole,
+	// with what files volumes hold and literal values. Of secrets it names the
+	// files that they come from, and never holds what is in those.
 	Spec *desired.Spec `json:"spec"`
 	// Pending is what the last look decided to do, and why.
 	Pending []Action `json:"pending"`

@@ -47,6 +47,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &Error{http.StatusInternalServerError, err.Error()}
 		s.cfg.Log.Error(err, "a request failed", "method", r.Method, "path", r.URL.Path)
 	}
+	if e.Code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	writeJSON(w, e.Code, e)
 }
 

@@ -21,13 +21,8 @@ import (
 
 // The methods of this file implement api.Backend.
 
-// Health says whether the first scan has been done.
-func (d *daemon) Health(context.Context) error {
-	if d.directory.Set() == nil {
-		return fmt.Errorf("the manifests have not been read yet")
-	}
-	return nil
-}
+// Health says whether everything there is has been looked at once.
+func (d *daemon) Health(context.Context) error { return d.startup.err() }
 
 func (d *daemon) Sandboxes() []api.Sandbox { return d.board.List() }
 
@@ -39,8 +34,8 @@ func (d *daemon) Sandbox(name string) (api.Sandbox, error) {
 	return s, nil
 }
 
-func (d *daemon) Watch(ctx context.Context, send func(api.Change) error) error {
-	return d.board.Watch(ctx, send)
+func (d *daemon) Watch(ctx context.Context, name string, send func(api.Change) error) error {
+	return d.board.Watch(ctx, name, send)
 }
 
 func (d *daemon) Describe(_ context.Context, name string) (api.Description, error) {
@@ -95,9 +90,6 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 		for _, p := range set.Problems {
 			plan.Problems = append(plan.Problems, p.String())
 		}
-	}
-	if set == nil {
-		return api.Plan{}, d.Health(ctx)
 	}
 	names, err := d.Names(ctx)
 	if err != nil {

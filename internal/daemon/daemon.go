@@ -64,8 +64,11 @@ type daemon struct {
 	watcher   *observed.Watcher
 	reaper    *observed.Reaper
 	passes    passes
-	// told are the problems and held removals that events were made of.
+	startup   *startup
+	// told are the problems and held removals that events were made of, blocked
+	// is why nothing counted as removed, both as of the latest scan.
 	told    map[events.Event]bool
+	blocked string
 	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
@@ -97,7 +100,7 @@ func Run(ctx context.Context, c Config) error {
 	if c.Socket == "" {
 		c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
 	}
-	d := &daemon{c: c, board: status.NewBoard()}
+	d := &daemon{c: c, board: status.NewBoard(), startup: newStartup()}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -250,9 +253,14 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("reconciling", d.loop.Run)
 	d.c.Log.Info("started", "manifests", d.c.Manifests, "state", d.c.StateDir, "data", d.c.DataDir)
-	// systemd is told; without it there is nobody to tell.
-	_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
-
+	// systemd is told how it stands; without it there is nobody to tell.
+	select {
+	case <-d.startup.ready:
+		d.c.Log.Info("ready")
+		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
+	case <-ctx.Done():
+	case <-above.ctx.Done():
+	}
 	select {
 	case <-ctx.Done():
 		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)

@@ -3,13 +3,16 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sandboxer/desired"
+	"sandboxer/internal/cgroup"
 	"sandboxer/internal/events"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
@@ -108,5 +111,70 @@ func TestActionEvents(t *testing.T) {
 		`Warning Ended container "app" was ended by SIGKILL`}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// silent is a runtime that never answers.
+type silent struct{}
+
+func (silent) Probe(ctx context.Context, _ observed.Record, _ []string, _ bool) (map[string]observed.ContainerState, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// However many sentries are silent, a plan takes the time that one may take.
+func TestPlanLooksAtAllAtOnce(t *testing.T) {
+	records, err := observed.NewRecords(t.TempDir(), "boot")
+	check(t, err)
+	self, err := observed.Identify(os.Getpid())
+	check(t, err)
+	for i := range 20 {
+		check(t, records.Save(observed.Record{Name: fmt.Sprint("box", i), State: observed.SandboxUp, Sentry: self, ControlSocket: "s"}))
+	}
+	const timeout = 2 * time.Second
+	looker, err := observed.New(observed.Config{Records: records, Prober: silent{}, ProbeTimeout: timeout,
+		CgroupProcs: func(string) ([]int, bool, error) { return nil, false, nil }})
+	check(t, err)
+	cgroups, err := cgroup.Detect()
+	check(t, err)
+	dir := t.TempDir()
+	directory, err := desired.New(desired.Config{Dirs: []string{dir}, Resync: time.Hour})
+	check(t, err)
+	d := &daemon{c: Config{CgroupParent: "/sandboxer-none"}, looker: looker, cgroups: cgroups, directory: directory, memories: memories{dir: t.TempDir()}}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, err := d.Plan(t.Context(), []string{dir})
+		check(t, err)
+		if took := time.Since(began); took != timeout {
+			t.Errorf("a plan with 20 silent sentries takes %s, want %s", took, timeout)
+		}
+	})
+}
+
+// Ready is who has read the manifests and looked at all that they and the host
+// have; what comes later changes nothing of that.
+func TestStartup(t *testing.T) {
+	s := newStartup()
+	s.seen("web") // before the manifests were read, which counts for nothing
+	if err := s.err(); err == nil || !strings.Contains(err.Error(), "manifests") {
+		t.Errorf("before the manifests were read: %v", err)
+	}
+	s.read([]string{"web", "db", "web"})
+	s.seen("web")
+	s.seen("web")
+	s.seen("stranger")
+	if err := s.err(); err == nil || !strings.Contains(err.Error(), "1 of 2 sandboxes") {
+		t.Errorf("with one left to look at: %v", err)
+	}
+	s.seen("db")
+	s.seen("db")
+	if err := s.err(); err != nil || !s.done() {
+		t.Errorf("after all was looked at: %v", err)
+	}
+	if s = newStartup(); s.done() {
+		t.Error("ready from the start")
+	}
+	if s.read(nil); !s.done() {
+		t.Error("with nothing to look at it is not ready")
 	}
 }

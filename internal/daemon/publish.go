@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -44,6 +45,16 @@ func (p *passes) delete(name string) {
 func (d *daemon) passed(p reconcile.Pass) {
 	d.passes.set(p)
 	d.publish(p)
+	if !d.startup.done() && d.current(p) {
+		d.startup.seen(p.Name)
+	}
+}
+
+// current reports whether a pass has met what is declared now, and not what
+// was known before the manifests had been read.
+func (d *daemon) current(p reconcile.Pass) bool {
+	declared, held := d.source.Declared(p.Name)
+	return (declared == nil) == (p.Declared == nil) && held == p.Held
 }
 
 func (d *daemon) publish(p reconcile.Pass) {
@@ -72,9 +83,17 @@ func (d *daemon) declarationsChanged(names []string) {
 	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
 	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
 	if d.told == nil {
-		// Until now all was held, also what nobody declares.
+		there, err := d.Names(context.Background())
+		if err != nil {
+			d.c.Log.Error(err, "listing what runs")
+		}
+		d.startup.read(append(there, d.source.Names()...))
+	}
+	if d.told == nil || set.Blocked != d.blocked {
+		// What nobody declares was held, or is to be from now on.
 		d.loop.PokeAll()
 	}
+	d.blocked = set.Blocked
 	d.told = d.tellNew(set, d.told)
 	for _, name := range names {
 		if p, ok := d.passes.get(name); ok {

@@ -30,7 +30,7 @@ func (d *daemon) stopAll(ctx context.Context) error {
 	if len(running) == 0 {
 		return nil
 	}
-	err := d.board.Watch(ctx, func(c api.Change) error {
+	err := d.board.Watch(ctx, "", func(c api.Change) error {
 		running[c.Name] = !c.Deleted && c.Status.Phase != api.Stopped && c.Status.Phase != api.Invalid
 		if !running[c.Name] {
 			delete(running, c.Name)

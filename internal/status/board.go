@@ -22,6 +22,7 @@ type Board struct {
 // watcher is who wants to know of changes. It holds names and no statuses:
 // however slow it is, each name waits once.
 type watcher struct {
+	only    string // the one name that is watched; empty: all
 	changed map[string]struct{}
 	wake    chan struct{} // capacity 1
 }
@@ -90,6 +91,9 @@ func (b *Board) Rejected() []api.Sandbox {
 // tell marks a name as changed for every watcher.
 func (b *Board) tell(name string) {
 	for w := range b.watchers {
+		if w.only != "" && w.only != name {
+			continue
+		}
 		w.changed[name] = struct{}{}
 		select {
 		case w.wake <- struct{}{}:
@@ -137,12 +141,17 @@ func (b *Board) List() []api.Sandbox {
 	return list
 }
 
-// Watch calls send for everything as it is, then for every change, until ctx
-// is done or send fails; it returns that error. See api.Backend.
-func (b *Board) Watch(ctx context.Context, send func(api.Change) error) error {
-	w := &watcher{changed: map[string]struct{}{}, wake: make(chan struct{}, 1)}
+// Watch calls send for everything as it is, or for the sandbox of that name,
+// also if there is none; then for every change, until ctx is done or send
+// fails; it returns that error. See api.Backend.
+func (b *Board) Watch(ctx context.Context, name string, send func(api.Change) error) error {
+	w := &watcher{only: name, changed: map[string]struct{}{}, wake: make(chan struct{}, 1)}
 	b.mu.Lock()
-	for _, name := range b.names() {
+	names := []string{name}
+	if name == "" {
+		names = b.names()
+	}
+	for _, name := range names {
 		w.changed[name] = struct{}{}
 	}
 	b.watchers[w] = struct{}{}

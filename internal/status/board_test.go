@@ -49,7 +49,7 @@ func TestBoard(t *testing.T) {
 func watched(ctx context.Context, b *Board, hold <-chan struct{}) (seen *[]string, ended *error) {
 	seen, ended = new([]string), new(error)
 	go func() {
-		*ended = b.Watch(ctx, func(c api.Change) error {
+		*ended = b.Watch(ctx, "", func(c api.Change) error {
 			if hold != nil {
 				<-hold
 			}
@@ -89,6 +89,34 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// Who watches one name is told first how it is, also that there is none, so
+// that no moment is missed in which it goes.
+func TestWatchOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBoard()
+		b.Set(item("web", api.Running))
+		b.Set(item("db", api.Running))
+		var seen []string
+		for _, name := range []string{"web", "gone"} {
+			go func() {
+				_ = b.Watch(t.Context(), name, func(c api.Change) error {
+					seen = append(seen, fmt.Sprintf("%s=%s%v", c.Name, c.Status.Phase, c.Deleted))
+					return nil
+				})
+			}()
+			synctest.Wait()
+		}
+		b.Delete("db")
+		b.Delete("web")
+		synctest.Wait()
+		b.Set(item("gone", api.Pending))
+		synctest.Wait()
+		if got, want := strings.Join(seen, " "), "web=Runningfalse gone=true web=true gone=Pendingfalse"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
 // A watcher that does not read costs nobody anything, and sees the latest of
 // each once it reads.
 func TestSlowWatcher(t *testing.T) {
@@ -110,7 +138,7 @@ func TestSlowWatcher(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		full := errors.New("full")
-		if err := b.Watch(t.Context(), func(api.Change) error { return full }); err != full {
+		if err := b.Watch(t.Context(), "", func(api.Change) error { return full }); err != full {
 			t.Errorf("a send that fails: %v", err)
 		}
 		cancel()

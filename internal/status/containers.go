@@ -84,6 +84,8 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 			exit = *cm.Exit // the planner knows more: that it was killed for its gofer's sake
 		}
 		end(&a, &exit)
+	case c.State == observed.Creating && !v.alive():
+		v.unseen(&a, cm) // it was left half-made: no more is there of it than its record
 	default:
 		a.ID, a.State, a.StartedAt = c.ID, string(c.State), instant(c.StartedAt)
 	}

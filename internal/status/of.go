@@ -3,6 +3,7 @@ package status
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"sandboxer/desired"
@@ -154,7 +155,8 @@ func (v *view) conditions() []api.Condition {
 }
 
 // explain lets a condition speak where nothing more pressing does: what is
-// wrong must show in a table.
+// wrong must show in a table. What only the user can settle, a document that
+// was rejected and a deletion that is held, is told in any case.
 func explain(s *api.Status, blind bool) {
 	order := []string{api.RuntimeUnreachable, api.ManifestRejected, api.DeletionHeld}
 	rank := func(c api.Condition) int {
@@ -163,9 +165,13 @@ func explain(s *api.Status, blind bool) {
 		}
 		return len(order)
 	}
-	if s.Reason != "" && !blind || len(s.Conditions) == 0 {
-		return
+	if (s.Reason == "" || blind) && len(s.Conditions) > 0 {
+		c := slices.MinFunc(s.Conditions, func(a, b api.Condition) int { return cmp.Compare(rank(a), rank(b)) })
+		s.Reason, s.Message = c.Type, c.Message
 	}
-	c := slices.MinFunc(s.Conditions, func(a, b api.Condition) int { return cmp.Compare(rank(a), rank(b)) })
-	s.Reason, s.Message = c.Type, c.Message
+	for _, c := range s.Conditions {
+		if (c.Type == api.ManifestRejected || c.Type == api.DeletionHeld) && c.Type != s.Reason {
+			s.Message = strings.TrimPrefix(s.Message+"; "+c.Type+": "+c.Message, "; ")
+		}
+	}
 }

@@ -156,6 +156,13 @@ func TestOf(t *testing.T) {
 		}, want: `Pending ready=false "Resuming" "Running is declared"` + both},
 		{name: "stopped", declare: state(desired.Stopped), change: func(in *Input) { down(in); ends(in, 0, exit(143, "Error"), time.Minute) },
 			want: `Stopped ready=false "" "" | app stopped 143 Error | aid stopped`},
+		{name: "stopped while a container was being made", declare: state(desired.Stopped), change: func(in *Input) {
+			down(in)
+			half := &in.Pass.Observed.Containers[0]
+			half.State, half.StartedAt = observed.Creating, time.Time{}
+			ends(in, 1, exit(0, "Completed"), 0)
+			in.Pass.Observed.Containers[1].ID, in.Pass.Observed.Containers[1].State, in.Pass.Observed.Containers[1].Exit = "web.aid.2", observed.Creating, nil
+		}, want: `Stopped ready=false "" "" | app stopped | aid stopped 0 Completed`},
 		{name: "stopped from the start", declare: state(desired.Stopped), change: bare, want: `Stopped ready=false "" "" | app stopped | aid stopped`},
 		{name: "to be stopped", declare: state(desired.Stopped), change: func(in *Input) { pending(in, reconcile.Stop, "Stopped is declared") },
 			want: `Pending ready=false "Stopping" "Stopped is declared"` + both},
@@ -257,11 +264,14 @@ func TestOf(t *testing.T) {
 		{name: "an edit is rejected and the deletion held", change: func(in *Input) {
 			in.Problems = []desired.Problem{{File: "web.yaml", Line: 3, Path: "spec.x", Message: "unknown field"}}
 			in.Held = "confirm it"
-		}, want: `Running ready=true "ManifestRejected" "web.yaml:3: spec.x: unknown field"` + both},
-		{name: "what fails is more pressing than what is rejected", change: func(in *Input) {
+		}, want: `Running ready=true "ManifestRejected" "web.yaml:3: spec.x: unknown field; DeletionHeld: confirm it"` + both},
+		{name: "what fails is more pressing than what is rejected and held", change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), time.Second)
 			in.Problems = []desired.Problem{{File: "web.yaml", Message: "bad"}}
-		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:01" | app stopped 1 Error in 1s | aid running`},
+			in.Held = "confirm it"
+		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:01; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
+		{name: "between two looks, and the deletion held", declare: state(desired.Stopped), change: func(in *Input) { in.Held = "confirm it" },
+			want: `Pending ready=false "Waiting" "DeletionHeld: confirm it"` + both},
 		{name: "declared no more", change: func(in *Input) { in.Pass.Declared = nil; pending(in, reconcile.Signal, "declared no more") },
 			want: `Terminating ready=false "" "declared no more" | aid running | app running`},
 		{name: "not declared, and that can't be trusted", change: func(in *Input) {
