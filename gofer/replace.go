@@ -49,8 +49,8 @@ func Prepare(ctx context.Context, c Config, kept Kept) (_ *Successor, err error)
 		}
 		return string(b[:n]), err
 	})
-	if err == nil && said != serve.Prepared {
-		err = s.refusal(said)
+	if err == nil {
+		err = s.expect(said, serve.Prepared)
 	}
 	if err != nil {
 		s.Close()

@@ -188,8 +188,8 @@ func (s *starting) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if said != serve.Ready {
-		return s.refusal(said)
+	if err := s.expect(said, serve.Ready); err != nil {
+		return err
 	}
 	s.served = true
 	return nil
@@ -209,13 +209,16 @@ func (s *starting) read(ctx context.Context, said func() (string, error)) (strin
 	return text, err
 }
 
-// refusal makes an error of what a gofer said that does not serve.
-func (s *starting) refusal(said string) error {
+// expect makes an error of anything else than what a gofer is to say. One that
+// had ended before it could be identified is gone whatever it said.
+func (s *starting) expect(said, want string) error {
 	switch {
+	case said == want && s.process.PID != 0:
+		return nil
+	case said == want, said == "":
+		return fmt.Errorf("the gofer of %s ended without a word before it served", s.id)
 	case strings.HasSuffix(said, serve.ErrOtherObject.Error()):
 		return fmt.Errorf("%w: the gofer of %s: %s", ErrLost, s.id, said)
-	case said == "":
-		return fmt.Errorf("the gofer of %s ended without a word before it served", s.id)
 	}
 	return fmt.Errorf("the gofer of %s: %s", s.id, said)
 }

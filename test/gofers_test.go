@@ -229,11 +229,6 @@ func TestGoferStorm(t *testing.T) {
 			for _, c := range names {
 				t.Logf("%s: %+v\n%s", c, w.list()[0].box(c), w.ok("logs", "web/"+c))
 			}
-			_ = w.daemon.cmd.Process.Signal(syscall.SIGQUIT)
-			<-w.daemon.ended
-			if b, err := os.ReadFile(w.logFile()); err == nil {
-				_ = os.WriteFile("/tmp/storm.dump", b, 0o644)
-			}
 			t.Fatalf("the keepers are %v", w.helpers("web", "keeper"))
 		}
 	}
