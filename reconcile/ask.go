@@ -1,19 +1,34 @@
 package reconcile
 
 import (
+	"context"
 	"time"
 
 	"sandboxer/observed"
 )
 
 // Ask changes what is remembered of a sandbox before it is planned for next,
-// and has that happen soon. That is how what somebody asks for once gets into
-// the plan, and outlives the daemon. It never blocks.
-func (l *Loop) Ask(name string, change func(Memory) Memory) {
+// has that happen soon, and returns once it is stored: that is how what
+// somebody asks for once gets into the plan, and outlives the daemon.
+func (l *Loop) Ask(ctx context.Context, name string, change func(Memory) Memory) error {
+	stored := make(chan struct{})
 	l.mu.Lock()
-	l.key(name).asked = append(l.keys[name].asked, change)
+	k := l.key(name)
+	k.asked = append(k.asked, ask{change, stored})
 	l.mu.Unlock()
 	l.Poke(name)
+	select {
+	case <-stored:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ask is one change that somebody asked for and waits for.
+type ask struct {
+	change func(Memory) Memory
+	stored chan<- struct{}
 }
 
 // answer makes the changes that were asked for.
@@ -22,8 +37,9 @@ func (l *Loop) answer(k *key) {
 	asked := k.asked
 	k.asked = nil
 	l.mu.Unlock()
-	for _, change := range asked {
-		k.memory = change(k.memory)
+	for _, a := range asked {
+		k.memory = a.change(k.memory)
+		k.answered = append(k.answered, a.stored)
 	}
 }
 

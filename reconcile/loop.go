@@ -115,13 +115,14 @@ type key struct {
 	queued  bool
 	running bool
 	again   bool // poked while running
-	asked   []func(Memory) Memory
+	asked   []ask
 	timer   *time.Timer
 
 	looked   bool // seen once since anything may be done about it
 	loaded   bool
 	memory   Memory // what the next plan starts from
 	saved    Memory // what the store holds
+	answered []chan<- struct{}
 	retries  retries
 	specHash string // that the retries belong to
 	troubles troubles

@@ -45,6 +45,12 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	}
 	k.memory = r.Memory
 	l.remember(name, k)
+	if k.memory.Equal(k.saved) {
+		for _, stored := range k.answered {
+			close(stored)
+		}
+		k.answered = nil
+	}
 	if hash := specHash(d); hash != k.specHash {
 		k.specHash = hash
 		clear(k.retries) // what is declared now was never tried

@@ -58,7 +58,7 @@ func (d *daemon) Logs(ctx context.Context, sandbox, container string, o logs.Opt
 }
 
 // Restart implements api.Backend.
-func (d *daemon) Restart(_ context.Context, name string, containers []string, gofers bool) (time.Time, error) {
+func (d *daemon) Restart(ctx context.Context, name string, containers []string, gofers bool) (time.Time, error) {
 	s, held := d.source.Declared(name)
 	if s == nil || held || s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
 		return time.Time{}, fmt.Errorf("%w: nothing of sandbox %q is declared to run; its declared state says what is", api.ErrInvalid, name)
@@ -67,8 +67,7 @@ func (d *daemon) Restart(_ context.Context, name string, containers []string, go
 	if gofers {
 		ask = reconcile.RestartGofers
 	}
-	d.loop.Ask(name, ask(containers, now))
-	return now, nil
+	return now, d.loop.Ask(ctx, name, ask(containers, now))
 }
 
 func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
