@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 
+	_ "sandboxer/internal/entry" // what the Makefile links the program with
 	"sandboxer/internal/role"
 )
 

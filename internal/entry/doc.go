@@ -1,0 +1,13 @@
+// Package entry is the program's entry point where it is linked with
+// -ldflags=-E=_rt0_sandboxer: it registers the process for membarrier(2) and
+// goes on to Go's own entry point.
+//
+// A package of gVisor's kernel registers whatever process links it, at its
+// initialisation. The Linux kernel registers a process with several threads
+// only after a grace period of RCU, about 13 ms, and one with a single thread
+// at once; a Go program has several before any code of its own runs. The
+// sentry is executed twice for each sandbox, and the launcher once.
+//
+// The package is linked in by importing it. A program that was linked without
+// the flag does the same, later by those milliseconds.
+package entry

@@ -1,0 +1,41 @@
+package test
+
+import (
+	"debug/elf"
+	"debug/gosym"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// What make builds begins where a process can still be registered for
+// membarrier(2) at once. It would work all the same without that, and start
+// more slowly.
+func TestEntryPoint(t *testing.T) {
+	t.Parallel()
+	want := "_rt0_sandboxer"
+	if filepath.Dir(sandboxer) == base { // built here, plainly
+		want = "_rt0_" + runtime.GOARCH + "_linux"
+	}
+	f, err := elf.Open(sandboxer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// A stripped program has this table too.
+	functions, text := f.Section(".gopclntab"), f.Section(".text")
+	if functions == nil || text == nil {
+		t.Fatal("it has no table of its functions")
+	}
+	data, err := functions.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := table.PCToFunc(f.Entry); got == nil || got.Entry != f.Entry || got.Name != want {
+		t.Errorf("it begins at %#x, %+v; want %s, see the Makefile's LDFLAGS", f.Entry, got, want)
+	}
+}
