@@ -171,26 +171,37 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *
 			return nil, fmt.Errorf("volume %q is not declared", m.Name)
 		}
 		readOnly := m.ReadOnly || v.Files != nil
-		served := serve.Mount{Source: filepath.Join(a.volumesDir(d.Name), v.Name), ReadOnly: readOnly}
-		if v.HostPath != nil {
-			if err := checkHostPath(v.HostPath); err != nil {
-				return nil, fmt.Errorf("volume %q: %w", v.Name, err)
-			}
-			var err error
-			if served, err = a.serveMount(v.HostPath.Path, readOnly); err != nil {
-				return nil, fmt.Errorf("volume %q: %w", v.Name, err)
-			}
+		served, err := a.serveVolume(d, v, readOnly)
+		if err != nil {
+			return nil, fmt.Errorf("volume %q: %w", v.Name, err)
 		}
 		mounts = append(mounts, volumeMount{bindMount(m.MountPath, readOnly), served})
 	}
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-			if !covered(path, spec, c) && canMountFile(spec.Root, path) {
-				mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: path, ReadOnly: true}})
+			if covered(path, spec, c) || !canMountFile(spec.Root, path) {
+				continue
 			}
+			source, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				return nil, err
+			}
+			mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: source, ReadOnly: true}})
 		}
 	}
 	return mounts, nil
+}
+
+// serveVolume is a volume as a gofer serves it.
+func (a *Actuator) serveVolume(d *desired.Sandbox, v *desired.Volume, readOnly bool) (serve.Mount, error) {
+	if v.HostPath == nil {
+		source, err := filepath.EvalSymlinks(filepath.Join(a.volumesDir(d.Name), v.Name))
+		return serve.Mount{Source: source, ReadOnly: readOnly}, err
+	}
+	if err := checkHostPath(v.HostPath); err != nil {
+		return serve.Mount{}, err
+	}
+	return a.serveMount(v.HostPath.Path, readOnly)
 }
 
 // covered says whether a mount of the container's own shows at path or holds
@@ -270,8 +281,8 @@ func checkHostPath(h *desired.HostPath) error {
 // serveMount is a host path that a user declared, with the daemon's own
 // directories masked in it. A path inside one of them is refused.
 func (a *Actuator) serveMount(source string, readOnly bool) (serve.Mount, error) {
-	m := serve.Mount{Source: source, ReadOnly: readOnly}
 	real, err := filepath.EvalSymlinks(source)
+	m := serve.Mount{Source: real, ReadOnly: readOnly}
 	if err != nil {
 		return m, err
 	}

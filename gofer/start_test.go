@@ -103,6 +103,15 @@ func read(t *testing.T, path string) string {
 // A gofer stands apart from everything of the host but what it was given.
 func TestIsolation(t *testing.T) {
 	t.Setenv("SECRET", "of the daemon")
+	// Somebody forgot to close these, with numbers between and beyond others.
+	leaked := filepath.Join(t.TempDir(), "leaked")
+	for range 40 {
+		f, err := os.Create(leaked)
+		check(t, err)
+		defer f.Close()
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFD, 0)
+		check(t, err)
+	}
 	g := start(t, Config{ID: "s.app.1", Mounts: []serve.Mount{{Source: t.TempDir()}, {Source: t.TempDir(), ReadOnly: true}}})
 	proc := fmt.Sprintf("/proc/%d/", g.Process.PID)
 
@@ -159,7 +168,7 @@ func TestIsolation(t *testing.T) {
 	for _, fd := range fds {
 		to, err := os.Readlink(fd)
 		check(t, err)
-		if strings.HasPrefix(to, "pipe:") { // its status, or ours
+		if strings.HasPrefix(to, "pipe:") || to == leaked { // its status, or ours
 			t.Errorf("it has %s open", to)
 		}
 	}
@@ -181,11 +190,14 @@ func TestFailures(t *testing.T) {
 	check(t, err)
 	defer full.Close()
 	good := []serve.Mount{{Source: t.TempDir()}}
+	link := filepath.Join(t.TempDir(), "link")
+	check(t, os.Symlink(good[0].Source, link))
 	for _, c := range []struct {
 		name, want string
 		config     Config
 	}{
 		{"source", "/no/such/dir: no such file", Config{Mounts: append(good, serve.Mount{Source: "/no/such/dir"})}},
+		{"link", "leads through a symbolic link", Config{Mounts: append(good, serve.Mount{Source: link})}},
 		{"none", "at least one mount", Config{}},
 		{"cgroup", "joining the sandbox's cgroup", Config{Mounts: good, CgroupProcs: []*os.File{full}}},
 		{"exe", "starting the gofer of exe", Config{Mounts: good, Exe: "/no/such/program"}},
@@ -196,7 +208,10 @@ func TestFailures(t *testing.T) {
 			c.config.Exe = program
 		}
 		before := openFiles(t)
-		_, err := Start(context.Background(), c.config)
+		g, err := Start(context.Background(), c.config)
+		if err == nil {
+			g.Close()
+		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}

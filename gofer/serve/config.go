@@ -1,5 +1,7 @@
 package serve
 
+import "slices"
+
 // The descriptors that every gofer finds open.
 const (
 	// ConfigFD reads the JSON of a Config to its end.
@@ -37,9 +39,18 @@ type Config struct {
 	TakeOverFD int `json:"takeOverFD,omitempty"`
 }
 
+// lastFD is the highest number of a donated descriptor.
+func (c Config) lastFD() int {
+	last := max(ConfigFD, StatusFD, c.TakeOverFD)
+	for _, m := range c.Mounts {
+		last = max(last, m.SocketFD, m.JournalFD)
+	}
+	return max(last, slices.Max(append(c.CgroupFDs, last)))
+}
+
 // Mount is one tree, or one file, of the host that the container sees.
 type Mount struct {
-	// Source is an absolute host path.
+	// Source is an absolute host path with no symbolic link in it.
 	Source string `json:"source"`
 	// ReadOnly refuses every change, in submounts too.
 	ReadOnly bool `json:"readOnly,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,9 @@ func start(config, status *os.File) (func(), error) {
 		return nil, errors.New("a gofer needs at least one mount")
 	}
 	if err := joinCgroups(c.CgroupFDs); err != nil {
+		return nil, err
+	}
+	if err := closeInherited(c.lastFD()); err != nil {
 		return nil, err
 	}
 	if err := buildRoot(c.Mounts); err != nil {
@@ -125,6 +129,26 @@ func joinCgroups(fds []int) error {
 			return fmt.Errorf("joining the sandbox's cgroup: %w", err)
 		}
 		unix.Close(fd)
+	}
+	return nil
+}
+
+// closeInherited closes what whoever started this gofer had open and did not
+// donate. What this process opens itself is closed at an exec, so what
+// survived one shows by that.
+func closeInherited(last int) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= last {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
 	}
 	return nil
 }

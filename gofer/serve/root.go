@@ -70,8 +70,20 @@ func buildRoot(mounts []Mount) error {
 
 // openTree returns a detached copy of a mount's source, submounts included
 // (a copy without them would uncover what they hide), with its attributes set.
+// A symbolic link that was put into the path since it was resolved and checked
+// leads nowhere.
 func openTree(m Mount) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	source, err := unix.Openat2(unix.AT_FDCWD, m.Source, &how)
+	if err == unix.ELOOP {
+		return -1, fmt.Errorf("%s leads through a symbolic link that was not there when it was checked", m.Source)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: m.Source, Err: err}
+	}
+	defer unix.Close(source)
+	const flags = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
+	fd, err := unix.OpenTree(source, "", flags)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: m.Source, Err: err}
 	}
