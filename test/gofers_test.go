@@ -114,9 +114,8 @@ func TestGoferDies(t *testing.T) {
 	w.declare("web", w.churn("one", "two"))
 	was := w.running("web")
 	w.said("web/one", "churned")
-	now := w.replaced("web", "one", 0)
 	killAll([]int{*was.box("one").GoferPID})
-	now = w.replaced("web", "one", 1)
+	now := w.replaced("web", "one", 1)
 	before := w.descriptors()
 	for n := 2; n <= kills; n++ {
 		kill(t, *now.box("one").GoferPID, syscall.SIGKILL)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type fake struct {
 	restarted string
 	opts      logs.Options
 	err       error
-	watched   string
+	watched   atomic.Value // string
 	unready   func() error
 }
 
@@ -52,7 +53,7 @@ func (f *fake) Sandbox(name string) (Sandbox, error) {
 }
 
 func (f *fake) Watch(ctx context.Context, name string, send func(Change) error) error {
-	f.watched = name
+	f.watched.Store(name)
 	for _, s := range f.sandboxes {
 		if name != "" && s.Name != name {
 			continue

@@ -217,8 +217,8 @@ func TestStreams(t *testing.T) {
 		t.Errorf("watched %v, %v", got, err)
 	}
 	err = c.Watch(t.Context(), "b", func(ch Change) error { return fmt.Errorf("%w: %s", enough, ch.Name) })
-	if !errors.Is(err, enough) || f.watched != "b" || !strings.HasSuffix(err.Error(), ": b") {
-		t.Errorf("watched one: %v, asked for %q", err, f.watched)
+	if !errors.Is(err, enough) || f.watched.Load() != "b" || !strings.HasSuffix(err.Error(), ": b") {
+		t.Errorf("watched one: %v, asked for %q", err, f.watched.Load())
 	}
 	n := 0
 	ctx, cancel := context.WithCancel(t.Context())
