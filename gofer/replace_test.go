@@ -128,7 +128,7 @@ func (s *served) work(mount int, dir string, until chan struct{}) error {
 		default:
 		}
 		name := fmt.Sprint(round % 7)
-		want := uint64(0)
+		var want uint64
 		if info, err := os.Lstat(filepath.Join(dir, "d", name)); err != nil {
 			return err
 		} else {
@@ -136,7 +136,7 @@ func (s *served) work(mount int, dir string, until chan struct{}) error {
 		}
 		_, inodes, err := root.WalkMultiple(ctx, []string{"d", name})
 		if err != nil || len(inodes) != 2 || inodes[1].Stat.Ino != want {
-			return fmt.Errorf("round %d: walked to %v, %v", round, inodes, err)
+			return fmt.Errorf("round %d: walked to %v, %w", round, inodes, err)
 		}
 		client.CloseFD(ctx, inodes[0].ControlFD, round%2 == 0)
 		if old, ok := held[name]; ok {
