@@ -79,7 +79,7 @@ func score(t *testing.T, pid int) string {
 }
 
 // Scores: the sentry and its children have the lowest of the containers', each
-// gofer its container's; kept so, and changed in place.
+// gofer and keeper its container's; kept so, and changed in place.
 func TestOOMScores(t *testing.T) {
 	w := start(t, "--resync", "1s")
 	spec := func(one, two int) string {
@@ -90,12 +90,18 @@ func TestOOMScores(t *testing.T) {
 	pid := s.Status.SandboxPID
 	w.said("web/one", "spawned")
 	hold := func(one, two string) bool {
-		gofers := map[int]string{*s.box("one").GoferPID: one, *s.box("two").GoferPID: two}
+		helpers := map[int]string{*s.box("one").GoferPID: one, *s.box("two").GoferPID: two}
+		for _, p := range w.helpers("web", "keeper") {
+			helpers[p] = one
+			if strings.Contains(describe(p), s.box("two").ID) {
+				helpers[p] = two
+			}
+		}
 		all := processesIn(w.parent + "/web\n")
 		for _, p := range all {
 			want := min(one, two) // of three digits each
-			if g, ok := gofers[p]; ok {
-				want = g
+			if own, ok := helpers[p]; ok {
+				want = own
 			}
 			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", p)); err == nil && strings.TrimSpace(string(b)) != want {
 				return false
