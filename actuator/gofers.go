@@ -56,12 +56,7 @@ func (a *Actuator) inCgroup(path string, start func(gofer.Config) error) error {
 	if err != nil {
 		return err
 	}
-	procs, dir, err := enter(cg)
-	if err != nil {
-		return err
-	}
-	defer closeAll(append(procs, dir))
-	return start(gofer.Config{Exe: a.c.GoferExe, CgroupProcs: procs, CgroupDir: dir})
+	return start(gofer.Config{Exe: a.c.GoferExe, Cgroup: cg})
 }
 
 // replaceGofer has a new gofer take over from a container's last one, which is

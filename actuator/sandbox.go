@@ -52,11 +52,6 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 	if err != nil {
 		return fmt.Errorf("making the cgroup: %w", err)
 	}
-	procs, dir, err := enter(cg)
-	if err != nil {
-		return err
-	}
-	defer closeAll(append(procs, dir))
 	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
 		LaunchConfig: gvisor.LaunchConfig{
 			ID:          w.Sandbox,
@@ -66,11 +61,10 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 			MemoryBytes: inside.MemoryBytes,
 			CPUs:        inside.CPUQuota,
 		},
-		Exe:         a.c.Exe,
-		Image:       a.c.Image,
-		CgroupProcs: procs,
-		CgroupDir:   dir,
-		Children:    a.c.Reaper,
+		Exe:      a.c.Exe,
+		Image:    a.c.Image,
+		Cgroup:   cg,
+		Children: a.c.Reaper,
 	})
 	if err != nil {
 		return err
@@ -87,18 +81,6 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 		return err
 	}
 	return a.watchSentry(rec)
-}
-
-// enter opens what a child gets into a cgroup by: its directory where the
-// kernel can clone into it (v2), else the files that the child writes itself
-// into. The caller closes both.
-func enter(cg *cgroup.Cgroup) (procs []*os.File, dir *os.File, err error) {
-	dir, ok, err := cg.FD()
-	if err != nil || ok {
-		return nil, dir, err
-	}
-	procs, err = cg.EnterFiles()
-	return procs, nil, err
 }
 
 // watchSentry has the loop poked when the sentry ends.
@@ -218,11 +200,8 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	return a.c.Records.Delete(w.Sandbox)
 }
 
-// closeAll closes files; nil ones are none.
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		if f != nil {
-			f.Close()
-		}
+		f.Close()
 	}
 }

@@ -72,12 +72,5 @@ func Keep(c Config, kept Kept, output []*os.File) (*Keeper, error) {
 		stay.Close()
 		return nil, fmt.Errorf("starting the keeper of %s: %w", c.ID, err)
 	}
-	k := &Keeper{Process: p, stay: stay}
-	for _, f := range c.CgroupProcs {
-		if _, err := f.WriteString(strconv.Itoa(p.PID)); err != nil {
-			k.Close()
-			return nil, fmt.Errorf("moving the keeper of %s into its cgroup: %w", c.ID, err)
-		}
-	}
-	return k, nil
+	return &Keeper{Process: p, stay: stay}, nil
 }

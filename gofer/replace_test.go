@@ -41,7 +41,7 @@ func serveAll(t *testing.T, mounts ...serve.Mount) *served {
 	t.Helper()
 	self, err := observed.Identify(os.Getpid())
 	check(t, err)
-	s := &served{t: t, config: Config{Exe: program, ID: "s.app.1", Mounts: mounts}, sentry: self}
+	s := &served{t: t, config: Config{Exe: program, ID: "s.app.1", Cgroup: home, Mounts: mounts}, sentry: self}
 	g, err := Start(context.Background(), s.config)
 	check(t, err)
 	s.kept, s.gofer = g.Kept, g.Process

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/cgroup"
 	"sandboxer/internal/memfd"
 	"sandboxer/observed"
 )
@@ -31,13 +32,8 @@ type Config struct {
 	// Mounts are served in this order, the root file system first; required.
 	// Their descriptors are filled in by Start and Replace.
 	Mounts []serve.Mount
-	// CgroupProcs are the open cgroup.procs files of the sandbox's cgroup, one
-	// per hierarchy (cgroup v1), which the gofer writes itself into first
-	// thing. They are not closed.
-	CgroupProcs []*os.File
-	// CgroupDir is the directory of the sandbox's cgroup (v2) that the gofer
-	// is cloned into; nil for v1.
-	CgroupDir *os.File
+	// Cgroup is the sandbox's, which the process begins in; required.
+	Cgroup *cgroup.Cgroup
 }
 
 // Gofer is a gofer that serves.
@@ -127,10 +123,6 @@ func launch(c Config, wire serve.Config, kept Kept, more *os.File) (*starting, e
 	if more != nil {
 		donated = append(donated, more)
 	}
-	for _, f := range c.CgroupProcs {
-		wire.CgroupFDs = append(wire.CgroupFDs, firstFD+len(donated))
-		donated = append(donated, f)
-	}
 	b, err := json.Marshal(wire)
 	if err != nil {
 		return nil, err
@@ -159,13 +151,9 @@ func launch(c Config, wire serve.Config, kept Kept, more *os.File) (*starting, e
 	return nil, fmt.Errorf("starting the gofer of %s: %w", c.ID, err)
 }
 
-// spawn starts a process, in the cgroup where it can be born there.
+// spawn starts a process in the sandbox's cgroup.
 func spawn(cmd *exec.Cmd, c Config, pidfd *int) (observed.Process, error) {
-	if c.CgroupDir != nil {
-		cmd.SysProcAttr.UseCgroupFD = true
-		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
-	}
-	if err := cmd.Start(); err != nil {
+	if err := c.Cgroup.Start(cmd, (*exec.Cmd).Start); err != nil {
 		return observed.Process{}, err
 	}
 	defer unix.Close(*pidfd)

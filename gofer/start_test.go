@@ -14,12 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/cgroup"
 	"sandboxer/observed"
 )
 
 // program is a gofer and nothing else. It is built without cgo, whatever the
 // tests themselves are built with: gofers need that.
 var program string
+
+// home is the cgroup of all gofers of these tests.
+var home *cgroup.Cgroup
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asEnv) == "sentry" {
@@ -33,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-func runTests(m *testing.M) (int, error) {
+func runTests(m *testing.M) (status int, err error) {
 	if os.Geteuid() != 0 {
 		return 0, errors.New("these tests need root")
 	}
@@ -53,6 +57,19 @@ func runTests(m *testing.M) (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building the gofer: %w: %s", err, out)
 	}
+	host, err := cgroup.Detect()
+	if err != nil {
+		return 0, err
+	}
+	if home, err = host.Create(fmt.Sprintf("/sandboxer-gofer-test-%d", os.Getpid()), cgroup.Limits{}); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, home.Delete(context.Background())) }()
+	// What is opened once for all is open before anything is counted.
+	first := exec.Command("/bin/true")
+	if err := errors.Join(home.Start(first, (*exec.Cmd).Start), first.Wait()); err != nil {
+		return 0, err
+	}
 	return m.Run(), nil
 }
 
@@ -66,7 +83,7 @@ func check(t *testing.T, err error) {
 // start starts a gofer that is killed and reaped after the test.
 func start(t *testing.T, c Config) *Gofer {
 	t.Helper()
-	c.Exe = program
+	c.Exe, c.Cgroup = program, home
 	g, err := Start(context.Background(), c)
 	check(t, err)
 	t.Cleanup(func() {
@@ -186,12 +203,11 @@ func openFiles(t *testing.T) int {
 
 // A gofer that can't serve says why, and leaves neither process nor descriptor.
 func TestFailures(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0) // like a cgroup that takes nobody
-	check(t, err)
-	defer full.Close()
 	good := []serve.Mount{{Source: t.TempDir()}}
 	link := filepath.Join(t.TempDir(), "link")
 	check(t, os.Symlink(good[0].Source, link))
+	data := filepath.Join(t.TempDir(), "data")
+	check(t, os.WriteFile(data, nil, 0o700))
 	for _, c := range []struct {
 		name, want string
 		config     Config
@@ -199,7 +215,7 @@ func TestFailures(t *testing.T) {
 		{"source", "/no/such/dir: no such file", Config{Mounts: append(good, serve.Mount{Source: "/no/such/dir"})}},
 		{"link", "leads through a symbolic link", Config{Mounts: append(good, serve.Mount{Source: link})}},
 		{"none", "at least one mount", Config{}},
-		{"cgroup", "joining the sandbox's cgroup", Config{Mounts: good, CgroupProcs: []*os.File{full}}},
+		{"data", "exec", Config{Mounts: good, Exe: data}},
 		{"exe", "starting the gofer of exe", Config{Mounts: good, Exe: "/no/such/program"}},
 		{"wordless", "ended without a word", Config{Mounts: good, Exe: "/bin/true"}},
 	} {
@@ -207,6 +223,7 @@ func TestFailures(t *testing.T) {
 		if c.config.Exe == "" {
 			c.config.Exe = program
 		}
+		c.config.Cgroup = home
 		before := openFiles(t)
 		g, err := Start(context.Background(), c.config)
 		if err == nil {
@@ -215,7 +232,7 @@ func TestFailures(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
-		if c.name != "exe" {
+		if !strings.HasPrefix(err.Error(), "starting the gofer") {
 			reap(t, -1)
 		}
 		if after := openFiles(t); after != before {
@@ -226,20 +243,10 @@ func TestFailures(t *testing.T) {
 
 // A gofer that does not come to serve is killed when there is no more time.
 func TestCancelled(t *testing.T) {
-	// A pipe that nobody reads takes the place of a cgroup that does not answer.
-	r, w, err := os.Pipe()
-	check(t, err)
-	defer r.Close()
-	defer w.Close()
-	fd := int(w.Fd())
-	check(t, unix.SetNonblock(fd, true))
-	for err == nil {
-		_, err = unix.Write(fd, make([]byte, 4096))
-	}
-	check(t, unix.SetNonblock(fd, false))
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_, err = Start(ctx, Config{Exe: program, ID: "late", Mounts: []serve.Mount{{Source: t.TempDir()}}, CgroupProcs: []*os.File{w}})
+	// Its command line has it sleep so many seconds.
+	_, err := Start(ctx, Config{Exe: "/bin/sleep", ID: "1000", Mounts: []serve.Mount{{Source: t.TempDir()}}, Cgroup: home})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
@@ -248,7 +255,7 @@ func TestCancelled(t *testing.T) {
 
 // It ends by itself when the last that could ask it has gone.
 func TestEndsWithItsSockets(t *testing.T) {
-	c := Config{Exe: program, ID: "alone", Mounts: []serve.Mount{{Source: t.TempDir()}}}
+	c := Config{Exe: program, ID: "alone", Cgroup: home, Mounts: []serve.Mount{{Source: t.TempDir()}}}
 	g, err := Start(context.Background(), c)
 	check(t, err)
 	g.Close()

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/cgroup"
 )
 
 // Create is what CreateSandbox needs.
@@ -22,10 +24,8 @@ type Create struct {
 	Exe string
 	// Image is the infra container's root, see package infra; required.
 	Image *os.File
-	// CgroupProcs are the open cgroup.procs files of the sandbox's cgroup (v1),
-	// CgroupDir its directory (v2); one of them is set.
-	CgroupProcs []*os.File
-	CgroupDir   *os.File
+	// Cgroup is the sandbox's, in which all its processes begin; required.
+	Cgroup *cgroup.Cgroup
 	// Children starts and waits for the launcher, so that whoever reaps the
 	// daemon's children leaves this one alone; required.
 	Children Children
@@ -42,7 +42,6 @@ type Children interface {
 // of this process, which must be a child subreaper. When ctx ends first the
 // launcher is killed; what it had started is then found in the cgroup.
 func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
-	c.CgroupFDs = len(c.CgroupProcs)
 	config, err := json.Marshal(c.LaunchConfig)
 	if err != nil {
 		return LaunchResult{}, err
@@ -77,18 +76,14 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 		Args:       []string{LauncherArg0, c.ID},
 		Env:        []string{},
 		Dir:        "/",
-		ExtraFiles: append([]*os.File{configEnd, resultEnd, dir, c.Image}, c.CgroupProcs...),
+		ExtraFiles: []*os.File{configEnd, resultEnd, dir, c.Image},
 		// A group of its own: the terminal's signals are the daemon's.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
-	}
-	if c.CgroupDir != nil {
-		cmd.SysProcAttr.UseCgroupFD = true
-		cmd.SysProcAttr.CgroupFD = int(c.CgroupDir.Fd())
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &limited{w: &stderr, left: 4096}
 	cmd.WaitDelay = time.Second
-	if err := c.Children.Start(cmd); err != nil {
+	if err := c.Cgroup.Start(cmd, c.Children.Start); err != nil {
 		return LaunchResult{}, fmt.Errorf("starting the launcher: %w", err)
 	}
 	defer unix.Close(pidfd)
@@ -107,7 +102,7 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 	case err == nil && r.Error != "":
 		return LaunchResult{}, errors.New(r.Error)
 	case err != nil || readErr != nil:
-		return LaunchResult{}, fmt.Errorf("the launcher ended without a result: %w; it said: %q", errors.Join(readErr, waitErr), stderr.String())
+		return LaunchResult{}, fmt.Errorf("the launcher ended without a result: %w; it said: %q", errors.Join(readErr, waitErr), string(said)+stderr.String())
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandboxer/internal/cgroup"
 )
 
 // children starts and waits without a reaper beside it.
@@ -22,9 +25,14 @@ func creation(t *testing.T, id string) Create {
 	image, err := os.Open(os.DevNull)
 	check(t, err)
 	t.Cleanup(func() { image.Close() })
+	host, err := cgroup.Detect()
+	check(t, err)
+	cg, err := host.Create("/sandboxer-launch-test-"+strings.ToLower(rand.Text()[:10]), cgroup.Limits{})
+	check(t, err)
+	t.Cleanup(func() { check(t, cg.Delete(context.WithoutCancel(t.Context()))) })
 	return Create{
 		LaunchConfig: LaunchConfig{ID: id, Dir: t.TempDir()},
-		Exe:          "/proc/self/exe", Image: image, Children: children{},
+		Exe:          "/proc/self/exe", Image: image, Cgroup: cg, Children: children{},
 	}
 }
 
@@ -38,15 +46,19 @@ func openFiles(t *testing.T) int {
 // A launcher that fails, or says nothing, makes an error that says why, and
 // leaves no descriptor behind.
 func TestLauncherFails(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0) // like a cgroup that takes nobody
-	check(t, err)
-	defer full.Close()
+	data := filepath.Join(t.TempDir(), "data")
+	check(t, os.WriteFile(data, nil, 0o700))
+	// What is made once stays open.
+	_, err := CreateSandbox(context.Background(), creation(t, "silent"))
+	if err == nil {
+		t.Error("a silent launcher has made a sandbox")
+	}
 	for _, c := range []struct {
 		name, want string
 		spoil      func(*Create)
 	}{
 		{"silent", "without a result", func(c *Create) {}},
-		{"cgroup", "joining the sandbox's cgroup", func(c *Create) { c.CgroupProcs = []*os.File{full} }},
+		{"data", "exec", func(c *Create) { c.Exe = data }},
 		{"exe", "starting the launcher", func(c *Create) { c.Exe = "/no/such/program" }},
 		{"dir", "no such file", func(c *Create) { c.Dir = "/no/such/dir" }},
 	} {

@@ -31,7 +31,6 @@ const (
 	launchResultFD = 4 // takes a LaunchResult as JSON
 	launchDirFD    = 5 // the sandbox's directory
 	launchImageFD  = 6 // the infra container's root
-	launchCgroupFD = 7 // and up: cgroup.procs files to join
 )
 
 // Bundle is the folder of a sandbox's directory that holds the infra
@@ -48,7 +47,6 @@ type LaunchConfig struct {
 	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
 	MemoryBytes int64   `json:"memoryBytes"`
 	CPUs        float64 `json:"cpus"`
-	CgroupFDs   int     `json:"cgroupFDs"` // how many follow from launchCgroupFD
 }
 
 // LaunchResult is what became of it.
@@ -61,9 +59,9 @@ type LaunchResult struct {
 	OriginalOOMScoreAdj int    `json:"originalOOMScoreAdj"`
 }
 
-// LaunchMain is the launcher process: it joins the sandbox's cgroup, creates
-// the sandbox and starts its infra container, reports and ends. It returns the
-// exit status.
+// LaunchMain is the launcher process, which is in the sandbox's cgroup: it
+// creates the sandbox and starts its infra container, reports and ends. It
+// returns the exit status.
 func LaunchMain() int {
 	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
 	unix.CloseOnExec(launchResultFD)
@@ -85,13 +83,6 @@ func launch() (LaunchResult, error) {
 		return LaunchResult{}, fmt.Errorf("reading the launcher's configuration: %w", err)
 	}
 	config.Close()
-	for i := range c.CgroupFDs {
-		f := os.NewFile(uintptr(launchCgroupFD+i), "cgroup.procs")
-		if _, err := f.WriteString("0"); err != nil {
-			return LaunchResult{}, fmt.Errorf("joining the sandbox's cgroup: %w", err)
-		}
-		f.Close()
-	}
 	if err := unprotect(); err != nil {
 		return LaunchResult{}, err
 	}

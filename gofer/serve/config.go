@@ -1,7 +1,5 @@
 package serve
 
-import "slices"
-
 // The descriptors that every gofer finds open.
 const (
 	// ConfigFD reads the JSON of a Config to its end.
@@ -28,9 +26,6 @@ const (
 
 // Config tells a gofer what to serve. Descriptors are given by number.
 type Config struct {
-	// CgroupFDs are cgroup.procs files to join before anything else; empty
-	// where the process was cloned into its cgroup.
-	CgroupFDs []int `json:"cgroupFDs,omitempty"`
 	// Mounts are served in this order; the root file system is the first.
 	Mounts []Mount `json:"mounts"`
 	// TakeOverFD gives one byte per mount, Unanswered or Answered, once the
@@ -45,7 +40,7 @@ func (c Config) lastFD() int {
 	for _, m := range c.Mounts {
 		last = max(last, m.SocketFD, m.JournalFD)
 	}
-	return max(last, slices.Max(append(c.CgroupFDs, last)))
+	return last
 }
 
 // Mount is one tree, or one file, of the host that the container sees.

@@ -46,9 +46,6 @@ func start(config, status *os.File) (func(), error) {
 	if len(c.Mounts) == 0 {
 		return nil, errors.New("a gofer needs at least one mount")
 	}
-	if err := joinCgroups(c.CgroupFDs); err != nil {
-		return nil, err
-	}
 	if err := closeInherited(c.lastFD()); err != nil {
 		return nil, err
 	}
@@ -117,18 +114,6 @@ func succeed(c Config, relays []*relay, server *fsgofer.LisafsServer, status *os
 		if err := r.takeOver(answered[i] == Answered); err != nil {
 			return fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
 		}
-	}
-	return nil
-}
-
-// joinCgroups moves this process by the donated descriptors. It is the first
-// thing a gofer does, before it has touched memory worth counting.
-func joinCgroups(fds []int) error {
-	for _, fd := range fds {
-		if _, err := unix.Write(fd, []byte("0")); err != nil {
-			return fmt.Errorf("joining the sandbox's cgroup: %w", err)
-		}
-		unix.Close(fd)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,10 +16,6 @@ import (
 
 func TestLifecycle(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
-		where, err := os.ReadFile("/proc/self/cgroup")
-		if err != nil {
-			t.Fatal(err)
-		}
 		top := parent(t, h)
 		name := top + "/web"
 		if _, err := h.Load(name); !errors.Is(err, ErrNotFound) {
@@ -28,9 +23,6 @@ func TestLifecycle(t *testing.T) {
 		}
 		create(t, h, name, Limits{})
 		c := create(t, h, name, Limits{}) // again
-		if now, err := os.ReadFile("/proc/self/cgroup"); err != nil || string(now) != string(where) {
-			t.Errorf("the caller was moved from\n%sto\n%s%v", where, now, err)
-		}
 		if _, err := h.Load(name); err != nil {
 			t.Errorf("Load = %v", err)
 		}
@@ -62,9 +54,6 @@ func TestLifecycle(t *testing.T) {
 		if _, err := c.Procs(); !errors.Is(err, ErrNotFound) {
 			t.Errorf("Procs after Delete = %v", err)
 		}
-		if _, err := c.EnterFiles(); !errors.Is(err, ErrNotFound) {
-			t.Errorf("EnterFiles after Delete = %v", err)
-		}
 		for range 2 {
 			if pruned, err := h.Prune(top); !pruned || err != nil {
 				t.Errorf("Prune = %v, %v", pruned, err)
@@ -73,32 +62,6 @@ func TestLifecycle(t *testing.T) {
 		if names, err := h.List(top); err != nil || len(names) != 0 {
 			t.Errorf("List of what isn't there = %q, %v", names, err)
 		}
-	})
-}
-
-func TestBornInside(t *testing.T) {
-	hosts(t, func(t *testing.T, h *Host) {
-		c := create(t, h, parent(t, h), Limits{})
-		dir, ok, err := c.FD()
-		if err != nil || ok != (h.Mode() == V2) {
-			t.Fatalf("FD = %v, %v on v%d", ok, err, h.Mode())
-		}
-		if !ok {
-			return // v1 has nothing like it, which is all that can be shown
-		}
-		defer dir.Close()
-		cmd := exec.Command("sleep", "1000")
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if pids, err := c.Procs(); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
-			t.Errorf("Procs = %v, %v; want %d", pids, err, cmd.Process.Pid)
-		}
-		if err := c.Kill(t.Context()); err != nil {
-			t.Error(err)
-		}
-		cmd.Wait()
 	})
 }
 

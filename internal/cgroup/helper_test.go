@@ -30,18 +30,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// play joins the cgroup whose files it was given as descriptors 3 and up,
-// says so on stdout, and does what its role says until stdin ends.
+// play says on stdout that it runs, and does what its role says until stdin
+// ends.
 func play(r string) int {
 	name, arg, _ := strings.Cut(r, "=")
-	n, _ := strconv.Atoi(os.Getenv(role + "_FILES"))
-	for i := range n {
-		if _, err := os.NewFile(uintptr(3+i), "cgroup.procs").WriteString("0"); err != nil {
-			fmt.Println("joining:", err)
-			return 1
-		}
-	}
 	switch name {
+	case "show":
+		return show()
 	case "killself":
 		h, err := Detect()
 		if err == nil {
@@ -136,13 +131,8 @@ func start(t *testing.T, c *Cgroup, r string) *exec.Cmd {
 
 func launch(t *testing.T, c *Cgroup, r string) (*exec.Cmd, string) {
 	t.Helper()
-	files, err := c.EnterFiles()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{role + "=" + r, role + "_FILES=" + strconv.Itoa(len(files))}
-	cmd.ExtraFiles = files
+	cmd.Env = []string{role + "=" + r}
 	stdin, err := cmd.StdinPipe() // ends the process if this one dies
 	if err != nil {
 		t.Fatal(err)
@@ -151,11 +141,8 @@ func launch(t *testing.T, c *Cgroup, r string) (*exec.Cmd, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := c.Start(cmd, (*exec.Cmd).Start); err != nil {
 		t.Fatal(err)
-	}
-	for _, f := range files {
-		f.Close()
 	}
 	t.Cleanup(func() {
 		stdin.Close()

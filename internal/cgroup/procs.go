@@ -3,7 +3,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -75,46 +74,4 @@ func appendProcs(pids []int, dir string) ([]int, error) {
 		pids = append(pids, pid)
 	}
 	return pids, nil
-}
-
-// EnterFiles opens the files, one per hierarchy, through which a process joins
-// the cgroup with all its threads by writing "0" to each. They are to be handed
-// to a short-lived child that writes first and does its work afterwards; what
-// it then starts is born in the cgroup. The caller closes them. ErrNotFound
-// where a hierarchy lacks the cgroup.
-func (c *Cgroup) EnterFiles() ([]*os.File, error) {
-	var files []*os.File
-	for _, dir := range c.host.dirs(c.name) {
-		path := filepath.Join(dir, "cgroup.procs")
-		fd, err := open(path, unix.O_WRONLY)
-		if err != nil {
-			for _, f := range files {
-				f.Close()
-			}
-			if gone(err) {
-				err = ErrNotFound
-			}
-			return nil, fmt.Errorf("entering cgroup %s: %w", c.name, err)
-		}
-		files = append(files, os.NewFile(uintptr(fd), path))
-	}
-	return files, nil
-}
-
-// FD opens the cgroup's directory for clone3's CLONE_INTO_CGROUP
-// (syscall.SysProcAttr.CgroupFD). ok is false on v1, which has nothing like it.
-// The caller closes the file, after the start of the child.
-func (c *Cgroup) FD() (dir *os.File, ok bool, err error) {
-	if c.host.mode != V2 {
-		return nil, false, nil
-	}
-	path := c.host.dir("", c.name)
-	fd, err := open(path, unix.O_RDONLY|unix.O_DIRECTORY)
-	if gone(err) {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("opening cgroup %s: %w", c.name, err)
-	}
-	return os.NewFile(uintptr(fd), path), true, nil
 }
