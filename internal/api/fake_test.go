@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -27,6 +28,8 @@ type fake struct {
 	logs      func(ctx context.Context, w io.Writer) error
 	planned   []string
 	opts      logs.Options
+	kills     chan KillRequest
+	exec      func(r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
 	err       error
 }
 
@@ -87,6 +90,15 @@ func (f *fake) Logs(ctx context.Context, sandbox, container string, o logs.Optio
 	}
 	_, err := fmt.Fprintf(w, "%s/%s\n", sandbox, container)
 	return err
+}
+
+func (f *fake) Exec(_ context.Context, _, _ string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error) {
+	return f.exec(r, stdio)
+}
+
+func (f *fake) Kill(_ context.Context, _, _ string, r KillRequest) error {
+	f.kills <- r
+	return f.err
 }
 
 func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
