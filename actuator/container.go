@@ -135,6 +135,9 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
+	if rec.Process, err = furtherProcess(b.spec.Process); err != nil {
+		return errors.Join(err, discardGofer(g))
+	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
 	closeAll(g.Sockets)
 	if served {

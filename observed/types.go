@@ -99,6 +99,9 @@ type ContainerRecord struct {
 	GoferState json.RawMessage `json:"goferState,omitempty"`
 	// Keeper holds, beside the daemon, what that needs.
 	Keeper Process `json:"keeper"`
+	// Process is what further commands in the container get of what its own
+	// got: user, environment and the like.
+	Process json.RawMessage `json:"process,omitempty"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`

@@ -180,7 +180,14 @@ func (s Sentry) call(ctx context.Context, method string, arg any, files []*os.Fi
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	err = exchange(conn, method, arg, files, result)
+	if err = send(conn, method, arg, files); err == nil {
+		err = receive(conn, result)
+	}
+	return noAnswer(ctx, method, err)
+}
+
+// noAnswer makes an ErrNoAnswer of what is no answer.
+func noAnswer(ctx context.Context, method string, err error) error {
 	var netErr *net.OpError
 	switch {
 	case ctx.Err() != nil:
@@ -191,7 +198,7 @@ func (s Sentry) call(ctx context.Context, method string, arg any, files []*os.Fi
 	return err
 }
 
-func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, result any) error {
+func send(conn *net.UnixConn, method string, arg any, files []*os.File) error {
 	request, err := json.Marshal(struct {
 		Method string `json:"method"`
 		Arg    any    `json:"arg"`
@@ -212,10 +219,12 @@ func exchange(conn *net.UnixConn, method string, arg any, files []*os.File, resu
 		return err
 	}
 	if n < len(request) { // even a write of nothing fails where the peer has gone
-		if _, err := conn.Write(request[n:]); err != nil {
-			return err
-		}
+		_, err = conn.Write(request[n:])
 	}
+	return err
+}
+
+func receive(conn *net.UnixConn, result any) error {
 	var answer struct {
 		Success bool            `json:"success"`
 		Err     string          `json:"err"`
@@ -249,12 +258,16 @@ func remoteError(text string) error {
 		return fmt.Errorf("%w: %s", ErrUnknownContainer, text)
 	}
 	// A signal for a container that is not known asks for its process 0.
-	if strings.HasSuffix(text, " not started") || strings.HasSuffix(text, "no such process") ||
-		strings.HasSuffix(text, "no such process with PID 0") {
+	if strings.HasSuffix(text, " not started") || strings.HasSuffix(text, " has stopped") ||
+		strings.Contains(text, "no such process") || strings.Contains(text, "no thread group found") {
 		return fmt.Errorf("%w: %s", ErrNoProcess, text)
 	}
 	return errors.New(text)
 }
+
+// dialPause is how long a sentry to whom too many are connecting at once is
+// left alone. The kernel does not say when it takes the next.
+const dialPause = time.Millisecond
 
 // dial connects to a socket whose path may be longer than a socket address
 // can be (108 bytes): it goes through a descriptor of the socket's file.
@@ -264,10 +277,19 @@ func dial(ctx context.Context, path string) (*net.UnixConn, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(fd))
-	if err != nil {
-		return nil, err
+	for {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(fd))
+		switch {
+		case err == nil:
+			return conn.(*net.UnixConn), nil
+		case !errors.Is(err, unix.EAGAIN):
+			return nil, err
+		}
+		select {
+		case <-time.After(dialPause):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return conn.(*net.UnixConn), nil
 }

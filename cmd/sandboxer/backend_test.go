@@ -84,6 +84,15 @@ func (b *backend) Restart(context.Context, string, []string, bool) (time.Time, e
 	return time.Time{}, nil
 }
 
+// Exec and Kill need a real sandbox: the system tests have them.
+func (b *backend) Exec(context.Context, string, string, api.ExecRequest, [3]*os.File) (api.ExecStarted, *os.File, error) {
+	return api.ExecStarted{}, nil, &api.Error{Code: 409, Message: "nothing runs here"}
+}
+
+func (b *backend) Kill(context.Context, string, string, api.KillRequest) error {
+	return &api.Error{Code: 409, Message: "nothing runs here"}
+}
+
 func (b *backend) ConfirmDeletions(context.Context) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

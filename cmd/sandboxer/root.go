@@ -44,6 +44,11 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errFailed ends a command with exit code 1 after it has said why itself.
 var errFailed = errors.New("failed")
 
+// exitCode ends this program as the command ended that it has run.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("the command ended with exit code %d", int(c)) }
+
 // command runs one command line, without the program's name, and returns its
 // exit code.
 func command(args []string, c cli) int {
@@ -51,9 +56,12 @@ func command(args []string, c cli) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
 	var usage usageError
+	var code exitCode
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.As(err, &usage):
@@ -107,7 +115,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.socket, "socket", "",
 		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
-		c.waitCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(), c.confirmCommand(), c.schemaCommand(),
+		c.waitCommand(), c.execCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
 	return root
 }

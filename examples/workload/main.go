@@ -85,7 +85,7 @@ func commands() []command {
 		{"complain", "TEXT…", "write a line to stderr", 0, warn},
 		{"tick", "[SECONDS]", "count, a line each second", 0, tick},
 		{"flood", "LINES", "write numbered lines as fast as can be", 1, flood},
-	}, append(fileCommands(), hostCommands()...)...)
+	}, append(append(fileCommands(), hostCommands()...), talkCommands()...)...)
 }
 
 func usage() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"sandboxer/internal/events"
@@ -52,6 +53,14 @@ type Backend interface {
 	// before now, or for their gofers, and returns that instant. It does not
 	// wait. Wrap ErrInvalid where nothing is declared to run.
 	Restart(ctx context.Context, sandbox string, containers []string, gofers bool) (time.Time, error)
+	// Exec runs a command in a container, reading and writing stdio, and
+	// returns the descriptor from which its ExecEnd can be read. The server has
+	// made sure that the sandbox has such a container; an *Error with code 409
+	// says that no command can be run in it at present.
+	Exec(ctx context.Context, sandbox, container string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
+	// Kill signals a container or one of its processes, with the same errors.
+	Kill(ctx context.Context, sandbox, container string, r KillRequest) error
+
 	// ConfirmDeletions lets the deletions that the guard holds go ahead and
 	// returns their names, sorted.
 	ConfirmDeletions(ctx context.Context) ([]string, error)

@@ -26,18 +26,22 @@ var ErrCut = errors.New("the daemon ended the connection")
 // Client talks to a daemon.
 type Client struct {
 	socket string
+	dialer net.Dialer
 	http   *http.Client
 }
 
 // NewClient returns a client of the daemon at socket. It connects when it is
 // asked something; Close gives up idle connections.
 func NewClient(socket string) *Client {
-	d := net.Dialer{Timeout: 5 * time.Second}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socket)
-		},
-	}}}
+	c := &Client{socket: socket, dialer: net.Dialer{Timeout: 5 * time.Second}}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}}
+	return c
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	return c.dialer.DialContext(ctx, "unix", c.socket)
 }
 
 // Close gives up idle connections.
@@ -80,6 +84,12 @@ func (c *Client) ConfirmDeletions(ctx context.Context) (v Confirmation, err erro
 // Plan asks what would be done if paths (absolute) were the manifests.
 func (c *Client) Plan(ctx context.Context, paths []string) (p Plan, err error) {
 	return p, c.ask(ctx, "POST", "/v1/plan", PlanRequest{Paths: paths}, &p)
+}
+
+// Kill signals a container, or one of its processes; container may be empty
+// where there is only one.
+func (c *Client) Kill(ctx context.Context, sandbox, container string, r KillRequest) error {
+	return c.ask(ctx, "POST", "/v1/sandboxes/"+url.PathEscape(sandbox)+"/kill?"+query("container", container), r, &struct{}{})
 }
 
 // Version returns the daemon's.
@@ -248,11 +258,16 @@ func (c *Client) once(ctx context.Context, method, path string, body any) (io.Re
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
+	return nil, c.refusal(resp)
+}
+
+// refusal is what the daemon, or whoever answers, said.
+func (c *Client) refusal(resp *http.Response) error {
 	e := &Error{Code: resp.StatusCode}
 	if json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(e) != nil || e.Message == "" {
 		e.Message = "what answers on " + c.socket + " is no sandboxer daemon: " + resp.Status
 	}
-	return nil, e
+	return e
 }
 
 // explain says what to do about a daemon that can't be reached.

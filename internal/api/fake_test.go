@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ type fake struct {
 	planned   []string
 	restarted string
 	opts      logs.Options
+	kills     chan KillRequest
+	exec      func(r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
 	err       error
 	watched   atomic.Value // string
 	unready   func() error
@@ -107,6 +110,16 @@ func (f *fake) Restart(_ context.Context, sandbox string, containers []string, g
 	f.restarted = fmt.Sprint(sandbox, containers, gofers)
 	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), f.err
 }
+
+func (f *fake) Exec(_ context.Context, _, _ string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error) {
+	return f.exec(r, stdio)
+}
+
+func (f *fake) Kill(_ context.Context, _, _ string, r KillRequest) error {
+	f.kills <- r
+	return f.err
+}
+
 func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
 
 func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {

@@ -228,14 +228,8 @@ func (s *Server) confirm(r *http.Request) (any, error) {
 
 func (s *Server) plan(r *http.Request) (any, error) {
 	var req PlanRequest
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil && err != io.EOF { // no body: no paths
-		var tooBig *http.MaxBytesError
-		if errors.As(err, &tooBig) {
-			return nil, err
-		}
-		return nil, badRequest(`the request is not understood: %v; want {"paths": ["/etc/sandboxer.d"]}`, err)
+	if err := decode(r, &req, `{"paths": ["/etc/sandboxer.d"]}`); err != nil { // no body: no paths
+		return nil, err
 	}
 	for _, p := range req.Paths {
 		if !filepath.IsAbs(p) {
@@ -247,4 +241,36 @@ func (s *Server) plan(r *http.Request) (any, error) {
 		p.Actions = []Action{}
 	}
 	return p, err
+}
+
+// decode reads a request's body strictly; no body leaves v as it is. like is
+// what a body looks like.
+func decode(r *http.Request, v any, like string) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	var tooBig *http.MaxBytesError
+	switch {
+	case err == nil, err == io.EOF:
+		return nil
+	case errors.As(err, &tooBig):
+		return err
+	}
+	return badRequest("the request is not understood: %v; want %s", err, like)
+}
+
+func (s *Server) kill(r *http.Request) (any, error) {
+	var req KillRequest
+	if err := decode(r, &req, `{"signal": "SIGTERM"}`); err != nil {
+		return nil, err
+	}
+	sb, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	container, err := chooseContainer(sb, r.URL.Query().Get("container"))
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, s.cfg.Backend.Kill(r.Context(), sb.Name, container, req)
 }

@@ -85,7 +85,8 @@ func TestDocumentDescribesTheTypes(t *testing.T) {
 		"Sandbox": Sandbox{}, "Status": Status{}, "Condition": Condition{}, "Container": Container{}, "List": List{},
 		"Description": Description{}, "Action": Action{}, "EventList": EventList{}, "Plan": Plan{},
 		"Confirmation": Confirmation{}, "Version": Version{}, "Error": Error{}, "PlanRequest": PlanRequest{},
-		"Event": events.Event{},
+		"Event": events.Event{}, "ExecRequest": ExecRequest{}, "ExecUser": ExecUser{}, "ExecStarted": ExecStarted{},
+		"ExecEnd": ExecEnd{}, "KillRequest": KillRequest{},
 	} {
 		all, always := fields(reflect.TypeOf(v))
 		switch name {

@@ -21,6 +21,8 @@ type route struct {
 	// instead where the request asks for a stream.
 	answer func(r *http.Request) (any, error)
 	stream func(r *http.Request) streamer
+	// session takes over the connection, or says why not.
+	session func(w http.ResponseWriter, r *http.Request) error
 }
 
 // streamer sends until it is done; nil: the request asks for no stream.
@@ -37,6 +39,8 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
 			query: []string{"container", "follow", "tail", "since", "timestamps"}},
 		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
+		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
+		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},
 		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},
 		{method: "POST", path: "/v1/plan", answer: s.plan},
@@ -46,7 +50,7 @@ func (s *Server) routes() []route {
 // mux puts the bounds around every route.
 func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
-	answers, streams := make(chan struct{}, maxAnswers), make(chan struct{}, maxStreams)
+	answers, streams, sessions := make(chan struct{}, maxAnswers), make(chan struct{}, maxStreams), make(chan struct{}, maxSessions)
 	for _, rt := range s.routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
 			if err := knownQuery(r, rt.query); err != nil {
@@ -64,8 +68,11 @@ func (s *Server) mux() http.Handler {
 				stream = rt.stream(r)
 			}
 			slots := answers
-			if stream != nil {
+			switch {
+			case stream != nil:
 				slots = streams
+			case rt.session != nil:
+				slots = sessions
 			}
 			select {
 			case slots <- struct{}{}:
@@ -76,6 +83,12 @@ func (s *Server) mux() http.Handler {
 			}
 			if stream != nil {
 				s.send(w, r, stream)
+				return
+			}
+			if rt.session != nil {
+				if err := rt.session(w, r); err != nil {
+					s.fail(w, r, err)
+				}
 				return
 			}
 			s.answer(w, r, rt.answer)

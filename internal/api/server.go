@@ -14,13 +14,14 @@ import (
 
 // The bounds that keep a client from hurting the daemon.
 const (
-	maxBody    = 1 << 20          // of a request
-	maxHeader  = 64 << 10         // of a request
-	answerTime = 30 * time.Second // for a request that is not a stream, all in all
-	stallTime  = 15 * time.Minute // how long a stream's reader may read nothing (a pager does)
-	leaveTime  = 2 * time.Second  // for running answers when the daemon ends
-	maxAnswers = 128              // at once
-	maxStreams = 128              // at once, so that watchers can't lock out the rest
+	maxBody     = 1 << 20          // of a request
+	maxHeader   = 64 << 10         // of a request
+	answerTime  = 30 * time.Second // for a request that is not a stream, all in all
+	stallTime   = 15 * time.Minute // how long a stream's reader may read nothing (a pager does)
+	leaveTime   = 2 * time.Second  // for running answers when the daemon ends
+	maxAnswers  = 128              // at once
+	maxStreams  = 128              // at once, so that watchers can't lock out the rest
+	maxSessions = 512              // commands at once, in all sandboxes
 )
 
 // Config is what a Server needs.

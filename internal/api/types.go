@@ -164,6 +164,19 @@ type PlanRequest struct {
 	Paths []string `json:"paths"`
 }
 
+// KillRequest is a signal for a container: for its first process unless more
+// is said.
+type KillRequest struct {
+	Signal string `json:"signal"`        // such as SIGTERM, TERM or 15
+	All    bool   `json:"all,omitempty"` // to every process of the container
+	// PID is one process, as numbered in the whole sandbox; Foreground: the
+	// foreground group of the terminal that an exec gave it. With ContainerID,
+	// it must be of that instance of the container.
+	PID         int    `json:"pid,omitempty"`
+	Foreground  bool   `json:"foreground,omitempty"`
+	ContainerID string `json:"containerId,omitempty"`
+}
+
 // Plan is what would be done. Problems are documents that would be rejected,
 // as "file:line: path: message"; the actions leave them out.
 type Plan struct {

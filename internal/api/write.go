@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,16 @@ func badRequest(format string, args ...any) error {
 
 // fail sends err in its form.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := s.refused(r.Context(), err, "method", r.Method, "path", r.URL.Path)
+	if e.Code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, e.Code, e)
+}
+
+// refused is err in its form. What is nobody's mistake is logged with what it
+// is about.
+func (s *Server) refused(ctx context.Context, err error, about ...any) *Error {
 	var e *Error
 	var tooBig *http.MaxBytesError
 	switch {
@@ -41,16 +52,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &Error{http.StatusNotFound, err.Error()}
 	case errors.Is(err, ErrInvalid):
 		e = &Error{http.StatusBadRequest, err.Error()}
-	case r.Context().Err() != nil:
+	case ctx.Err() != nil:
 		e = &Error{http.StatusServiceUnavailable, "the daemon is ending; try again once it runs"}
 	default:
 		e = &Error{http.StatusInternalServerError, err.Error()}
-		s.cfg.Log.Error(err, "a request failed", "method", r.Method, "path", r.URL.Path)
+		s.cfg.Log.Error(err, "a request failed", about...)
 	}
-	if e.Code == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	writeJSON(w, e.Code, e)
+	return e
 }
 
 // rawJSON is sent as it is.

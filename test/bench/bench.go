@@ -89,6 +89,7 @@ func (b *bench) measure(ctx context.Context) error {
 		{[]int{4}, b.restarts},
 		{[]int{5}, b.plans},
 		{[]int{6, 7}, b.idling},
+		{[]int{8}, b.execs},
 	} {
 		if !b.o.wants(part.rows...) {
 			continue

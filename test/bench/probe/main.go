@@ -6,6 +6,7 @@
 //	probe again BASE   the first time create BASE.1, wait a little, create
 //	                   BASE.end as the last act; the second time create BASE.2
 //	                   and wait for SIGTERM
+//	probe end ANY      end
 package main
 
 import (
@@ -40,6 +41,8 @@ func main() {
 			check(err)
 		}
 		check(mark(base + ".2"))
+	case "end":
+		return
 	default:
 		os.Exit(2)
 	}

@@ -1,0 +1,165 @@
+package actuator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// Exec is a further command in a running container. What it leaves out is as
+// the container's own command has it.
+type Exec struct {
+	Args []string // required; without a slash, Args[0] is looked up in PATH
+	Env  []string // NAME=VALUE, over the container's
+	Dir  string
+	User *User
+	// Stdio is where it reads and writes; with Terminal, one end of a terminal
+	// three times.
+	Stdio    [3]*os.File
+	Terminal bool
+}
+
+// User is whom a command runs as.
+type User struct{ UID, GID uint32 }
+
+// Executed is a command that runs.
+type Executed struct {
+	ContainerID string
+	PID         int      // in the sandbox
+	Exit        *os.File // see gvisor.Sentry.AwaitExec; the caller closes it
+}
+
+// furtherProcess is what a container's record keeps for Exec.
+func furtherProcess(p *specs.Process) (json.RawMessage, error) {
+	return json.Marshal(specs.Process{
+		User: p.User, Env: p.Env, Cwd: p.Cwd,
+		Capabilities: p.Capabilities, NoNewPrivileges: p.NoNewPrivileges,
+	})
+}
+
+// Exec runs a command in a container. A *StateError says that the container,
+// or its sandbox, is not in a state in which one can be run.
+func (a *Actuator) Exec(ctx context.Context, sandbox, container string, e Exec) (Executed, error) {
+	const action = "run a command in"
+	w, err := a.running(sandbox, container, action)
+	if err != nil {
+		return Executed{}, err
+	}
+	rec := w.container()
+	p, err := e.process(rec.Process)
+	if err != nil {
+		return Executed{}, err
+	}
+	sentry := gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}
+	pid, err := sentry.Exec(ctx, rec.ID, p, e.Stdio)
+	if errors.Is(err, gvisor.ErrNoProcess) || errors.Is(err, gvisor.ErrUnknownContainer) {
+		return Executed{}, &StateError{ID: "container " + rec.ID, State: string(observed.Stopped), Action: action}
+	}
+	if err != nil {
+		return Executed{}, err
+	}
+	exit, err := sentry.AwaitExec(ctx, rec.ID, pid)
+	if err != nil {
+		return Executed{}, errors.Join(err, sentry.SignalProcess(ctx, rec.ID, pid, unix.SIGKILL, false))
+	}
+	return Executed{ContainerID: rec.ID, PID: pid, Exit: exit}, nil
+}
+
+// process is the command in the runtime's terms.
+func (e *Exec) process(further json.RawMessage) (*specs.Process, error) {
+	p := &specs.Process{}
+	if err := json.Unmarshal(further, p); err != nil {
+		return nil, fmt.Errorf("the container's record does not say what a command in it gets: %w; start the container anew", err)
+	}
+	p.Args, p.Terminal = e.Args, e.Terminal
+	for _, v := range e.Env {
+		name, _, _ := strings.Cut(v, "=")
+		p.Env = slices.DeleteFunc(p.Env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		p.Env = append(p.Env, v)
+	}
+	if e.Dir != "" {
+		p.Cwd = e.Dir
+	}
+	if e.User != nil {
+		p.User = specs.User{UID: e.User.UID, GID: e.User.GID, Umask: p.User.Umask}
+	}
+	return p, nil
+}
+
+// running gives the records of a container that runs in a sandbox that is not
+// paused, or says which state is in the way of an action.
+func (a *Actuator) running(sandbox, container, action string) (work, error) {
+	loaded, err := a.c.Records.Load(sandbox)
+	if err != nil {
+		return work{}, err
+	}
+	w := work{rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
+	w.Action = reconcile.Action{Sandbox: sandbox, Container: container}
+	if w.rec == nil || w.rec.State != observed.SandboxUp {
+		state := "absent"
+		if w.rec != nil {
+			state = string(w.rec.State)
+		}
+		return w, &StateError{ID: "sandbox " + sandbox, State: state, Action: action}
+	}
+	rec := w.container()
+	if rec == nil || rec.State != observed.Running {
+		state := "created" // its sandbox is there
+		if rec != nil {
+			state = string(rec.State)
+		}
+		return w, &StateError{ID: "container " + container, State: state, Action: action}
+	}
+	return w, nil
+}
+
+// Kill is a signal for a container's first process, or for whom it says.
+type Kill struct {
+	Signal unix.Signal
+	All    bool
+	// PID is one process, or with Foreground the foreground group of the
+	// terminal that it was given; 0: the container's first.
+	PID        int
+	Foreground bool
+	// ContainerID is the instance that is meant; empty: the present one.
+	ContainerID string
+}
+
+// Kill signals a container. Its errors are those of Exec.
+func (a *Actuator) Kill(ctx context.Context, sandbox, container string, k Kill) error {
+	const action = "signal"
+	w, err := a.running(sandbox, container, action)
+	if err != nil {
+		return err
+	}
+	rec := w.container()
+	gone := &StateError{ID: "container " + rec.ID, State: string(observed.Stopped), Action: action}
+	if k.ContainerID != "" && k.ContainerID != rec.ID {
+		gone.ID = "container " + k.ContainerID
+		return gone
+	}
+	sentry := gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}
+	if k.PID == 0 && !k.Foreground {
+		err = sentry.Signal(ctx, rec.ID, k.Signal, k.All)
+	} else {
+		err = sentry.SignalProcess(ctx, rec.ID, k.PID, k.Signal, k.Foreground)
+	}
+	switch {
+	case k.PID != 0 && errors.Is(err, gvisor.ErrNoProcess):
+		return nil // it has ended
+	case errors.Is(err, gvisor.ErrNoProcess), errors.Is(err, gvisor.ErrUnknownContainer):
+		return gone
+	}
+	return err
+}

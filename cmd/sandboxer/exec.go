@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/api"
+)
+
+// execOptions are the flags of exec.
+type execOptions struct {
+	container   string
+	interactive bool
+	terminal    bool
+	user        string
+	dir         string
+	env         []string
+}
+
+func (c *cli) execCommand() *cobra.Command {
+	var o execOptions
+	cmd := &cobra.Command{
+		Use:   "exec NAME[/CONTAINER] -- COMMAND [ARGUMENT...]",
+		Short: "Run a command in a running container",
+		Long: `Runs a command in a running container and ends with its exit code, or with
+128 + N where signal N ended it.
+
+The command reads and writes without the daemon in between, and goes on while
+the daemon is restarted. Signals are passed on to it; if this program is killed,
+the command gets SIGHUP. With --tty it has a terminal of its own, which follows
+the size of yours.`,
+		Example: "  sandboxer exec web -- /bin/app --version\n  sandboxer exec -it web/app -- /bin/sh\n" +
+			"  sandboxer exec -i db --user 70:70 --env PGOPTIONS=-e -- psql <dump.sql",
+		Args: func(_ *cobra.Command, list []string) error {
+			if len(list) < 2 {
+				return usagef("exec takes a NAME and a command: sandboxer exec NAME -- COMMAND")
+			}
+			return nil
+		},
+		ValidArgsFunction: c.completeNames,
+		RunE: func(cmd *cobra.Command, list []string) error {
+			req, err := o.request(list[1:])
+			if err != nil {
+				return err
+			}
+			client := c.client()
+			defer client.Close()
+			return c.exec(cmd.Context(), client, list[0], o, req)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.container, "container", "c", "", "which container, where there are several; as NAME/CONTAINER")
+	f.BoolVarP(&o.interactive, "stdin", "i", false, "let the command read this program's stdin")
+	f.BoolVarP(&o.terminal, "tty", "t", false, "give the command a terminal")
+	f.StringVarP(&o.user, "user", "u", "", "UID or UID:GID (default: the container's)")
+	f.StringVarP(&o.dir, "cwd", "w", "", "working directory (default: the container's)")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE over the container's environment; can be given more than once")
+	return cmd
+}
+
+// request is what the flags ask for.
+func (o *execOptions) request(command []string) (api.ExecRequest, error) {
+	r := api.ExecRequest{Command: command, Env: o.env, WorkingDir: o.dir, Terminal: o.terminal}
+	for _, v := range o.env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return r, usagef("--env %s: want NAME=VALUE", v)
+		}
+	}
+	if o.dir != "" && !strings.HasPrefix(o.dir, "/") {
+		return r, usagef("--cwd %s is relative: it must start with /", o.dir)
+	}
+	if term := os.Getenv("TERM"); o.terminal && term != "" {
+		r.Env = append([]string{"TERM=" + term}, r.Env...)
+	}
+	if o.user == "" {
+		return r, nil
+	}
+	uid, gid, both := strings.Cut(o.user, ":")
+	if !both {
+		gid = "0"
+	}
+	u, err := strconv.ParseUint(uid, 10, 32)
+	g, err2 := strconv.ParseUint(gid, 10, 32)
+	if err != nil || err2 != nil || max(u, g) == math.MaxUint32 {
+		return r, usagef("--user %s: want numbers, UID or UID:GID", o.user)
+	}
+	r.User = &api.ExecUser{UID: uint32(u), GID: uint32(g)}
+	return r, nil
+}
+
+// exec runs the command and ends as it does.
+func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execOptions, req api.ExecRequest) error {
+	// A reader that leaves ends nothing but what is written to it.
+	signal.Ignore(unix.SIGPIPE)
+	open := pipes
+	if o.terminal {
+		open = terminalPair
+	}
+	std, err := open(o.interactive)
+	if err != nil {
+		return err
+	}
+	defer std.close()
+	if err := std.blocking(); err != nil {
+		return err
+	}
+	sandbox, container, err := o.target(name)
+	if err != nil {
+		return err
+	}
+	session, err := client.Exec(ctx, sandbox, container, req, std.give)
+	if errors.Is(err, api.ErrNotFound) {
+		var t target
+		if t, err = lookUp(ctx, client, name); err != nil {
+			return err
+		}
+		if sandbox = t.sandbox.Name; t.container != "" {
+			container = t.container
+		}
+		session, err = client.Exec(ctx, sandbox, container, req, std.give)
+	}
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	std.given()
+	send := func(sig unix.Signal) {
+		// Where the daemon is away, or the command has ended, nothing can be done.
+		_ = client.Kill(ctx, sandbox, nameOf(session.ContainerID), api.KillRequest{Signal: strconv.Itoa(int(sig)),
+			ContainerID: session.ContainerID, PID: session.PID, Foreground: o.terminal})
+	}
+	defer passSignals(send, std.resize)()
+	if err := std.start(send); err != nil {
+		return err
+	}
+	status, err := session.Wait()
+	std.finish()
+	std.close() // before anything is said
+	if errors.Is(err, api.ErrSandboxEnded) {
+		fmt.Fprintf(c.stderr, "sandboxer: sandbox %q ended, and the command with it\n", sandbox)
+		return exitCode(128 + int(unix.SIGKILL))
+	}
+	if err != nil {
+		return fmt.Errorf("the command was started, but nobody can tell how it ended: %w", err)
+	}
+	if status.Signaled() {
+		return exitCode(128 + int(status.Signal()))
+	}
+	return exitCode(status.ExitStatus())
+}
+
+// target splits NAME/CONTAINER and takes --container into account.
+func (o *execOptions) target(name string) (sandbox, container string, err error) {
+	sandbox, container, both := strings.Cut(name, "/")
+	if both && o.container != "" && o.container != container {
+		return "", "", usagef("%s and --container %s name two containers", name, o.container)
+	}
+	if !both {
+		container = o.container
+	}
+	return sandbox, container, nil
+}
+
+// nameOf is the container's name in an instance's ID, SANDBOX.NAME.ATTEMPT.
+func nameOf(id string) string {
+	parts := strings.Split(id, ".")
+	return parts[len(parts)-2]
+}
+
+// passSignals hands what this program is sent on to send, and changes of the
+// terminal's size to resized, until stop is called.
+func passSignals(send func(unix.Signal), resized func() bool) (stop func()) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s == unix.SIGWINCH && !resized() {
+					continue
+				}
+				send(s.(unix.Signal))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(done) }
+}

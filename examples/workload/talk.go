@@ -1,0 +1,84 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"unsafe"
+)
+
+func talkCommands() []command {
+	return []command{
+		{"copy", "", "write what stdin brings to stdout, to its end", 0, copyAll},
+		{"terminal", "", "say the size of the terminal that stdin is", 0, terminal},
+		{"resizes", "", "say the terminal's size now and whenever it changes", 0, resizes},
+		{"signals", "", "say each signal that comes, for ever", 0, signals},
+		{"waits", "", "say of stdin, stdout and stderr whether reads and writes wait", 0, waits},
+		{"raise", "NUMBER", "end by a signal", 1, raise},
+	}
+}
+
+func copyAll([]string) error {
+	_, err := io.Copy(os.Stdout, os.Stdin)
+	return err
+}
+
+func terminal([]string) error {
+	var size struct{ rows, columns, x, y uint16 }
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		say("terminal: none")
+		return nil
+	}
+	say("terminal", strconv.Itoa(int(size.rows)), strconv.Itoa(int(size.columns)))
+	return nil
+}
+
+func resizes([]string) error {
+	changes := make(chan os.Signal, 1)
+	signal.Notify(changes, syscall.SIGWINCH)
+	for {
+		if err := terminal(nil); err != nil {
+			return err
+		}
+		<-changes
+	}
+}
+
+func signals([]string) error {
+	signal.Reset()
+	all := make(chan os.Signal, 16)
+	signal.Notify(all, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2)
+	say("waiting")
+	for s := range all {
+		say("got", s.String())
+	}
+	return nil
+}
+
+func waits([]string) error {
+	text := "waits"
+	for fd := range uintptr(3) {
+		flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0)
+		if errno != 0 {
+			return errno
+		}
+		text += " " + strconv.FormatBool(flags&syscall.O_NONBLOCK == 0)
+	}
+	say(text)
+	return nil
+}
+
+func raise(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	signal.Reset()
+	if err := syscall.Kill(os.Getpid(), syscall.Signal(n)); err != nil {
+		return err
+	}
+	select {}
+}

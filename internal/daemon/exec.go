@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/actuator"
+	"sandboxer/desired"
+	"sandboxer/internal/api"
+	"sandboxer/internal/events"
+	"sandboxer/observed"
+)
+
+// Exec runs a command in a container; see api.Backend.
+func (d *daemon) Exec(ctx context.Context, sandbox, container string, r api.ExecRequest, stdio [3]*os.File) (api.ExecStarted, *os.File, error) {
+	for _, v := range r.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return api.ExecStarted{}, nil, fmt.Errorf("%w: env %q: want NAME=VALUE", api.ErrInvalid, v)
+		}
+	}
+	if r.WorkingDir != "" && !strings.HasPrefix(r.WorkingDir, "/") {
+		return api.ExecStarted{}, nil, fmt.Errorf("%w: workingDir %q is relative: must start with \"/\"", api.ErrInvalid, r.WorkingDir)
+	}
+	e := actuator.Exec{Args: r.Command, Env: r.Env, Dir: r.WorkingDir, Stdio: stdio, Terminal: r.Terminal}
+	if r.User != nil {
+		e.User = &actuator.User{UID: r.User.UID, GID: r.User.GID}
+	}
+	started, err := d.actuator.Exec(ctx, sandbox, container, e)
+	if err != nil {
+		return api.ExecStarted{}, nil, d.inTheWay(sandbox, container, err)
+	}
+	return api.ExecStarted{ContainerID: started.ContainerID, PID: started.PID}, started.Exit, nil
+}
+
+// Kill signals a container, or one of its processes, for a user.
+func (d *daemon) Kill(ctx context.Context, sandbox, container string, r api.KillRequest) error {
+	sig, err := desired.SignalNumber(r.Signal)
+	if err != nil {
+		return fmt.Errorf("%w: signal: %w; write it as SIGTERM, TERM or 15", api.ErrInvalid, err)
+	}
+	if r.PID < 0 || r.All && (r.PID != 0 || r.Foreground) {
+		return fmt.Errorf("%w: a pid is more than 0, and excludes all", api.ErrInvalid)
+	}
+	err = d.actuator.Kill(ctx, sandbox, container, actuator.Kill{
+		Signal: sig, All: r.All, PID: r.PID, Foreground: r.Foreground, ContainerID: r.ContainerID})
+	if err != nil {
+		return d.inTheWay(sandbox, container, err)
+	}
+	if r.PID == 0 {
+		whom := "its first process"
+		if r.All {
+			whom = "all its processes"
+		}
+		d.events.Append(events.Event{Sandbox: sandbox, Container: container, Reason: "Killed",
+			Message: fmt.Sprintf("a user sent %s to %s", unix.SignalName(sig), whom)})
+	}
+	return nil
+}
+
+// inTheWay says of a state that is in the way of a request which it is and
+// what to do.
+func (d *daemon) inTheWay(sandbox, container string, err error) error {
+	var state *actuator.StateError
+	if !errors.As(err, &state) {
+		return err
+	}
+	message := state.Error()
+	switch observed.SandboxState(state.State) {
+	case observed.SandboxPaused, observed.SandboxPausing:
+		message = fmt.Sprintf("sandbox %q is paused: declare it Running first", sandbox)
+	default:
+		s, _ := d.board.Get(sandbox)
+		for _, c := range s.Status.Containers {
+			if c.Name == container {
+				message = fmt.Sprintf("container %q of sandbox %q does not run: it is %s%s", container, sandbox, c.State, why(s, c))
+			}
+		}
+	}
+	return &api.Error{Code: http.StatusConflict, Message: message}
+}
+
+// why is the reason for which a container does not run, with its beginning.
+func why(s api.Sandbox, c api.Container) string {
+	switch {
+	case c.Reason != "" && c.ExitCode != nil:
+		return fmt.Sprintf(" (%s, exit code %d)", c.Reason, *c.ExitCode)
+	case c.Reason != "":
+		return " (" + c.Reason + ")"
+	}
+	return fmt.Sprintf(" (the sandbox is %s)", s.Status.Phase)
+}
