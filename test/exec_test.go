@@ -22,8 +22,8 @@ type session struct {
 	lines chan string    // what it writes to stdout
 }
 
-// begin starts a command of the client, with pipes.
-func (w *world) begin(args ...string) *session {
+// session starts a command of the client, with pipes.
+func (w *world) session(args ...string) *session {
 	w.t.Helper()
 	s := &session{w: w, cmd: w.program(args...)}
 	s.cmd.Env = append(os.Environ(), "SANDBOXER_SOCKET="+w.socket)
@@ -186,7 +186,7 @@ func TestExecInTheWrongState(t *testing.T) {
 	// What is paused under a command goes on with it.
 	w.declare("frozen", app("sleep"))
 	w.running("frozen")
-	s := w.begin("exec", "-i", "frozen", "--", "/w", "copy")
+	s := w.session("exec", "-i", "frozen", "--", "/w", "copy")
 	fmt.Fprintln(s.in, "one")
 	s.expect("one")
 	w.declare("frozen", app("sleep", "state: Paused"))
@@ -250,7 +250,7 @@ func TestExecSignals(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("sleep"))
 	w.running("web")
-	s := w.begin("exec", "web", "--", "/w", "signals")
+	s := w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
 	s.signal(syscall.SIGUSR1)
 	s.expect("got user defined signal 1")
@@ -262,20 +262,20 @@ func TestExecSignals(t *testing.T) {
 	s.expect("got hangup")
 	s.ends(-1)
 
-	s = w.begin("exec", "web", "--", "/w", "print", "on", "then", "sleep")
+	s = w.session("exec", "web", "--", "/w", "print", "on", "then", "sleep")
 	s.expect("on")
 	s.signal(syscall.SIGTERM)
 	s.expect("ended by terminated")
 	s.ends(0)
 
 	// A command ends with its container, and says so.
-	s = w.begin("exec", "web", "--", "/w", "signals")
+	s = w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
 	w.declare("web", app("print anew then sleep"))
 	s.ends(128 + 9)
 	// And with its sandbox.
 	w.said("web", "anew")
-	s = w.begin("exec", "web", "--", "/w", "signals")
+	s = w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
 	w.undeclare("web")
 	s.ends(128 + 9)
@@ -286,8 +286,8 @@ func TestExecOverARestart(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("sleep"))
 	w.running("web")
-	kept := w.begin("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "5")
-	over := w.begin("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "6")
+	kept := w.session("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "5")
+	over := w.session("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "6")
 	for _, s := range []*session{kept, over} {
 		fmt.Fprintln(s.in, "before")
 		s.expect("before")
@@ -304,7 +304,7 @@ func TestExecOverARestart(t *testing.T) {
 	kept.in.Close()
 	kept.ends(5)
 	// The new daemon passes signals on to what the old one had started.
-	s := w.begin("exec", "web", "--", "/w", "signals")
+	s := w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
 	w.restart()
 	s.signal(syscall.SIGUSR2)
