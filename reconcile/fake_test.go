@@ -55,6 +55,7 @@ type fakeContainer struct {
 	// keeper lives; sockets says that another gofer can take over.
 	keeper, sockets bool
 	score           int
+	used            int64 // bytes of memory
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -121,6 +122,13 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 		}
 		if c.keeper {
 			oc.KeeperRun = observed.Alive
+		}
+		if b.sentry && c.alive {
+			o.Memory.UsageBytes += c.used
+			if o.Memory.Containers == nil {
+				o.Memory.Containers = make(map[string]int64)
+			}
+			o.Memory.Containers[c.rec.ID] = c.used
 		}
 		switch {
 		case !b.sentry:
