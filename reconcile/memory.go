@@ -46,6 +46,8 @@ type Memory struct {
 	ScoreDenied    string    `json:"scoreDenied,omitempty"`
 	ScoreDeniedFor string    `json:"scoreDeniedFor,omitempty"`
 	ScoreRetry     time.Time `json:"scoreRetry,omitzero"`
+	// ScoreLowest is the lowest score that was permitted then.
+	ScoreLowest int `json:"scoreLowest,omitempty"`
 	// LimitsDenied, LimitsDeniedFor (a LimitsHash) and LimitsRetry are the
 	// same for cgroup limits: one below what is in use is refused.
 	LimitsDenied    string    `json:"limitsDenied,omitempty"`
@@ -121,6 +123,7 @@ func (m Memory) Equal(o Memory) bool {
 		m.ScoreDenied == o.ScoreDenied &&
 		m.ScoreDeniedFor == o.ScoreDeniedFor &&
 		m.ScoreRetry.Equal(o.ScoreRetry) &&
+		m.ScoreLowest == o.ScoreLowest &&
 		m.LimitsDenied == o.LimitsDenied &&
 		m.LimitsDeniedFor == o.LimitsDeniedFor &&
 		m.LimitsRetry.Equal(o.LimitsRetry) &&

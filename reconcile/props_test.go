@@ -29,7 +29,7 @@ func anySandbox(t *rapid.T) *desired.Sandbox {
 		c := &s.Spec.Containers[i]
 		c.RestartPolicy = rapid.SampledFrom([]desired.RestartPolicy{desired.Always, desired.OnFailure, desired.Never}).Draw(t, "policy")
 		c.Args = rapid.SampledFrom([][]string{nil, {"v2"}}).Draw(t, "args")
-		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300)}).Draw(t, "score")
+		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300), new(-500)}).Draw(t, "score")
 	}
 	return s
 }

@@ -19,7 +19,7 @@ func (p *planner) remember() {
 		// It was created after all.
 		m.CreateFailures, m.NextCreate, m.LastError = 0, time.Time{}, ""
 	} else {
-		m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = "", "", time.Time{}
+		p.forgetScoreDenied()
 		m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = "", "", time.Time{}
 	}
 	if p.running() {
