@@ -40,6 +40,7 @@ type Config struct {
 	// CgroupParent is the path below which every sandbox's cgroup is made.
 	CgroupParent string
 	Cgroups      *cgroup.Host
+	Alarms       *cgroup.Alarms
 	Records      *observed.Records
 	Logs         *logs.Logs
 	Watcher      *observed.Watcher
@@ -73,12 +74,14 @@ type Actuator struct {
 	// freezing is what sentries were told last of pausing and resuming, and have
 	// not answered.
 	freezing map[observed.Process]*telling
+	// memory is what is known of sandboxes' memory, by cgroup.
+	memory map[string]*memoryWatch
 }
 
 // New returns an Actuator. Close must be called.
 func New(c Config) (*Actuator, error) {
 	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Image == nil || c.CgroupParent == "" ||
-		c.Cgroups == nil || c.Records == nil || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
+		c.Cgroups == nil || c.Alarms == nil || c.Records == nil || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
 		return nil, errors.New("actuator: a required field is not set")
 	}
 	if c.Ended == nil {
@@ -88,7 +91,7 @@ func New(c Config) (*Actuator, error) {
 		c.GoferExe = c.Exe
 	}
 	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
-		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}}
+		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }

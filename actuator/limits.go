@@ -10,6 +10,9 @@ import (
 // for the sentry and for each gofer, in bytes. An idle sentry takes 8 MB, an
 // idle gofer 5; the rest is room for page tables, file caches and the time in
 // which a container over its own limit can be found and ended.
+//
+// On v2 the kernel slows those who want more than half of it, and tells: a
+// sandbox without such a container does not come that far.
 const (
 	sentryHeadroom = 64 << 20
 	goferHeadroom  = 16 << 20
@@ -25,7 +28,9 @@ func limits(d *desired.Sandbox) (inside, outside cgroup.Limits) {
 	}
 	outside = inside
 	if outside.MemoryBytes > 0 {
-		outside.MemoryBytes += sentryHeadroom + int64(len(d.Spec.Containers))*goferHeadroom
+		headroom := sentryHeadroom + int64(len(d.Spec.Containers))*goferHeadroom
+		outside.MemoryHighBytes = outside.MemoryBytes + headroom/2
+		outside.MemoryBytes += headroom
 	}
 	return inside, outside
 }

@@ -46,10 +46,14 @@ func newRigIn(t *testing.T, state string) *rig {
 		ended: make(chan observed.ContainerRecord, 100), pokes: make(chan string, 1000)}
 	watcher, err := observed.NewWatcher()
 	check(t, err)
+	cgroups, err := cgroup.Detect()
+	check(t, err)
+	alarms, err := cgroup.NewAlarms(cgroups)
+	check(t, err)
 	reaper := observed.NewReaper(nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{watcher.Run, reaper.Run} {
+	for _, run := range []func(context.Context) error{watcher.Run, reaper.Run, alarms.Run} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Error(err)
@@ -62,8 +66,6 @@ func newRigIn(t *testing.T, state string) *rig {
 	check(t, err)
 	records, err := observed.NewRecords(r.state, bootID)
 	check(t, err)
-	cgroups, err := cgroup.Detect()
-	check(t, err)
 	image, err := infra.File()
 	check(t, err)
 	t.Cleanup(func() { image.Close() })
@@ -75,7 +77,7 @@ func newRigIn(t *testing.T, state string) *rig {
 	})
 	r.Actuator = r.attach(Config{
 		Exe: "/proc/self/exe", StateDir: r.state, DataDir: r.data, Masked: []string{r.state, r.data},
-		Image: image, CgroupParent: parent, Cgroups: cgroups, Records: records, Watcher: watcher, Reaper: reaper,
+		Image: image, CgroupParent: parent, Cgroups: cgroups, Alarms: alarms, Records: records, Watcher: watcher, Reaper: reaper,
 		Poke:  func(name string) { r.pokes <- name },
 		Ended: func(rec observed.ContainerRecord) { r.ended <- rec },
 	})
@@ -92,7 +94,7 @@ func (r *rig) attach(c Config) *Actuator {
 	a, err := New(c)
 	check(r.t, err)
 	r.looker, err = observed.New(observed.Config{
-		Records: c.Records, Prober: a, CgroupProcs: c.Cgroups.Procs, CgroupPath: a.cgroupPath,
+		Records: c.Records, Prober: a, CgroupProcs: c.Cgroups.Procs, CgroupPath: a.cgroupPath, Memory: a.Memory,
 	})
 	check(r.t, err)
 	return a

@@ -107,7 +107,7 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 	loaded, err := a.c.Records.Load(w.Sandbox)
 	errs = append(errs, err)
 	for _, c := range loaded.Containers {
-		errs = append(errs, a.recordLostEnd(c, w.ExitReason))
+		errs = append(errs, a.recordLostEnd(c, w.ExitReason, w.ExitMessage))
 	}
 	errs = append(errs, a.clearDir(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
@@ -135,6 +135,7 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 		delete(a.answered, w.rec.Sentry)
 		a.mu.Unlock()
 	}
+	a.unwatchMemory(name)
 	cg, err := a.c.Cgroups.Load(name)
 	if errors.Is(err, cgroup.ErrNotFound) {
 		return nil
@@ -155,11 +156,11 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 // when its sandbox was ended: with a reason given, nobody knows how it ended;
 // without, this daemon killed it. One that was left half-made has no end: as
 // far as anybody knows its command never ran, so it is to run yet.
-func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason string) error {
+func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason, message string) error {
 	if c.State == observed.Stopped || c.State == observed.Creating {
 		return nil
 	}
-	exit := &observed.Exit{At: time.Now(), Reason: reason}
+	exit := &observed.Exit{At: time.Now(), Reason: reason, Message: message}
 	if reason == "" {
 		*exit = killedExit(exit.At)
 	}

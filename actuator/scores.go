@@ -2,9 +2,7 @@ package actuator
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"sandboxer/observed"
 	"sandboxer/oom"
@@ -12,8 +10,9 @@ import (
 )
 
 // setScores gives every process of the sandbox its declared OOM score: a
-// container's gofer and keeper that container's own, the sentry and all below it the
-// lowest of all, and whoever has none declared the one it was born with.
+// container's gofer and keeper that container's own, the sentry and all below
+// it the lowest of all, and whoever has none declared the one that the sandbox
+// was born with.
 func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	if w.rec == nil || d == nil {
 		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
@@ -38,31 +37,52 @@ func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	if !ok {
 		score = w.rec.OriginalOOMScoreAdj
 	}
-	members, err := a.members(w.rec.Cgroup)
-	if err != nil {
-		return err
-	}
 	var errs []error
-	var denied []string
-	for _, p := range members {
-		want, ok := helpers[p]
-		if !ok {
-			want = score
-		}
-		err = oom.Apply(p, want)
-		switch {
-		case errors.Is(err, oom.ErrDenied):
-			denied = append(denied, err.Error())
-		case err != nil:
+	var denied *oom.DeniedError
+	done := map[observed.Process]bool{}
+	// A process that is forked before its parent is written to has its parent's
+	// old score, so it goes on until none is found that was not seen before.
+	for range scorePasses {
+		members, err := a.members(w.rec.Cgroup)
+		if err != nil {
 			errs = append(errs, err)
+			break
+		}
+		before := len(done)
+		for _, p := range members {
+			if done[p] {
+				continue
+			}
+			done[p] = true
+			want, ok := helpers[p]
+			if !ok {
+				want = score
+			}
+			err := oom.Apply(p, want)
+			var d *oom.DeniedError
+			switch {
+			case errors.As(err, &d):
+				// One reason stands for all: it is the daemon's, not the process's.
+				if denied == nil || d.Got > denied.Got {
+					denied = d
+				}
+			case err != nil:
+				errs = append(errs, err)
+			}
+		}
+		if len(done) == before {
+			break
 		}
 	}
-	if len(denied) > 0 {
-		// One reason stands for all: it is the daemon's, not the process's.
-		errs = append(errs, fmt.Errorf("%w: %s", reconcile.ErrScoreDenied, strings.TrimSpace(denied[0])))
+	if denied != nil {
+		errs = append(errs, &reconcile.ScoreDeniedError{Lowest: denied.Got, Err: denied})
 	}
 	return errors.Join(errs...)
 }
+
+// scorePasses bounds one action where processes come faster than they are
+// written to; the next look finds what is left.
+const scorePasses = 10
 
 // members identifies the processes of a cgroup. A pid may be given to a
 // stranger between its listing and its identification; a stranger is not in

@@ -27,6 +27,10 @@ type Config struct {
 	// CgroupProcs lists the pids in the cgroup with that path, and in those
 	// nested in it; exists tells an empty one from none. Required.
 	CgroupProcs func(path string) (pids []int, exists bool, err error)
+	// Memory tells of a sandbox's memory and, where it can matter by now, of
+	// these containers'; all is zero where its cgroup is gone. Optional. An
+	// error means that nothing is known.
+	Memory func(ctx context.Context, r Record, containerIDs []string) (Memory, error)
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
@@ -118,7 +122,29 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 	if err := l.processes(&sb); err != nil {
 		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 	}
+	// After the processes: the kernel counts a kill before it kills, so whoever
+	// was found dead of one is counted.
+	if err := l.memory(ctx, &sb); err != nil {
+		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
+	}
 	return sb, nil
+}
+
+// memory asks for memory; of containers only where somebody can answer.
+func (l *Looker) memory(ctx context.Context, sb *Sandbox) (err error) {
+	if l.c.Memory == nil || sb.Record == nil || sb.Record.Cgroup == "" {
+		return nil
+	}
+	var ids []string
+	for _, c := range sb.Containers {
+		if sb.Sentry == Alive && !sb.Unresponsive && c.Exit == nil && (c.State == Running || c.State == Paused) {
+			ids = append(ids, c.ID)
+		}
+	}
+	askCtx, cancel := context.WithTimeout(ctx, l.c.ProbeTimeout)
+	defer cancel()
+	sb.Memory, err = l.c.Memory(askCtx, *sb.Record, ids)
+	return err
 }
 
 func (l *Looker) liveness(p Process) (Liveness, error) { return p.liveness(l.c.ProcRoot) }

@@ -138,6 +138,23 @@ type Score struct {
 	Value     int
 }
 
+// Memory is what is known of a sandbox's memory, in bytes.
+type Memory struct {
+	// UsageBytes is what its cgroup uses, page cache included; PeakBytes the
+	// most that it ever used, 0: the kernel does not say; LimitBytes the most
+	// that it may, 0: there is no limit.
+	UsageBytes, PeakBytes, LimitBytes int64
+	// Kills counts the processes that the kernel has killed in it for memory
+	// since it was made; KilledPID was the last one's pid, 0 where nobody knows.
+	Kills     uint64
+	KilledPID int
+	// Containers is what containers used, by ID, when the runtime was asked
+	// last, and ContainersAt what the cgroup used then. Nil: it was not asked
+	// yet, or did not answer.
+	Containers   map[string]int64
+	ContainersAt int64
+}
+
 // Sandbox is everything that one look found of one sandbox.
 type Sandbox struct {
 	Name string
@@ -161,4 +178,5 @@ type Sandbox struct {
 	CgroupExists bool
 	CgroupProcs  int
 	Scores       []Score
+	Memory       Memory
 }

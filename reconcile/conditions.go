@@ -29,6 +29,10 @@ func (p *planner) condition(typ, reason, format string, args ...any) {
 	p.conditions = append(p.conditions, Condition{typ, reason, fmt.Sprintf(format, args...)})
 }
 
+func (p *planner) notice(container, reason, format string, args ...any) {
+	p.notices = append(p.notices, Notice{container, reason, fmt.Sprintf(format, args...)})
+}
+
 func sortConditions(c []Condition) {
 	if len(c) > 1 {
 		slices.SortFunc(c, func(a, b Condition) int { return cmp.Compare(a.Type, b.Type) })

@@ -21,6 +21,8 @@ type step struct {
 	exit   string
 	// replaced is who gets a successor.
 	replaced observed.Process
+	// message goes with exit.
+	message string
 	// replaces: Start meets an instance whose command still runs.
 	replaces bool
 	// rests: the step follows an end and not a declaration, so it can rest
@@ -115,9 +117,12 @@ func (p *planner) step(i int) step {
 // stepLive decides for a declared container whose command runs.
 func (p *planner) stepLive(c *observed.Container, hash string) step {
 	cm := p.mem.Containers[c.Name]
+	over, isOver := p.overLimit(c)
 	switch {
 	case c.GoferRun == observed.Gone:
 		return p.stepGofer(c)
+	case isOver:
+		return over
 	case c.Hash != hash:
 		return p.anew(c, fmt.Sprintf("container %q was changed", c.Name), classContainer)
 	case c.StartedAt.Before(cm.RestartAsked):
@@ -211,7 +216,8 @@ func (p *planner) apply(s step) {
 	if s.verb == "" {
 		return
 	}
-	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, ExitReason: s.exit, Replaced: s.replaced}
+	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, Replaced: s.replaced,
+		ExitReason: s.exit, ExitMessage: s.message}
 	if s.verb == Signal {
 		a.Signal = p.stopSignal(s.name)
 	}
@@ -223,7 +229,7 @@ func (p *planner) apply(s step) {
 		if cm.StopID != s.id || cm.StopAsked.IsZero() {
 			cm.StopAsked = p.now
 		}
-		cm.StopID, cm.StopReason = s.id, s.exit
+		cm.StopID, cm.StopReason, cm.StopMessage = s.id, s.exit, s.message
 		p.setContainer(s.name, cm)
 	}
 	p.act(a)
@@ -239,7 +245,7 @@ func (p *planner) restartReason(name string, cm ContainerMemory) string {
 		what = "lost its gofer"
 	case e.Reason == sandboxLost:
 		what = "was lost with its sandbox"
-	case e.Reason == "OOMKilled":
+	case e.Reason == oomKilled:
 		what = "was killed for want of memory"
 	case !e.Known:
 		what = "ended and nobody saw how"

@@ -10,13 +10,29 @@ var (
 	// ErrChanged: the action met another process or instance than it expected.
 	// Nothing was done; the next look decides anew.
 	ErrChanged = errors.New("the world has changed since it was looked at")
-	// ErrScoreDenied: the kernel refused an OOM score. Wrap it with what the
-	// kernel said: that is what the condition shows.
+	// ErrScoreDenied: the kernel refused an OOM score; see ScoreDeniedError.
 	ErrScoreDenied = errors.New("OOM score refused")
 	// ErrGoferLost: nothing can take over from a dead gofer, so that its
 	// container can only be made anew.
 	ErrGoferLost = errors.New("the gofer can't be replaced")
 )
+
+// ScoreDeniedError is ErrScoreDenied with what is in force instead.
+type ScoreDeniedError struct {
+	// Lowest is the lowest score that is permitted: processes that should have
+	// a lower one have this, or one between the two.
+	Lowest int
+	// Err is what the kernel said: that is what the condition shows.
+	Err error
+}
+
+func (e *ScoreDeniedError) Error() string { return ErrScoreDenied.Error() + ": " + e.Err.Error() }
+
+// Is makes errors.Is(err, ErrScoreDenied) true.
+func (e *ScoreDeniedError) Is(target error) bool { return target == ErrScoreDenied }
+
+// Unwrap returns what the kernel said.
+func (e *ScoreDeniedError) Unwrap() error { return e.Err }
 
 // deniedRetry is how long a refused score or limit rests: what refused it
 // (a missing capability, memory in use) seldom goes away at once.
@@ -36,8 +52,10 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 			m.LastError = err.Error()
 		}
 	case SetOOMScore:
-		if d != nil && errors.Is(err, ErrScoreDenied) {
+		var denied *ScoreDeniedError
+		if d != nil && errors.As(err, &denied) {
 			m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = err.Error(), d.Scores, now.Add(deniedRetry)
+			m.ScoreLowest = denied.Lowest
 		}
 	case ReplaceGofer:
 		if errors.Is(err, ErrGoferLost) {

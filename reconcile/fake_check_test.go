@@ -103,6 +103,8 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 			// lost; and restarts rest while it is frozen.
 		case c == nil:
 			return fmt.Errorf("%s is not there", dc.Name)
+		case c.alive && d.Spec.State == desired.Running && memoryLimit(dc) > 0 && c.used > memoryLimit(dc):
+			return fmt.Errorf("%s uses %d bytes", dc.Name, c.used)
 		case c.alive && (c.rec.Hash != d.ContainerHash[i] || (!c.gofer || !c.keeper) && d.Spec.State == desired.Running):
 			return fmt.Errorf("%s is outdated or without gofer or keeper", dc.Name)
 		case !c.alive && d.Spec.State == desired.Running && restarts(dc.RestartPolicy, c.rec.Exit):

@@ -23,7 +23,7 @@ type fakeWorld struct {
 	fails func() bool
 	// blind has every look fail.
 	blind bool
-	// deny has every OOM score refused.
+	// deny has every OOM score below 0 refused: such processes get 0.
 	deny bool
 	// stubborn containers ignore their stop signal.
 	stubborn map[string]bool
@@ -55,6 +55,7 @@ type fakeContainer struct {
 	// keeper lives; sockets says that another gofer can take over.
 	keeper, sockets bool
 	score           int
+	used            int64 // bytes of memory
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -121,6 +122,13 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 		}
 		if c.keeper {
 			oc.KeeperRun = observed.Alive
+		}
+		if b.sentry && c.alive {
+			o.Memory.UsageBytes += c.used
+			if o.Memory.Containers == nil {
+				o.Memory.Containers = make(map[string]int64)
+			}
+			o.Memory.Containers[c.rec.ID] = c.used
 		}
 		switch {
 		case !b.sentry:
@@ -217,10 +225,9 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 	case Stop, Destroy:
 		return w.stop(b, a)
 	case SetOOMScore:
-		if w.deny {
-			return fmt.Errorf("%w: permission denied", ErrScoreDenied)
+		if w.setScores(b, d) {
+			return &ScoreDeniedError{Lowest: 0, Err: errors.New("permission denied")}
 		}
-		w.setScores(b, d)
 	case SetLimits:
 		b.rec.LimitsHash = d.LimitsHash
 	}
@@ -333,17 +340,24 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 	return nil
 }
 
-func (w *fakeWorld) setScores(b *fakeBox, d *Declared) {
+func (w *fakeWorld) setScores(b *fakeBox, d *Declared) (denied bool) {
+	permitted := func(score int) int {
+		if score < 0 && w.deny {
+			score, denied = 0, true
+		}
+		return score
+	}
 	b.score = 0
 	if d.scoreSet {
-		b.score = d.score
+		b.score = permitted(d.score)
 	}
 	for name, c := range b.containers {
 		if i, ok := d.container(name); ok {
 			c.score = 0
 			if s := d.Spec.Containers[i].OOMScoreAdj; s != nil {
-				c.score = *s
+				c.score = permitted(*s)
 			}
 		}
 	}
+	return denied
 }

@@ -91,10 +91,13 @@ type Pass struct {
 	LookErr    error
 	Memory     Memory
 	Conditions []Condition
+	Notices    []Notice
 	// Pending are the actions that the plan holds, also those that wait for
 	// their next try. Again is when the sandbox is looked at without a poke.
 	Pending []Action
 	Again   time.Time
+	// MemoryMark is how much memory it has to use to be worth a poke.
+	MemoryMark int64
 }
 
 // Loop makes what is observed as declared, and keeps it so. Its methods may be

@@ -190,7 +190,7 @@ func TestLoopDeniedScore(t *testing.T) {
 		h := newHarness(t, nil)
 		h.world.set(func() { h.world.deny = true })
 		h.run()
-		h.declare("box")
+		h.declare("box", func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = new(-500) })
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
 		tries := 0

@@ -32,6 +32,11 @@ type Memory struct {
 	// between them; LostSentry is the last one that was counted.
 	Losses     int              `json:"losses,omitempty"`
 	LostSentry observed.Process `json:"lostSentry,omitzero"`
+	// OOMKills is how many kills by the kernel have been told of, in the cgroup
+	// of OOMSentry; OOMSeen is when the last were.
+	OOMKills  uint64           `json:"oomKills,omitempty"`
+	OOMSentry observed.Process `json:"oomSentry,omitzero"`
+	OOMSeen   time.Time        `json:"oomSeen,omitzero"`
 	// UnresponsiveSince is when the sentry was first found silent.
 	UnresponsiveSince time.Time `json:"unresponsiveSince,omitzero"`
 
@@ -41,6 +46,8 @@ type Memory struct {
 	ScoreDenied    string    `json:"scoreDenied,omitempty"`
 	ScoreDeniedFor string    `json:"scoreDeniedFor,omitempty"`
 	ScoreRetry     time.Time `json:"scoreRetry,omitzero"`
+	// ScoreLowest is the lowest score that was permitted then.
+	ScoreLowest int `json:"scoreLowest,omitempty"`
 	// LimitsDenied, LimitsDeniedFor (a LimitsHash) and LimitsRetry are the
 	// same for cgroup limits: one below what is in use is refused.
 	LimitsDenied    string    `json:"limitsDenied,omitempty"`
@@ -84,10 +91,14 @@ type ContainerMemory struct {
 	// NextStart is when the next start is due; zero: at once, or never.
 	NextStart time.Time `json:"nextStart,omitzero"`
 	// StopAsked is when the instance StopID was asked to end; StopReason is
-	// the exit reason that its end gets, empty where the end is as declared.
-	StopAsked  time.Time `json:"stopAsked,omitzero"`
-	StopID     string    `json:"stopID,omitempty"`
-	StopReason string    `json:"stopReason,omitempty"`
+	// the exit reason that its end gets, empty where the end is as declared, and
+	// StopMessage goes with it.
+	StopAsked   time.Time `json:"stopAsked,omitzero"`
+	StopID      string    `json:"stopID,omitempty"`
+	StopReason  string    `json:"stopReason,omitempty"`
+	StopMessage string    `json:"stopMessage,omitempty"`
+	// MemoryLimit is the limit in force for the instance Live, in bytes; 0: none.
+	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 }
 
 // IsZero reports whether there is nothing to remember.
@@ -105,10 +116,14 @@ func (m Memory) Equal(o Memory) bool {
 		m.LastError == o.LastError &&
 		m.Losses == o.Losses &&
 		m.LostSentry == o.LostSentry &&
+		m.OOMKills == o.OOMKills &&
+		m.OOMSentry == o.OOMSentry &&
+		m.OOMSeen.Equal(o.OOMSeen) &&
 		m.UnresponsiveSince.Equal(o.UnresponsiveSince) &&
 		m.ScoreDenied == o.ScoreDenied &&
 		m.ScoreDeniedFor == o.ScoreDeniedFor &&
 		m.ScoreRetry.Equal(o.ScoreRetry) &&
+		m.ScoreLowest == o.ScoreLowest &&
 		m.LimitsDenied == o.LimitsDenied &&
 		m.LimitsDeniedFor == o.LimitsDeniedFor &&
 		m.LimitsRetry.Equal(o.LimitsRetry) &&
@@ -133,7 +148,9 @@ func (c ContainerMemory) Equal(o ContainerMemory) bool {
 		c.NextStart.Equal(o.NextStart) &&
 		c.StopAsked.Equal(o.StopAsked) &&
 		c.StopID == o.StopID &&
-		c.StopReason == o.StopReason
+		c.StopReason == o.StopReason &&
+		c.StopMessage == o.StopMessage &&
+		c.MemoryLimit == o.MemoryLimit
 }
 
 func equalPtr(a, b *int64) bool {

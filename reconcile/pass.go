@@ -59,7 +59,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		k.retries.prune(r.Actions)
 	}
 	due, again := k.due(r, now)
-	p.Again = again
+	p.Again, p.MemoryMark, p.Notices = again, r.MemoryMark, r.Notices
 	l.cfg.OnPass(p)
 	if len(due) > 0 {
 		l.act(ctx, k, due, d)

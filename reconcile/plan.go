@@ -23,6 +23,7 @@ const (
 const (
 	sandboxLost = "SandboxLost"
 	goferLost   = "GoferLost"
+	oomKilled   = "OOMKilled"
 
 	classInPlace   = "in place"
 	classContainer = "container"
@@ -63,7 +64,7 @@ func Plan(in Input) Result {
 		slices.SortStableFunc(p.actions, func(a, b Action) int { return cmp.Compare(a.Container, b.Container) })
 	}
 	sortConditions(p.conditions)
-	return Result{Actions: p.actions, Memory: p.mem, Again: p.again, Conditions: p.conditions}
+	return Result{Actions: p.actions, Memory: p.mem, Again: p.again, MemoryMark: p.memoryMark(), Conditions: p.conditions, Notices: p.notices}
 }
 
 // planner is one call of Plan. The memory's map is the caller's until the
@@ -82,6 +83,7 @@ type planner struct {
 
 	actions    []Action
 	conditions []Condition
+	notices    []Notice
 	again      time.Time
 }
 
@@ -168,7 +170,11 @@ func (p *planner) keep() {
 		p.stop("stopping the sandbox was not finished", "", sandboxLost)
 	case lost:
 		p.noteLoss()
-		p.stop("the sandbox's sentry is gone", "", sandboxLost)
+		why, exit := "the sandbox's sentry is gone", sandboxLost
+		if p.newKills() {
+			why, exit = why+": "+p.killer(), oomKilled
+		}
+		p.stop(why, "", exit)
 	case silent:
 		if p.silentFor(silenceLimit) {
 			p.noteLoss()
@@ -178,6 +184,7 @@ func (p *planner) keep() {
 		}
 	default:
 		p.seek()
+		p.limitsInUse()
 	}
 	if p.mem.CreateFailures > 0 {
 		p.condition(CreateFailed, "CreateFailed", "%s (failed %s in a row)", p.mem.LastError, times(p.mem.CreateFailures))
@@ -209,7 +216,11 @@ func (p *planner) stop(reason, class, exitReason string) {
 			}
 		}
 	}
-	p.act(Action{Verb: Stop, Reason: reason, Class: class, ExitReason: exitReason})
+	a := Action{Verb: Stop, Reason: reason, Class: class, ExitReason: exitReason}
+	if exitReason == oomKilled {
+		a.ExitMessage = p.killer()
+	}
+	p.act(a)
 }
 
 // silentFor reports whether the sentry has been silent for so long, and else

@@ -157,10 +157,11 @@ func TestPlanContainers(t *testing.T) {
 		{
 			name: "OOM-killed",
 			mutate: func(in *Input) {
-				endWith(in, "app", observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", At: t0})
+				endWith(in, "app", observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", Message: "why", At: t0})
 			},
 			actions: []Action{restartOf("app", `container "app" was killed for want of memory; restart 1 at once`)},
-			memory:  counted(observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", At: t0}, nil),
+			memory:  counted(observed.Exit{Known: true, Code: 137, Signal: 9, Reason: "OOMKilled", Message: "why", At: t0}, nil),
+			notices: []Notice{{"app", "OOMKilled", "why"}},
 		},
 		{
 			name: "could not be started",

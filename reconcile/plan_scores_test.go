@@ -19,6 +19,15 @@ func TestPlanScores(t *testing.T) {
 		in.Memory.ScoreDenied, in.Memory.ScoreDeniedFor = "permission denied", in.Desired.Scores
 		in.Memory.ScoreRetry = t0.Add(time.Minute)
 	}
+	// The kernel permits no score below 0, and −500 is declared.
+	lowest := func(in *Input) {
+		redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = new(-500) })
+		in.Memory.SpecHash = in.Desired.WorkHash
+		deny(in)
+		for i := range in.Observed.Scores {
+			in.Observed.Scores[i].Value = 0
+		}
+	}
 	run(t, []row{
 		{name: "score drift: sentry", mutate: wrong, actions: set(why)},
 		{
@@ -60,15 +69,35 @@ func TestPlanScores(t *testing.T) {
 			},
 		},
 		{
-			name:       "score denied: rests",
-			mutate:     func(in *Input) { wrong(in); deny(in) },
+			name:       "score denied: rests with the lowest that is permitted",
+			mutate:     lowest,
+			again:      time.Minute,
+			conditions: denied,
+		},
+		{
+			name:       "score denied: one that is nearer yet is no worse",
+			mutate:     func(in *Input) { lowest(in); in.Observed.Scores[0].Value = -100 },
+			again:      time.Minute,
+			conditions: denied,
+		},
+		{
+			name:       "score denied: drift above it is put back all the same",
+			mutate:     func(in *Input) { lowest(in); in.Observed.Scores[0].Value = 1000 },
+			actions:    set("process 4711 of the sandbox has the OOM score 1000 and not -500 (declared)"),
+			again:      time.Minute,
+			conditions: denied,
+		},
+		{
+			name:       "score denied: what was not refused is put right all the same",
+			mutate:     func(in *Input) { lowest(in); in.Observed.Scores[2].Value = 33 },
+			actions:    set(`process 4712 of the gofer of container "web" has the OOM score 33 and not 0 (what it had to begin with, as none is declared)`),
 			again:      time.Minute,
 			conditions: denied,
 		},
 		{
 			name:       "score denied: tried again after a minute",
-			mutate:     func(in *Input) { wrong(in); deny(in); in.Memory.ScoreRetry = t0 },
-			actions:    set(why),
+			mutate:     func(in *Input) { lowest(in); in.Memory.ScoreRetry = t0 },
+			actions:    set("process 4711 of the sandbox has the OOM score 0 and not -500 (declared)"),
 			conditions: denied,
 		},
 		{

@@ -16,6 +16,7 @@ type row struct {
 	memory     func(m *Memory) // nil: as it was
 	again      time.Duration   // after t0; 0: no need
 	conditions []Condition
+	notices    []Notice
 }
 
 func run(t *testing.T, rows []row) {
@@ -25,7 +26,7 @@ func run(t *testing.T, rows []row) {
 			if r.mutate != nil {
 				r.mutate(&in)
 			}
-			checkPlan(t, in, r.actions, r.memory, r.again, r.conditions)
+			checkPlan(t, in, r.actions, r.memory, r.again, r.conditions, r.notices)
 		})
 	}
 }

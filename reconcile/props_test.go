@@ -29,7 +29,7 @@ func anySandbox(t *rapid.T) *desired.Sandbox {
 		c := &s.Spec.Containers[i]
 		c.RestartPolicy = rapid.SampledFrom([]desired.RestartPolicy{desired.Always, desired.OnFailure, desired.Never}).Draw(t, "policy")
 		c.Args = rapid.SampledFrom([][]string{nil, {"v2"}}).Draw(t, "args")
-		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300)}).Draw(t, "score")
+		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300), new(-500)}).Draw(t, "score")
 	}
 	return s
 }
@@ -72,6 +72,16 @@ func anyInput(t *rapid.T) Input {
 		}
 		c.ID = fmt.Sprintf("box.%s.%d", c.Name, rapid.IntRange(1, 2).Draw(t, "attempt"))
 		anyContainerMemory(t, &in.Memory, c.Name)
+	}
+	o.Memory = observed.Memory{
+		UsageBytes: rapid.Int64Range(0, 300<<20).Draw(t, "usage"), PeakBytes: 300 << 20, LimitBytes: 300 << 20,
+		Kills: rapid.Uint64Range(0, 2).Draw(t, "kills"), KilledPID: rapid.SampledFrom([]int{0, sentry.PID, appGofer.PID, 5}).Draw(t, "killed"),
+	}
+	if rapid.Bool().Draw(t, "asked for memory") {
+		o.Memory.Containers = map[string]int64{"box.app.1": rapid.Int64Range(0, 200<<20).Draw(t, "used"), "box.web.2": 1}
+	}
+	if rapid.Bool().Draw(t, "told of a kill") {
+		in.Memory.OOMKills, in.Memory.OOMSentry, in.Memory.OOMSeen = 1, sentry, anyTime(t, "kill seen")
 	}
 	if rapid.IntRange(0, 3).Draw(t, "torn") == 0 && len(o.Containers) > 0 {
 		o.BrokenContainers = map[string]string{o.Containers[0].Name: "torn", "gone": "torn"}
@@ -284,7 +294,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"ask", "gofer", "keeper", "gofer and sockets", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"ask", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -329,6 +339,12 @@ func (s *session) disturb() {
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {
 				c.gofer, c.sockets = false, false
+			}
+		})
+	case "memory":
+		w.disturb("box", func(b *fakeBox) {
+			if c := b.containers[container]; c != nil {
+				c.used = rapid.Int64Range(0, 200<<20).Draw(t, "used")
 			}
 		})
 	case "score":

@@ -19,8 +19,11 @@ func (p *planner) remember() {
 		// It was created after all.
 		m.CreateFailures, m.NextCreate, m.LastError = 0, time.Time{}, ""
 	} else {
-		m.ScoreDenied, m.ScoreDeniedFor, m.ScoreRetry = "", "", time.Time{}
+		p.forgetScoreDenied()
 		m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = "", "", time.Time{}
+	}
+	if p.running() {
+		p.killed()
 	}
 	for i := range p.d.Spec.Containers {
 		p.rememberContainer(i)
@@ -77,6 +80,10 @@ func (p *planner) rememberContainer(i int) {
 			if p.running() && !c.StartedAt.IsZero() {
 				p.mem.RanIn = p.o.Record.Sentry // it may have ended by now
 			}
+			cm.MemoryLimit = memoryLimit(dc)
+		}
+		if live(c) {
+			cm = p.rememberLimit(cm, c, memoryLimit(dc))
 		}
 		if cm.Seen != c.ID && (c.Exit != nil || ended(c) && p.settled()) {
 			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
@@ -114,7 +121,7 @@ func newInstance(cm ContainerMemory, c *observed.Container, hash string) Contain
 		cm.Seen = "" // an earlier instance of the same ID
 	}
 	cm.Live, cm.LiveAt = c.ID, c.StartedAt
-	cm.StopID, cm.StopReason, cm.StopAsked = "", "", time.Time{}
+	cm.StopID, cm.StopReason, cm.StopMessage, cm.StopAsked = "", "", "", time.Time{}
 	cm.NextStart = time.Time{}
 	if c.Hash == hash {
 		cm.Fresh = false
@@ -150,9 +157,18 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 		// Otherwise it had ended by itself when its gofer, which goes with
 		// it, was missed.
 		e.Reason = cm.StopReason
+		if cm.StopMessage != "" {
+			e.Message = cm.StopMessage
+		}
+	}
+	if p.killedByKernel(cm, e) {
+		e.Reason, e.Message = oomKilled, p.killer()
+	}
+	if e.Reason == oomKilled {
+		p.notice(dc.Name, oomKilled, "%s", e.Message)
 	}
 	cm.Seen, cm.Exit, cm.StartedAt = cm.Live, &e, startedAt
-	cm.StopID, cm.StopReason, cm.StopAsked = "", "", time.Time{}
+	cm.StopID, cm.StopReason, cm.StopMessage, cm.StopAsked = "", "", "", time.Time{}
 	if asked || outdated {
 		cm.Fresh, cm.Attempts, cm.NextStart = true, 0, time.Time{}
 		return cm

@@ -82,7 +82,7 @@ func (t attempt) repeats(a Action) bool { return t.failed || t.action == bare(a)
 
 // bare is what makes two actions the same one.
 func bare(a Action) Action {
-	a.Reason, a.Class = "", ""
+	a.Reason, a.Class, a.ExitMessage = "", "", ""
 	return a
 }
 

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"sandboxer/observed"
@@ -29,21 +30,27 @@ func (p *planner) limits() bool {
 // scores plans the declared OOM scores where a process has another, unless
 // they were refused a short while ago.
 func (p *planner) scores() {
-	off := p.wrongScore()
+	off := p.wrongScore(math.MinInt)
 	if off == nil {
-		p.mem.ScoreDenied, p.mem.ScoreDeniedFor, p.mem.ScoreRetry = "", "", time.Time{}
+		p.forgetScoreDenied()
 		return
 	}
 	if p.mem.ScoreDeniedFor == p.d.Scores {
 		p.condition(OOMScoreDenied, "WriteRefused", "%s", p.mem.ScoreDenied)
 		if p.now.Before(p.mem.ScoreRetry) {
 			p.lookAt(p.mem.ScoreRetry)
-			return
+			// What was not refused is kept true meanwhile.
+			if off = p.wrongScore(p.mem.ScoreLowest); off == nil {
+				return
+			}
 		}
 	}
 	what := "the sandbox"
-	if off.Container != "" {
+	if c := p.find(off.Container); c != nil {
 		what = fmt.Sprintf("the gofer of container %q", off.Container)
+		if off.PID == c.Keeper.PID {
+			what = fmt.Sprintf("the keeper of container %q", off.Container)
+		}
 	}
 	want, set := p.wantedScore(off)
 	whence := "declared"
@@ -54,10 +61,15 @@ func (p *planner) scores() {
 		"process %d of %s has the OOM score %d and not %d (%s)", off.PID, what, off.Value, want, whence)})
 }
 
-// wrongScore gives the first process whose score is not as declared, nil
+func (p *planner) forgetScoreDenied() {
+	p.mem.ScoreDenied, p.mem.ScoreDeniedFor, p.mem.ScoreRetry, p.mem.ScoreLowest = "", "", time.Time{}, 0
+}
+
+// wrongScore gives the first process whose score is not as declared or, where
+// less than lowest is declared, not that nor anything between the two; nil
 // where there is none. A gofer that is about to leave with its container has
 // no declared score.
-func (p *planner) wrongScore() *observed.Score {
+func (p *planner) wrongScore(lowest int) *observed.Score {
 	for i := range p.o.Scores {
 		s := &p.o.Scores[i]
 		if s.Container != "" {
@@ -65,7 +77,7 @@ func (p *planner) wrongScore() *observed.Score {
 				continue
 			}
 		}
-		if want, _ := p.wantedScore(s); s.Value != want {
+		if want, _ := p.wantedScore(s); s.Value < want || s.Value > max(want, lowest) {
 			return s
 		}
 	}

@@ -66,8 +66,9 @@ type Action struct {
 	// empty for every other verb.
 	Signal string
 	// ExitReason says what Start, Kill and Stop record of instances whose end
-	// nobody saw (SandboxLost, GoferLost); empty where there is none.
-	ExitReason string
+	// nobody saw (SandboxLost, GoferLost, OOMKilled), and ExitMessage says more;
+	// empty where there is none.
+	ExitReason, ExitMessage string
 }
 
 // Input is all that Plan looks at.
@@ -95,6 +96,18 @@ type Result struct {
 	Memory  Memory
 	// Again is when to look again without being poked; zero: no need.
 	Again time.Time
+	// MemoryMark is how many bytes of memory the sandbox's cgroup has to use to
+	// be worth a look without being poked; 0: no amount is.
+	MemoryMark int64
 	// Conditions that hold now, sorted by type.
 	Conditions []Condition
+	// Notices are what has happened by itself and was not told of before.
+	Notices []Notice
+}
+
+// Notice is something for a sandbox's events.
+type Notice struct {
+	Container string // empty: the sandbox
+	Reason    string // one CamelCase word
+	Message   string
 }

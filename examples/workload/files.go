@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -17,8 +19,9 @@ func fileCommands() []command {
 		{"count", "FILE", "add one to the number in FILE and say it", 1, count},
 		{"await", "FILE", "wait until FILE is there", 1, await},
 		{"succeed-at", "N FILE", "count in FILE and end with 1 unless that gives N or more", 2, succeedAt},
-		{"fill", "FILE", "write to FILE until that fails; say how far and why", 1, fill},
+		{"fill", "FILE [MIB]", "write to FILE, so much or until that fails; say how far and why", 1, fill},
 		{"churn", "FILE DIR", "work on FILE and in DIR and check every byte, for ever", 2, churn},
+		{"map", "FILE", "map FILE and read all of it there", 1, mapFile},
 		{"list", "DIR", "say what is in DIR, a line each", 1, list},
 		{"mkdir", "DIR", "make DIR", 1, func(a []string) error { return os.Mkdir(a[0], 0o755) }},
 		{"remove", "PATH", "remove PATH and all below", 1, func(a []string) error { return os.RemoveAll(a[0]) }},
@@ -89,8 +92,20 @@ func fill(args []string) error {
 		return err
 	}
 	defer f.Close()
+	most := math.MaxInt
+	if len(args) > 1 {
+		mib, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		most = mib << 20
+	}
 	block := make([]byte, 64<<10)
 	for total := 0; ; {
+		if total >= most {
+			say("filled", strconv.Itoa(total))
+			return nil
+		}
 		n, err := f.Write(block)
 		total += n
 		if err != nil {
@@ -98,6 +113,28 @@ func fill(args []string) error {
 			return nil
 		}
 	}
+}
+
+func mapFile(args []string) error {
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	b, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	sum := 0
+	for i := 0; i < len(b); i += 4096 {
+		sum += int(b[i])
+	}
+	say("mapped", strconv.Itoa(len(b)), "bytes, sum", strconv.Itoa(sum))
+	return nil
 }
 
 func list(args []string) error {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func hostCommands() []command {
@@ -17,7 +18,7 @@ func hostCommands() []command {
 		{"pwd", "", "say the working directory", 0, pwd},
 		{"nproc", "", "say how many CPUs there are", 0, nproc},
 		{"memory", "", "say how much memory there is, in bytes", 0, memory},
-		{"allocate", "MIB", "take memory and touch all of it", 1, allocate},
+		{"allocate", "MIB [MIB-A-SECOND]", "take memory and touch all of it, at once or at a pace", 1, allocate},
 		{"spawn", "NUMBER", "start children that sleep", 1, spawn},
 		{"leave", "", "start a child that sleeps and has all files that this has", 0, leave},
 		{"connect", "PORT", "say whether 127.0.0.1:PORT takes a connection", 1, connect},
@@ -73,11 +74,25 @@ func allocate(args []string) error {
 	}
 	// Mapped, so that the garbage collector neither moves nor frees it.
 	b, err := syscall.Mmap(-1, 0, mib<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	var pause time.Duration
+	if len(args) > 1 {
+		pace, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		pause = time.Second / time.Duration(pace)
+	}
 	for i := 0; i < len(b); i += 4096 {
+		if i%(1<<20) == 0 {
+			time.Sleep(pause)
+		}
 		b[i] = 1
 	}
 	say("allocated", args[0], "MiB")
-	return err
+	return nil
 }
 
 func spawn(args []string) error {

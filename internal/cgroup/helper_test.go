@@ -53,6 +53,20 @@ func play(r string) int {
 			data[i] = 1
 		}
 		defer func() { data[0]++ }()
+	case "grow":
+		// As much more as each line on stdin says.
+		fmt.Println("ready")
+		var held [][]byte
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			bytes, _ := strconv.Atoi(in.Text())
+			data := make([]byte, bytes)
+			for i := 0; i < len(data); i += 4096 {
+				data[i] = 1
+			}
+			held = append(held, data)
+			fmt.Println("grown to", len(held))
+		}
+		return 0
 	case "hop":
 		// A shell that goes on in a child of its own, again and again.
 		fmt.Println("ready")
@@ -131,7 +145,15 @@ func start(t *testing.T, c *Cgroup, r string) *exec.Cmd {
 
 func launch(t *testing.T, c *Cgroup, r string) (*exec.Cmd, string) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd, line, _ := converse(t, c, r)
+	return cmd, line
+}
+
+// converse is launch for a role that is spoken to: say sends a line and returns
+// the answer, empty where the process ends instead.
+func converse(t *testing.T, c *Cgroup, r string) (cmd *exec.Cmd, first string, say func(string) string) {
+	t.Helper()
+	cmd = exec.Command("/proc/self/exe")
 	cmd.Env = []string{role + "=" + r}
 	stdin, err := cmd.StdinPipe() // ends the process if this one dies
 	if err != nil {
@@ -149,8 +171,17 @@ func launch(t *testing.T, c *Cgroup, r string) (*exec.Cmd, string) {
 		cmd.Process.Signal(unix.SIGKILL)
 		cmd.Wait()
 	})
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	return cmd, strings.TrimSpace(line)
+	out := bufio.NewReader(stdout)
+	read := func() string {
+		line, _ := out.ReadString('\n')
+		return strings.TrimSpace(line)
+	}
+	return cmd, read(), func(line string) string {
+		if _, err := io.WriteString(stdin, line+"\n"); err != nil {
+			return ""
+		}
+		return read()
+	}
 }
 
 // awaitZombie waits for the end of a child without reaping it.

@@ -20,6 +20,9 @@ type Limits struct {
 	// MemoryBytes is the most memory that all processes together may use, in
 	// bytes; 0: no limit. Swap does not extend it.
 	MemoryBytes int64
+	// MemoryHighBytes is where v2 begins to take back, to slow those who want
+	// more, and to tell (Alarms); 0: nowhere. v1 has nothing like it.
+	MemoryHighBytes int64
 	// CPUQuota is the most CPU time per time, in cores; 0: no limit. Less than
 	// a hundredth of a core counts as a hundredth, the least the kernel grants.
 	CPUQuota float64
@@ -33,8 +36,8 @@ const (
 
 func (l Limits) check(h *Host) error {
 	switch {
-	case l.MemoryBytes < 0:
-		return fmt.Errorf("memory limit of %d bytes is negative", l.MemoryBytes)
+	case l.MemoryBytes < 0 || l.MemoryHighBytes < 0:
+		return fmt.Errorf("memory limit of %d bytes, high at %d, is negative", l.MemoryBytes, l.MemoryHighBytes)
 	case !(l.CPUQuota >= 0) || math.IsInf(l.CPUQuota, 1):
 		return fmt.Errorf("CPU quota of %v cores is not a number of cores", l.CPUQuota)
 	case l.MemoryBytes > 0 && !h.has("memory"):
@@ -146,11 +149,14 @@ func (c *Cgroup) setV2(l Limits) error {
 			return err
 		}
 		// The largest number is what the kernel reads back as "max".
-		limit, swap := int64(math.MaxInt64), int64(math.MaxInt64)
+		limit, swap, high := int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MaxInt64)
 		if l.MemoryBytes > 0 {
 			limit, swap = l.MemoryBytes, 0
 		}
-		r.Memory = &cgroup2.Memory{Max: &limit}
+		if l.MemoryHighBytes > 0 {
+			high = l.MemoryHighBytes
+		}
+		r.Memory = &cgroup2.Memory{Max: &limit, High: &high}
 		if _, err := os.Lstat(filepath.Join(dir, "memory.swap.max")); err == nil {
 			r.Memory.Swap = &swap
 		}

@@ -137,7 +137,7 @@ func TestOOMKills(t *testing.T) {
 func TestBadLimits(t *testing.T) {
 	h := detect(t)
 	name := parent(t, h)
-	for _, l := range []Limits{{MemoryBytes: -1}, {CPUQuota: -1}, {CPUQuota: math.NaN()}, {CPUQuota: math.Inf(1)}} {
+	for _, l := range []Limits{{MemoryBytes: -1}, {MemoryHighBytes: -1}, {CPUQuota: -1}, {CPUQuota: math.NaN()}, {CPUQuota: math.Inf(1)}} {
 		if _, err := h.Create(name, l); err == nil {
 			t.Errorf("%+v was taken", l)
 		}
@@ -223,11 +223,12 @@ func fakeV2(t *testing.T) *Host {
 
 func TestV2Files(t *testing.T) {
 	h := fakeV2(t)
-	c := create(t, h, "/p/web", Limits{MemoryBytes: 64 * mib, CPUQuota: 0.5})
+	c := create(t, h, "/p/web", Limits{MemoryBytes: 64 * mib, MemoryHighBytes: 32 * mib, CPUQuota: 0.5})
 	want := map[string]string{
 		"cgroup.subtree_control":   "+cpu +memory +pids",
 		"p/cgroup.subtree_control": "+cpu +memory +pids",
 		"p/web/memory.max":         "67108864",
+		"p/web/memory.high":        "33554432",
 		"p/web/memory.swap.max":    "0",
 		"p/web/cpu.max":            "50000 100000",
 	}
@@ -250,6 +251,7 @@ func TestV2Files(t *testing.T) {
 		t.Fatal(err)
 	}
 	want["p/web/memory.max"] = strconv.Itoa(math.MaxInt64)
+	want["p/web/memory.high"] = strconv.Itoa(math.MaxInt64)
 	want["p/web/memory.swap.max"] = strconv.Itoa(math.MaxInt64)
 	want["p/web/cpu.max"] = "max 100000"
 	check()

@@ -62,6 +62,7 @@ type daemon struct {
 	actuator  *actuator.Actuator
 	loop      *reconcile.Loop
 	watcher   *observed.Watcher
+	alarms    *cgroup.Alarms
 	reaper    *observed.Reaper
 	passes    passes
 	startup   *startup
@@ -150,6 +151,9 @@ func (d *daemon) open() (err error) {
 	if d.watcher, err = observed.NewWatcher(); err != nil {
 		return err
 	}
+	if d.alarms, err = cgroup.NewAlarms(d.cgroups); err != nil {
+		return err
+	}
 	image, err := infra.File()
 	if err != nil {
 		return err
@@ -171,6 +175,7 @@ func (d *daemon) open() (err error) {
 		Image:        image,
 		CgroupParent: d.c.CgroupParent,
 		Cgroups:      d.cgroups,
+		Alarms:       d.alarms,
 		Records:      d.records,
 		Logs:         d.logs,
 		Watcher:      d.watcher,
@@ -186,6 +191,7 @@ func (d *daemon) open() (err error) {
 		Records:     d.records,
 		Prober:      d.actuator,
 		CgroupProcs: d.cgroups.Procs,
+		Memory:      d.actuator.Memory,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
 	})
 	if err != nil {
@@ -247,6 +253,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	below := newGroup(context.WithoutCancel(ctx))
 	below.run("watching processes", d.watcher.Run)
 	below.run("reaping processes", d.reaper.Run)
+	below.run("watching memory", d.alarms.Run)
 
 	above := newGroup(context.WithoutCancel(ctx))
 	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })

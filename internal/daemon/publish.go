@@ -41,10 +41,17 @@ func (p *passes) delete(name string) {
 	delete(p.m, name)
 }
 
-// passed publishes what a pass of the loop found.
+// passed publishes what a pass of the loop found, and has memory watched for
+// the next one.
 func (d *daemon) passed(p reconcile.Pass) {
 	d.passes.set(p)
 	d.publish(p)
+	for _, n := range p.Notices {
+		d.events.Append(events.Event{Sandbox: p.Name, Container: n.Container, Type: events.Warning, Reason: n.Reason, Message: n.Message})
+	}
+	if !p.Blind && p.Observed.Record != nil {
+		d.actuator.WatchMemory(*p.Observed.Record, p.MemoryMark)
+	}
 	if !d.startup.done() && d.current(p) {
 		d.startup.seen(p.Name)
 	}

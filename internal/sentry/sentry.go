@@ -30,6 +30,7 @@ var latencyMonitoring sync.Once
 // It does not return.
 func Main() {
 	latencyMonitoring.Do(func() {})
+	meterMemory()
 	cli.Run(map[subcommands.Command]string{
 		new(cmd.Boot):   "",
 		new(cmd.Umount): "",

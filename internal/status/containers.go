@@ -76,7 +76,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 			a.GoferSince, a.GoferVersion = instant(c.GoferSince), c.GoferVersion
 		}
 		a.StartedAt = instant(c.StartedAt)
-		a.Reason = lastLoss(cm)
+		a.Reason, a.Message = lastLoss(cm)
 	case c.Exit != nil:
 		a.ID, a.State, a.StartedAt = c.ID, string(observed.Stopped), instant(c.StartedAt)
 		exit := *c.Exit
@@ -122,15 +122,15 @@ func end(a *api.Container, e *observed.Exit) {
 
 // lastLoss is why a container that runs again was ended by something else than
 // itself: the one kind of end that is worth telling afterwards.
-func lastLoss(cm reconcile.ContainerMemory) string {
+func lastLoss(cm reconcile.ContainerMemory) (reason, message string) {
 	if cm.Exit == nil || cm.Restarts == 0 {
-		return ""
+		return "", ""
 	}
 	switch cm.Exit.Reason {
 	case "OOMKilled", "GoferLost", "SandboxLost":
-		return cm.Exit.Reason
+		return cm.Exit.Reason, cm.Exit.Message
 	}
-	return ""
+	return "", ""
 }
 
 // next says when a container that does not run is tried again, and that its

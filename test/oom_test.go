@@ -1,0 +1,262 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// limited is a container with a memory limit in MiB.
+func limited(name, command string, mib int, more ...string) string {
+	return box(name, command, append(more, fmt.Sprintf("resources: {limits: {memory: %dMi}}", mib))...)
+}
+
+// outlive waits for the end of a process that is no child of this one.
+func outlive(t *testing.T, pid int, what string) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, int(patience.Milliseconds())); n != 1 {
+		t.Fatalf("%s did not end: %v", what, err)
+	}
+}
+
+// A container that takes more than its own limit is ended for it inside the
+// sandbox, whether or not the sandbox as a whole has a limit, is named, and
+// comes back. Its siblings, and the sandbox, notice nothing.
+func TestOOMKilledInside(t *testing.T) {
+	w := start(t)
+	w.declare("all", "containers:\n- "+limited("greedy", "count /d/n then allocate 500 50 then sleep", 64, "volumeMounts: [{name: d, mountPath: /d}]")+
+		"\n- "+limited("modest", "tick 1", 200)+"\nvolumes: [{name: d, emptyDir: {}}]")
+	w.declare("some", "restartPolicy: Never\ncontainers:\n- "+limited("greedy", "allocate 500 50 then print too much then sleep", 64)+"\n- "+box("modest", "allocate 100 then tick 1"))
+	was := map[string]sandbox{}
+	for _, name := range []string{"all", "some"} {
+		was[name] = w.wait(name, "begun", func(s sandbox) bool { return s.box("modest").State == "running" && s.box("greedy").ID != "" })
+	}
+
+	some := w.wait("some", "ended in part", func(s sandbox) bool { return s.box("greedy").State == "stopped" })
+	c := some.box("greedy")
+	if c.Reason != "OOMKilled" || c.ExitCode == nil || *c.ExitCode != 137 || !strings.Contains(c.Message, `container "greedy" used`) ||
+		!strings.Contains(c.Message, "more than its limit of 64.0 MiB") {
+		t.Errorf("it is told as %+v", c)
+	}
+	checkSize(t, c.Message, 64, 64+80)
+	if strings.Contains(w.ok("logs", "some/greedy"), "too much") {
+		t.Error("it got all that it wanted")
+	}
+	all := w.wait("all", "running again", func(s sandbox) bool { return running(s) && s.box("greedy").RestartCount > 0 })
+	if c := all.box("greedy"); c.Reason != "OOMKilled" || !strings.Contains(c.Message, "limit of 64.0 MiB") {
+		t.Errorf("it runs again and is told as %+v", c)
+	}
+	for name, now := range map[string]sandbox{"all": all, "some": some} {
+		if now.Status.SandboxPID != was[name].Status.SandboxPID || now.box("modest").ID != was[name].box("modest").ID || now.box("modest").State != "running" {
+			t.Errorf("%s: others suffered: %+v", name, now)
+		}
+		if out := w.ok("events", name, "-o", "json"); !strings.Contains(out, `"OOMKilled"`) || !strings.Contains(out, "more than its limit of 64.0 MiB") {
+			t.Errorf("the events say nothing of it:\n%s", out)
+		}
+	}
+}
+
+// checkSize holds the first size in a message to bounds in MiB.
+func checkSize(t *testing.T, message string, from, to float64) {
+	t.Helper()
+	words := strings.Fields(message)
+	for i, word := range words {
+		if mib, err := strconv.ParseFloat(word, 64); err == nil && i+1 < len(words) && strings.HasPrefix(words[i+1], "MiB") {
+			if mib < from || mib > to {
+				t.Errorf("%v MiB is not between %v and %v in %q", mib, from, to, message)
+			}
+			return
+		}
+	}
+	t.Errorf("no size in %q", message)
+}
+
+// A container in memory of its own file systems is over its limit too.
+func TestOOMKilledForFilesInMemory(t *testing.T) {
+	w := start(t)
+	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /dev/shm/x", 32)+"\n- "+limited("other", "fill /tmp/x then remove /tmp/x then sleep", 200,
+		"volumeMounts: [{name: d, mountPath: /tmp}]")+"\nvolumes: [{name: d, emptyDir: {sizeLimit: 16Mi}}]")
+	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("app").State == "stopped" })
+	if c := s.box("app"); c.Reason != "OOMKilled" || s.box("other").State != "running" {
+		t.Errorf("it is told as %+v", s)
+	}
+}
+
+// What a container writes to its root, or maps of the host's files, is no
+// memory of its own.
+func TestFilesOnDiskAreNoMemory(t *testing.T) {
+	w := start(t, "--resync", "300ms")
+	w.declare("web", "containers:\n- "+limited("app", "fill /x 96 then map /x then fill /d/x 96 then map /d/x then sleep", 48,
+		"volumeMounts: [{name: d, mountPath: /d}]")+"\n- "+limited("other", "sleep", 64)+
+		"\nvolumes: [{name: d, hostPath: {path: DIR/v, type: DirectoryOrCreate}}]")
+	w.running("web")
+	w.saidTimes("web/app", "mapped", 2)
+	s := w.running("web")
+	if c := s.box("app"); c.RestartCount != 0 || c.Reason != "" {
+		t.Errorf("it is told as %+v", c)
+	}
+}
+
+// Where the kernel is faster, because no daemon runs or by chance, the sandbox
+// is made anew, and its containers say why: by whom, and at what size. An end
+// of another kind is not taken for it afterwards.
+func TestOOMKilledByTheKernel(t *testing.T) {
+	w := start(t)
+	const waits = "await /d/go then remove /d/go then allocate 500 then print too much then sleep"
+	volume := "volumeMounts: [{name: d, mountPath: /d}]"
+	w.declare("web", "containers:\n- "+limited("greedy", waits, 64, volume)+"\n- "+limited("modest", "sleep", 32)+
+		"\nvolumes: [{name: d, hostPath: {path: DIR/v, type: DirectoryOrCreate}}]")
+	w.declare("other", app("sleep"))
+	was, other := w.running("web"), w.running("other")
+	w.kill()
+	if err := os.WriteFile(w.dir+"/v/go", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	outlive(t, was.Status.SandboxPID, "the sentry")
+	w.start()
+	now := w.wait("web", "running anew", func(s sandbox) bool { return running(s) && s.Status.SandboxPID != was.Status.SandboxPID })
+	for _, c := range now.Status.Containers {
+		if c.Reason != "OOMKilled" || c.RestartCount != 1 || !strings.Contains(c.Message, "the sandbox reached its limit of 192.0 MiB (peak 19") ||
+			!strings.Contains(c.Message, "the kernel killed") {
+			t.Errorf("container %s is told as %+v", c.Name, c)
+		}
+		if readable("/dev/kmsg") && !strings.Contains(c.Message, fmt.Sprintf("its sentry (process %d)", was.Status.SandboxPID)) {
+			t.Errorf("container %s does not say who was killed: %s", c.Name, c.Message)
+		}
+	}
+	if out := w.ok("events", "web", "-o", "json"); strings.Count(out, `"reason": "OOMKilled"`) != 2 {
+		t.Errorf("the events tell of each container's end once:\n%s", out)
+	}
+	kill(t, now.Status.SandboxPID, unix.SIGKILL)
+	again := w.wait("web", "running anew", func(s sandbox) bool { return running(s) && s.Status.SandboxPID != now.Status.SandboxPID })
+	for _, c := range again.Status.Containers {
+		if c.Reason != "SandboxLost" {
+			t.Errorf("an end from outside is told as %+v", c)
+		}
+	}
+	if now := w.running("other"); now.Status.SandboxPID != other.Status.SandboxPID {
+		t.Errorf("another sandbox suffered")
+	}
+}
+
+func readable(path string) bool {
+	f, err := os.Open(path)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
+}
+
+// Where the kernel kills a process of an application's, that container alone
+// ends, and says why.
+func TestOOMKilledStub(t *testing.T) {
+	w := start(t)
+	volume := "volumeMounts: [{name: d, mountPath: /d}]"
+	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("greedy", "await /d/go then allocate 500 then print too much then sleep", 64, volume)+"\n- "+limited("modest", "tick 1", 32)+
+		"\nvolumes: [{name: d, hostPath: {path: DIR/v, type: DirectoryOrCreate}}]")
+	was := w.running("web")
+	// The application's share of the sandbox's processes, in the kernel's eyes:
+	// those that are there once it runs and were not before.
+	w.said("web/modest", "tick 3")
+	w.kill()
+	marked := 0
+	for _, pid := range processesIn(w.parent + "/web\n") {
+		if stubOf(pid, was.Status.SandboxPID) {
+			marked++
+			// The kernel picks whoever has the highest score.
+			if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if marked == 0 {
+		t.Fatal("the sandbox has no stubs")
+	}
+	if err := os.WriteFile(w.dir+"/v/go", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	killed := func() bool { return kills(t, was.Status.Cgroup) > 0 }
+	for deadline := time.Now().Add(patience); !killed(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the kernel killed nobody")
+		}
+	}
+	w.start()
+	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("greedy").State == "stopped" })
+	if c := s.box("greedy"); c.Reason != "OOMKilled" || c.ExitCode == nil || *c.ExitCode != 137 || !strings.Contains(c.Message, "the kernel killed") {
+		t.Errorf("it is told as %+v", c)
+	}
+	if s.Status.SandboxPID != was.Status.SandboxPID || s.box("modest").ID != was.box("modest").ID {
+		t.Errorf("others suffered: %+v", s)
+	}
+}
+
+// stubOf says whether a process is the sentry's and not the sentry itself.
+func stubOf(pid, sentry int) bool {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return false
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent == sentry || parent > 1 && stubOf(parent, sentry)
+}
+
+// kills is how often the kernel has killed in a cgroup.
+func kills(t *testing.T, cgroup string) int {
+	t.Helper()
+	for _, file := range []string{"memory" + cgroup + "/memory.oom_control", cgroup + "/memory.events"} {
+		b, err := os.ReadFile("/sys/fs/cgroup/" + file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+				count, err := strconv.Atoi(strings.TrimSpace(n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return count
+			}
+		}
+	}
+	t.Fatal("the cgroup counts no kills")
+	return 0
+}
+
+// A limit that is lowered below what is in use kills nobody: it waits, and says
+// so for as long.
+func TestLimitLoweredBelowUse(t *testing.T) {
+	w := start(t)
+	spec := func(mib int) string {
+		return "containers:\n- " + limited("app", "allocate 80 then print done then sleep", mib)
+	}
+	w.declare("web", spec(160))
+	was := w.running("web")
+	w.said("web", "done")
+	w.declare("web", spec(48))
+	now := w.wait("web", "denied", func(s sandbox) bool { return running(s) && s.has("LimitsDenied") })
+	if c, _ := now.condition("LimitsDenied"); c.Reason != "InUse" && c.Reason != "WriteRefused" || !strings.Contains(c.Message, "in use") && !strings.Contains(c.Message, "48.0 MiB") {
+		t.Errorf("the condition is %+v", c)
+	}
+	w.declare("web", spec(120))
+	now = w.wait("web", "limited anew", func(s sandbox) bool { return running(s) && !s.has("LimitsDenied") })
+	if now.box("app").ID != was.box("app").ID {
+		t.Errorf("it was made anew for it: %+v", now)
+	}
+}
