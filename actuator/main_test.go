@@ -7,19 +7,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sandboxer/internal/role"
 	"sandboxer/observed"
 )
 
-// workload is the program that runs in the tests' containers.
-var workload string
+// workload is the program that runs in the tests' containers, program the one
+// that is launcher, sentry and gofer: the test binary can't be, since a sentry
+// has to be linked statically and the race detector is not.
+var workload, program string
 
-// The test binary is also the launcher, the sentry and the gofers of the
-// sandboxes that the tests make.
 func TestMain(m *testing.M) {
-	if status, ok := role.Run(os.Args); ok {
-		os.Exit(status)
-	}
 	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,12 +33,12 @@ func runTests(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	workload = filepath.Join(dir, "workload")
+	workload, program = filepath.Join(dir, "workload"), filepath.Join(dir, "sandboxer")
 	// Before any reaper runs, which would take the compiler for an orphan.
-	build := exec.Command("go", "build", "-o", workload, "sandboxer/examples/workload")
+	build := exec.Command("go", "build", "-o", dir, "sandboxer/examples/workload", "sandboxer/cmd/sandboxer")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("building the workload: %w: %s", err, out)
+		return 0, fmt.Errorf("building what the tests run: %w: %s", err, out)
 	}
 	if err := observed.BecomeSubreaper(); err != nil {
 		return 0, err

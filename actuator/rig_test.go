@@ -76,7 +76,7 @@ func newRigIn(t *testing.T, state string) *rig {
 		}
 	})
 	r.Actuator = r.attach(Config{
-		Exe: "/proc/self/exe", StateDir: r.state, DataDir: r.data, Masked: []string{r.state, r.data},
+		Exe: program, StateDir: r.state, DataDir: r.data, Masked: []string{r.state, r.data},
 		Image: image, CgroupParent: parent, Cgroups: cgroups, Alarms: alarms, Records: records, Watcher: watcher, Reaper: reaper,
 		Poke:  func(name string) { r.pokes <- name },
 		Ended: func(rec observed.ContainerRecord) { r.ended <- rec },
