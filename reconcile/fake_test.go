@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,7 +134,7 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 		switch {
 		case !b.sentry:
 			oc.State = observed.Stopped
-		case frozen:
+		case frozen && c.rec.State != observed.Creating:
 			oc.State = observed.Paused
 		}
 		o.Containers = append(o.Containers, oc)
@@ -268,7 +269,7 @@ func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
 	c, attempt := b.containers[a.Container], 1
 	if c != nil {
 		attempt = c.rec.Attempt + 1
-		if c.alive && c.gofer && c.rec.Hash == d.ContainerHash[i] && b.torn[a.Container] == "" {
+		if c.alive && c.gofer && c.rec.Hash == d.ContainerHash[i] && b.torn[a.Container] == "" && !wanted(a) {
 			w.violate("a live %s, as declared, is replaced", a.Container)
 		}
 	}
@@ -285,23 +286,27 @@ func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
 		c.rec.State, c.rec.Exit = observed.Stopped, &observed.Exit{Known: true, Code: 128, Reason: "StartError", At: w.now()}
 		return errFake
 	}
-	c.rec.State, c.rec.StartedAt, c.rec.Gofer = observed.Running, w.now(), w.process()
+	c.rec.State, c.rec.StartedAt = observed.Running, w.now()
+	c.rec.Gofer, c.rec.GoferSince = w.process(), w.now()
 	c.alive, c.gofer, c.keeper, c.sockets, c.sentry = true, true, true, true, b.rec.Sentry
 	return nil
 }
 
 func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a Action) error {
 	switch {
-	case !b.sentry || c == nil || !c.alive || c.gofer:
+	case !b.sentry || c == nil || !c.alive || c.gofer && !wanted(a):
 		w.violate("replacement of the gofer of %s, which has or needs none to be replaced", a.Container)
 		return errFake
 	case !c.sockets:
 		return ErrGoferLost
 	}
-	c.gofer, c.rec.Gofer = true, w.process()
+	c.gofer, c.rec.Gofer, c.rec.GoferSince = true, w.process(), w.now()
 	c.rec.GoferRestarts++
 	return nil
 }
+
+// wanted reports whether somebody wanted anew what runs as declared.
+func wanted(a Action) bool { return strings.Contains(a.Reason, "was asked for") }
 
 func (w *fakeWorld) end(c *fakeContainer, code int, reason string) {
 	if c.alive {

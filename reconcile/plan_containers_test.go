@@ -496,6 +496,16 @@ func TestPlanContainers(t *testing.T) {
 				Reason: `container "app" was changed; its grace period of 30s is over`}},
 		},
 		{
+			name: "restart asked for: grace is over",
+			mutate: func(in *Input) {
+				recall(&in.Memory, "app", func(c *ContainerMemory) {
+					c.RestartAsked, c.StopAsked, c.StopID = t0.Add(-30*time.Second), t0.Add(-30*time.Second), "box.app.1"
+				})
+			},
+			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Reason: `a restart of container "app" was asked for; its grace period of 30s is over`}},
+		},
+		{
 			name: "changed container: ended",
 			mutate: func(in *Input) {
 				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })

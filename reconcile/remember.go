@@ -89,7 +89,7 @@ func (p *planner) rememberContainer(i int) {
 			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
 		}
 		if cm.StopID == c.ID && cm.StopReason == "" && c.Hash == hash && !p.now.Before(cm.StopAsked.Add(p.grace())) &&
-			wantsRun(p.d.Spec.State) && !p.outdated() {
+			wantsRun(p.d.Spec.State) && !p.outdated() && !c.StartedAt.Before(cm.RestartAsked) {
 			// It outlived a stop that was called off since.
 			cm.StopID, cm.StopAsked = "", time.Time{}
 		}
