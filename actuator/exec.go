@@ -14,7 +14,6 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
 )
 
 // Exec is a further command in a running container. What it leaves out is as
@@ -100,19 +99,14 @@ func (e *Exec) process(further json.RawMessage) (*specs.Process, error) {
 // running gives the records of a container that runs in a sandbox that is not
 // paused, or says which state is in the way of an action.
 func (a *Actuator) running(sandbox, container, action string) (work, error) {
-	loaded, err := a.c.Records.Load(sandbox)
+	w, err := a.alive(sandbox, action)
 	if err != nil {
-		return work{}, err
+		return w, err
 	}
-	w := work{rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
-	w.Action = reconcile.Action{Sandbox: sandbox, Container: container}
-	if w.rec == nil || w.rec.State != observed.SandboxUp {
-		state := "absent"
-		if w.rec != nil {
-			state = string(w.rec.State)
-		}
-		return w, &StateError{ID: "sandbox " + sandbox, State: state, Action: action}
+	if w.rec.State != observed.SandboxUp {
+		return w, &StateError{ID: "sandbox " + sandbox, State: string(w.rec.State), Action: action}
 	}
+	w.Container = container
 	rec := w.container()
 	if rec == nil || rec.State != observed.Running {
 		state := "created" // its sandbox is there

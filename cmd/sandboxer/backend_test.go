@@ -84,13 +84,36 @@ func (b *backend) Restart(context.Context, string, []string, bool) (time.Time, e
 	return time.Time{}, nil
 }
 
-// Exec and Kill need a real sandbox: the system tests have them.
+// Exec needs a real sandbox: the system tests have it.
 func (b *backend) Exec(context.Context, string, string, api.ExecRequest, [3]*os.File) (api.ExecStarted, *os.File, error) {
 	return api.ExecStarted{}, nil, &api.Error{Code: 409, Message: "nothing runs here"}
 }
 
-func (b *backend) Kill(context.Context, string, string, api.KillRequest) error {
-	return &api.Error{Code: 409, Message: "nothing runs here"}
+func (b *backend) Processes(context.Context, string) (map[string][]api.Process, error) {
+	return map[string][]api.Process{
+		"app": {
+			{Container: "app", PID: 2, UID: 1000, Threads: 6, CPUSeconds: 7321.5, MemoryBytes: 15_700_000, StartedAt: time.Now().Add(-26 * time.Hour),
+				Command: []string{"/bin/app", "--port", "80"}},
+			{Container: "app", PID: 31, PPID: 2, Threads: 1, CPUSeconds: 0.25, MemoryBytes: 512, StartedAt: time.Now().Add(-90 * time.Second),
+				Command: []string{"sh", "-c", "echo \x1b[2J; " + strings.Repeat("long ", 30)}},
+		},
+		"side": {{Container: "side", PID: 3, StartedAt: time.Now(), Command: []string{"[gone]"}}},
+	}, nil
+}
+
+// Kill makes an event of a signal, which only containers that run take.
+func (b *backend) Kill(_ context.Context, sandbox, container string, r api.KillRequest) error {
+	s, err := b.Sandbox(sandbox)
+	if err != nil {
+		return err
+	}
+	for _, c := range s.Status.Containers {
+		if c.Name == container && c.State != "running" {
+			return &api.Error{Code: 409, Message: container + " does not run"}
+		}
+	}
+	b.events.Append(events.Event{Sandbox: sandbox, Container: container, Message: fmt.Sprintf("%+v", r)})
+	return nil
 }
 
 func (b *backend) ConfirmDeletions(context.Context) ([]string, error) {

@@ -28,19 +28,20 @@ func (c *cli) eventsCommand() *cobra.Command {
 			defer client.Close()
 			name := ""
 			if len(names) == 1 {
-				name = names[0] // a sandbox that is gone has events too
-				if t, err := lookUp(cmd.Context(), client, name); err == nil {
-					name = t.sandbox.Name
-				}
+				name = names[0]
 			}
 			list, err := client.Events(cmd.Context(), name)
+			if err == nil && len(list) == 0 && name != "" { // a sandbox that is gone has events too
+				var t target
+				if t, err = lookUp(cmd.Context(), client, name); err == nil {
+					name = t.sandbox.Name
+					list, err = client.Events(cmd.Context(), name)
+				} else if follow {
+					err = nil // it may come
+				}
+			}
 			if err != nil {
 				return err
-			}
-			if len(list) == 0 && len(names) == 1 && !follow {
-				if _, err := lookUp(cmd.Context(), client, name); err != nil {
-					return err
-				}
 			}
 			if output == "json" && !follow {
 				return printValue(c.stdout, api.EventList{Items: list}, false)

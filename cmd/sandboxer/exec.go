@@ -113,8 +113,8 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	if err := std.blocking(); err != nil {
 		return err
 	}
-	sandbox, container, err := o.target(name)
-	if err != nil {
+	sandbox, container, _ := strings.Cut(name, "/")
+	if container, err = oneContainer(container, o.container); err != nil {
 		return err
 	}
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
@@ -123,8 +123,9 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 		if t, err = lookUp(ctx, client, name); err != nil {
 			return err
 		}
-		if sandbox = t.sandbox.Name; t.container != "" {
-			container = t.container
+		sandbox = t.sandbox.Name
+		if container, err = oneContainer(t.container, o.container); err != nil {
+			return err
 		}
 		session, err = client.Exec(ctx, sandbox, container, req, std.give)
 	}
@@ -156,18 +157,6 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 		return exitCode(128 + int(status.Signal()))
 	}
 	return exitCode(status.ExitStatus())
-}
-
-// target splits NAME/CONTAINER and takes --container into account.
-func (o *execOptions) target(name string) (sandbox, container string, err error) {
-	sandbox, container, both := strings.Cut(name, "/")
-	if both && o.container != "" && o.container != container {
-		return "", "", usagef("%s and --container %s name two containers", name, o.container)
-	}
-	if !both {
-		container = o.container
-	}
-	return sandbox, container, nil
 }
 
 // nameOf is the container's name in an instance's ID, SANDBOX.NAME.ATTEMPT.

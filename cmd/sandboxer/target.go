@@ -17,48 +17,82 @@ type target struct {
 	container string // empty: none was named
 }
 
-// find gives the target of NAME, NAME/CONTAINER, or a prefix of a container's
-// id that fits only one.
+// find gives the target of NAME, NAME/CONTAINER, or a container's ID. Of a NAME
+// and of an ID the beginning will do where it fits only one.
 func find(items []api.Sandbox, arg string) (target, error) {
-	if s, ok := byName(items, arg); ok {
+	if s, ok := byName(items, arg); ok { // that of a rejected document can hold a slash
 		return target{sandbox: s}, nil
 	}
 	if name, container, ok := strings.Cut(arg, "/"); ok {
-		s, found := byName(items, name)
-		if !found {
-			return target{}, unknown(name)
+		s, err := findSandbox(items, name)
+		if err != nil {
+			return target{}, err
 		}
-		var names []string
-		for _, c := range s.Status.Containers {
-			if c.Name == container {
-				return target{s, container}, nil
-			}
-			names = append(names, c.Name)
-		}
-		if len(names) == 0 {
-			return target{}, fmt.Errorf("sandbox %q has no containers; \"sandboxer describe %s\" says why", name, name)
-		}
-		return target{}, fmt.Errorf("sandbox %q has no container %q; it has: %s", name, container, strings.Join(names, ", "))
+		return findContainer(s, container)
 	}
+	if strings.Contains(arg, ".") {
+		return findID(items, arg)
+	}
+	s, err := findSandbox(items, arg)
+	return target{sandbox: s}, err
+}
+
+// findSandbox finds a sandbox by its name or the beginning of it.
+func findSandbox(items []api.Sandbox, name string) (api.Sandbox, error) {
+	if s, ok := byName(items, name); ok {
+		return s, nil
+	}
+	var found []api.Sandbox
+	var names []string
+	for _, s := range items {
+		if name != "" && strings.HasPrefix(s.Name, name) {
+			found, names = append(found, s), append(names, s.Name)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return api.Sandbox{}, unknown(name)
+	case 1:
+		return found[0], nil
+	}
+	return api.Sandbox{}, fmt.Errorf("%q is the beginning of several names: %s", name, strings.Join(names, ", "))
+}
+
+func findContainer(s api.Sandbox, container string) (target, error) {
+	var names []string
+	for _, c := range s.Status.Containers {
+		if c.Name == container {
+			return target{s, container}, nil
+		}
+		names = append(names, c.Name)
+	}
+	if len(names) == 0 {
+		return target{}, fmt.Errorf("sandbox %q has no containers; \"sandboxer describe %s\" says why", s.Name, s.Name)
+	}
+	return target{}, fmt.Errorf("sandbox %q has no container %q; it has: %s", s.Name, container, strings.Join(names, ", "))
+}
+
+// findID finds a container by its ID or the beginning of it.
+func findID(items []api.Sandbox, id string) (target, error) {
 	var found []target
 	var ids []string
 	for _, s := range items {
 		for _, c := range s.Status.Containers {
-			if c.ID != "" && c.ID == arg {
+			if c.ID == id {
 				return target{s, c.Name}, nil
 			}
-			if arg != "" && strings.HasPrefix(c.ID, arg) {
+			if strings.HasPrefix(c.ID, id) {
 				found, ids = append(found, target{s, c.Name}), append(ids, c.ID)
 			}
 		}
 	}
 	switch len(found) {
 	case 0:
-		return target{}, unknown(arg)
+		return target{}, unknown(id)
 	case 1:
 		return found[0], nil
 	}
-	return target{}, fmt.Errorf("%q is the beginning of several containers' ids: %s", arg, strings.Join(ids, ", "))
+	return target{}, fmt.Errorf("%q is the beginning of several containers' ids: %s", id, strings.Join(ids, ", "))
 }
 
 func byName(items []api.Sandbox, name string) (api.Sandbox, bool) {

@@ -155,17 +155,18 @@ func away(err error) bool {
 }
 
 // aim finds out what is waited for. What is not there yet is waited for by its
-// name.
+// name: one that begins with it is another.
 func (w *waiter) aim(items []api.Sandbox) error {
 	w.name, w.container, _ = strings.Cut(w.arg, "/")
 	w.last = fmt.Sprintf("there is no sandbox %q", w.name)
+	_, known := byName(items, w.name)
 	t, err := find(items, w.arg)
-	if err == nil {
+	if err == nil && (known || strings.Contains(w.arg, ".")) {
 		w.name, w.container = t.sandbox.Name, t.container
 		w.found = true
 		return nil
 	}
-	if _, known := byName(items, w.name); known {
+	if known {
 		return err // it has no such container
 	}
 	if strings.Contains(w.arg, ".") {

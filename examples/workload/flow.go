@@ -18,6 +18,13 @@ func sleep(args []string) error {
 	return err
 }
 
+func spin(args []string) error {
+	d, err := seconds(args, 0)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+	}
+	return err
+}
+
 func exit(args []string) error {
 	code, err := strconv.Atoi(args[0])
 	if err != nil {

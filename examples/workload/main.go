@@ -78,6 +78,7 @@ type command struct {
 func commands() []command {
 	return append([]command{
 		{"sleep", "[SECONDS]", "wait, for ever if not said how long", 0, sleep},
+		{"spin", "SECONDS", "keep a CPU busy", 1, spin},
 		{"exit", "CODE [SECONDS]", "end with CODE, at once or later", 1, exit},
 		{"ignore-term", "", "ignore SIGTERM from now on", 0, ignoreTerm},
 		{"exit-on-term", "CODE", "from now on, end with CODE on SIGTERM", 1, exitOnTerm},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"syscall"
@@ -16,6 +18,7 @@ func talkCommands() []command {
 		{"resizes", "", "say the terminal's size now and whenever it changes", 0, resizes},
 		{"signals", "", "say each signal that comes, for ever", 0, signals},
 		{"waits", "", "say of stdin, stdout and stderr whether reads and writes wait", 0, waits},
+		{"leave-signals", "", "start a child that says each signal that comes, as child", 0, leaveSignals},
 		{"raise", "NUMBER", "end by a signal", 1, raise},
 	}
 }
@@ -55,6 +58,27 @@ func signals([]string) error {
 	for s := range all {
 		say("got", s.String())
 	}
+	return nil
+}
+
+// leaveSignals returns when the child listens.
+func leaveSignals([]string) error {
+	child := exec.Command("/proc/self/exe", "signals")
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	go func() {
+		for lines.Scan() {
+			say("child", lines.Text())
+		}
+	}()
 	return nil
 }
 

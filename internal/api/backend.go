@@ -58,6 +58,8 @@ type Backend interface {
 	// made sure that the sandbox has such a container; an *Error with code 409
 	// says that no command can be run in it at present.
 	Exec(ctx context.Context, sandbox, container string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
+	// Processes lists what runs in a sandbox, by container name.
+	Processes(ctx context.Context, sandbox string) (map[string][]Process, error)
 	// Kill signals a container or one of its processes, with the same errors.
 	Kill(ctx context.Context, sandbox, container string, r KillRequest) error
 

@@ -86,6 +86,13 @@ func (c *Client) Plan(ctx context.Context, paths []string) (p Plan, err error) {
 	return p, c.ask(ctx, "POST", "/v1/plan", PlanRequest{Paths: paths}, &p)
 }
 
+// Processes lists what runs in a sandbox, or in one of its containers.
+func (c *Client) Processes(ctx context.Context, sandbox, container string) ([]Process, error) {
+	var l ProcessList
+	err := c.ask(ctx, "GET", "/v1/sandboxes/"+url.PathEscape(sandbox)+"/processes?"+query("container", container), nil, &l)
+	return l.Items, err
+}
+
 // Kill signals a container, or one of its processes; container may be empty
 // where there is only one.
 func (c *Client) Kill(ctx context.Context, sandbox, container string, r KillRequest) error {

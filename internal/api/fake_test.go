@@ -31,6 +31,7 @@ type fake struct {
 	restarted string
 	opts      logs.Options
 	kills     chan KillRequest
+	processes map[string][]Process
 	exec      func(r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
 	err       error
 	watched   atomic.Value // string
@@ -113,6 +114,10 @@ func (f *fake) Restart(_ context.Context, sandbox string, containers []string, g
 
 func (f *fake) Exec(_ context.Context, _, _ string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error) {
 	return f.exec(r, stdio)
+}
+
+func (f *fake) Processes(context.Context, string) (map[string][]Process, error) {
+	return f.processes, f.err
 }
 
 func (f *fake) Kill(_ context.Context, _, _ string, r KillRequest) error {

@@ -274,3 +274,24 @@ func (s *Server) kill(r *http.Request) (any, error) {
 	}
 	return struct{}{}, s.cfg.Backend.Kill(r.Context(), sb.Name, container, req)
 }
+
+func (s *Server) processes(r *http.Request) (any, error) {
+	sb, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	only := r.URL.Query().Get("container")
+	if only != "" {
+		if _, err := chooseContainer(sb, only); err != nil {
+			return nil, err
+		}
+	}
+	found, err := s.cfg.Backend.Processes(r.Context(), sb.Name)
+	list := ProcessList{Items: []Process{}}
+	for _, c := range sb.Status.Containers {
+		if only == "" || c.Name == only {
+			list.Items = append(list.Items, found[c.Name]...)
+		}
+	}
+	return list, err
+}

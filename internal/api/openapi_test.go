@@ -86,7 +86,7 @@ func TestDocumentDescribesTheTypes(t *testing.T) {
 		"Description": Description{}, "Action": Action{}, "EventList": EventList{}, "Plan": Plan{},
 		"Confirmation": Confirmation{}, "Version": Version{}, "Error": Error{}, "PlanRequest": PlanRequest{},
 		"Event": events.Event{}, "ExecRequest": ExecRequest{}, "ExecUser": ExecUser{}, "ExecStarted": ExecStarted{},
-		"ExecEnd": ExecEnd{}, "KillRequest": KillRequest{},
+		"ExecEnd": ExecEnd{}, "KillRequest": KillRequest{}, "ProcessList": ProcessList{}, "Process": Process{},
 	} {
 		all, always := fields(reflect.TypeOf(v))
 		switch name {

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 			query: []string{"container", "follow", "tail", "since", "timestamps"}},
 		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
 		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
+		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},
 		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},
 		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},

@@ -177,6 +177,25 @@ type KillRequest struct {
 	ContainerID string `json:"containerId,omitempty"`
 }
 
+// Process is one process of a container. Its numbers count in the whole
+// sandbox; in the container it has others.
+type Process struct {
+	Container   string    `json:"container"`
+	PID         int       `json:"pid"`
+	PPID        int       `json:"ppid"` // 0: it was started from outside
+	UID         uint32    `json:"uid"`
+	Threads     int       `json:"threads"`
+	CPUSeconds  float64   `json:"cpuSeconds"` // used up so far, by it alone
+	MemoryBytes int64     `json:"memoryBytes"`
+	StartedAt   time.Time `json:"startedAt"`
+	Command     []string  `json:"command"` // cut where it is very long
+}
+
+// ProcessList is what GET /v1/sandboxes/NAME/processes answers.
+type ProcessList struct {
+	Items []Process `json:"items"` // by container in declared order, then by pid
+}
+
 // Plan is what would be done. Problems are documents that would be rejected,
 // as "file:line: path: message"; the actions leave them out.
 type Plan struct {

@@ -63,6 +63,22 @@ func (d *daemon) Kill(ctx context.Context, sandbox, container string, r api.Kill
 	return nil
 }
 
+// Processes lists what runs in a sandbox; see api.Backend.
+func (d *daemon) Processes(ctx context.Context, sandbox string) (map[string][]api.Process, error) {
+	found, err := d.actuator.Processes(ctx, sandbox)
+	if err != nil {
+		return nil, d.inTheWay(sandbox, "", err)
+	}
+	all := map[string][]api.Process{}
+	for container, list := range found {
+		for _, p := range list {
+			all[container] = append(all[container], api.Process{Container: container, PID: p.PID, PPID: p.PPID, UID: p.UID,
+				Threads: p.Threads, CPUSeconds: p.CPU.Seconds(), MemoryBytes: p.RSS, StartedAt: p.StartedAt, Command: p.Args})
+		}
+	}
+	return all, nil
+}
+
 // inTheWay says of a state that is in the way of a request which it is and
 // what to do.
 func (d *daemon) inTheWay(sandbox, container string, err error) error {
@@ -71,11 +87,14 @@ func (d *daemon) inTheWay(sandbox, container string, err error) error {
 		return err
 	}
 	message := state.Error()
+	s, _ := d.board.Get(sandbox)
 	switch observed.SandboxState(state.State) {
 	case observed.SandboxPaused, observed.SandboxPausing:
 		message = fmt.Sprintf("sandbox %q is paused: declare it Running first", sandbox)
 	default:
-		s, _ := d.board.Get(sandbox)
+		if container == "" {
+			message = fmt.Sprintf("sandbox %q does not run: it is %s", sandbox, s.Status.Phase)
+		}
 		for _, c := range s.Status.Containers {
 			if c.Name == container {
 				message = fmt.Sprintf("container %q of sandbox %q does not run: it is %s%s", container, sandbox, c.State, why(s, c))
