@@ -33,9 +33,9 @@ type Config struct {
 	// MaxFiles bounds how many files a container has, the one that grows
 	// included, 2 and up; 0 means DefaultMaxFiles.
 	MaxFiles int
-	// Changed is told when output of a container begins to be lost and when
-	// its log is written again, at most once a minute each; optional. It is
-	// called while the log is held up, and must not call back but for Losing.
+	// Changed is told when output of a container begins to be lost, and when
+	// none was for a while; optional. It is called while the log is held up,
+	// and must not call back.
 	Changed func(Change)
 	// Log gets what an operator should know, such as a full disk; optional.
 	Log logr.Logger
@@ -241,8 +241,8 @@ func (l *Logs) Close() error {
 	return nil
 }
 
-// Losing returns the losses of a sandbox's containers, by their names, that
-// their logs do not say yet because they can't be written.
+// Losing returns what of a sandbox's containers, by their names, is being lost
+// because their logs can't be written: all since that began.
 func (l *Logs) Losing(sandbox string) map[string]Loss {
 	l.mu.Lock()
 	defer l.mu.Unlock()

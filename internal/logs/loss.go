@@ -29,24 +29,24 @@ const (
 	// retryEvery is how often a log that can't be written is tried, beside each
 	// time that there is more to write.
 	retryEvery = time.Second
-	// tellEvery is how often a container's losses are told at most: a disk that
-	// is nearly full takes some writes and refuses others.
-	tellEvery = time.Minute
+	// calm is how long nothing must be lost until all is well again: a disk
+	// that is nearly full takes some writes and refuses others.
+	calm = 5 * time.Second
 )
 
 // lose counts what can't be written. The log itself says it as soon as it can.
 func (s *sink) lose(lines, size int, err error) {
-	l := &s.lost
-	l.Lines += uint64(lines)
-	l.Bytes += uint64(size)
-	l.Why = err.Error()
+	for _, l := range []*Loss{&s.lost, &s.trouble} {
+		l.Lines += uint64(lines)
+		l.Bytes += uint64(size)
+		l.Why = err.Error()
+	}
+	s.lostAt = time.Now()
 	s.dropped.Add(uint64(size))
-	now := *l
-	s.losing.Store(&now)
-	if !s.told && time.Since(s.toldAt) >= tellEvery {
-		s.told, s.toldAt = true, time.Now()
+	so := s.trouble
+	if s.losing.Swap(&so) == nil {
 		s.log.Error(err, "output of a container is being lost: its log can't be written")
-		s.changed(true, now)
+		s.changed(true, so)
 	}
 	s.retryLater()
 }
@@ -65,12 +65,6 @@ func (s *sink) say() error {
 			return err
 		}
 		s.lost = Loss{}
-		s.losing.Store(nil)
-		if s.told {
-			s.told = false
-			s.log.Info("output of a container is written again", "lostLines", l.Lines, "lostBytes", l.Bytes)
-			s.changed(false, l)
-		}
 		_ = s.save()
 	}
 	if s.unsaid != "" {
@@ -96,7 +90,7 @@ func (s *sink) remark(e entry) error {
 
 // sayOrRetry says what is to be said, now or in a while.
 func (s *sink) sayOrRetry() {
-	if s.say() != nil {
+	if s.say() != nil || s.trouble.Bytes > 0 {
 		s.retryLater()
 	}
 }
@@ -112,6 +106,12 @@ func (s *sink) retryLater() {
 			return
 		}
 		s.clock.set(time.Now().UnixNano())
+		if s.say() == nil && s.trouble.Bytes > 0 && time.Since(s.lostAt) >= calm {
+			s.log.Info("output of a container is written again", "lostLines", s.trouble.Lines, "lostBytes", s.trouble.Bytes)
+			s.changed(false, s.trouble)
+			s.trouble = Loss{}
+			s.losing.Store(nil)
+		}
 		s.sayOrRetry()
 		s.wake()
 	})

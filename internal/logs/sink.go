@@ -19,7 +19,7 @@ type sink struct {
 	pool    *sync.Pool
 	dropped *atomic.Uint64
 	tell    func(Change)         // what an operator should know; may be nil
-	losing  atomic.Pointer[Loss] // what the log does not say yet; nil: nothing
+	losing  atomic.Pointer[Loss] // a copy of trouble; nil: there is none
 	refs    int                  // instances and readers; guarded by Logs.mu
 
 	mu    sync.Mutex
@@ -27,11 +27,13 @@ type sink struct {
 	spool spool
 	clock clock
 	lost  Loss // what the log does not say yet
+	// trouble is all that was lost since output began to be lost; lostAt is
+	// when some was, last.
+	trouble Loss
+	lostAt  time.Time
 	// unsaid is the ID of an instance whose beginning is not in the log yet.
 	unsaid string
 	retry  *time.Timer // until what can't be written is tried again
-	told   bool        // that output is being lost
-	toldAt time.Time
 	// ended: nothing will come any more.
 	ended     bool
 	pumps     map[*pump]struct{}
@@ -197,9 +199,10 @@ func (s *sink) recover() {
 		return
 	}
 	s.clock.set(h.at)
-	if s.lost = h.lost; s.lost.Bytes > 0 {
-		now := s.lost
-		s.losing.Store(&now)
+	if s.lost = h.lost; s.lost.Bytes > 0 { // as the earlier daemon has told
+		so := s.lost
+		s.trouble, s.lostAt = so, time.Now()
+		s.losing.Store(&so)
 	}
 	if s.spool.held(stdout)+s.spool.held(stderr) > 0 {
 		s.replay(h.log)
