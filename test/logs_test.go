@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -117,5 +118,31 @@ func TestLogsWhileTheDaemonIsAway(t *testing.T) {
 	w.running("web")
 	if lines := w.said("web", "end"); len(lines) != 1002 {
 		t.Errorf("%d lines came", len(lines))
+	}
+}
+
+// What a container wrote last is kept when its sandbox is killed while no daemon
+// runs.
+func TestLastWordsOfAKilledSandbox(t *testing.T) {
+	w := start(t)
+	w.declare("web", "restartPolicy: Never\nvolumes:\n- {name: v, hostPath: {path: DIR/v, type: DirectoryOrCreate}}\ncontainers:\n- "+
+		box("app", "print begin then await /v/go then flood 3000 then write /v/done x then sleep", "volumeMounts: [{name: v, mountPath: /v}]"))
+	s := w.running("web")
+	w.said("web", "begin")
+	gone := awaitEnd(t, *s.box("app").GoferPID)
+	w.kill()
+	if err := os.WriteFile(filepath.Join(w.dir, "v", "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	awaitFile(t, filepath.Join(w.dir, "v", "done"))
+	if err := syscall.Kill(s.Status.SandboxPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone() // its gofer ends with it
+	w.start()
+	w.wait("web", "over", func(s sandbox) bool { return s.box("app").State == "stopped" })
+	lines := strings.Split(strings.TrimSpace(w.ok("logs", "web", "--follow")), "\n")
+	if len(lines) != 3001 || lines[3000] != "line 3000" {
+		t.Errorf("%d lines are kept, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
