@@ -3,6 +3,7 @@ package actuator
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
@@ -29,18 +30,29 @@ func (a *Actuator) Adopt() error {
 
 func (a *Actuator) adopt(name string) error {
 	loaded, err := a.c.Records.Load(name)
-	if err != nil || loaded.Record == nil || loaded.Record.Sentry.PID == 0 {
+	if err != nil {
 		return err
+	}
+	// The pipes of those that have ended may hold their last words.
+	var errs []error
+	for _, c := range loaded.Containers {
+		err := a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID)
+		if err != nil && (c.State == observed.Running || !errors.Is(err, os.ErrNotExist)) {
+			errs = append(errs, err)
+		}
+	}
+	if loaded.Record == nil || loaded.Record.Sentry.PID == 0 {
+		return errors.Join(errs...)
 	}
 	alive, err := loaded.Record.Sentry.Liveness()
 	if err != nil || alive != observed.Alive {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	errs := []error{a.watchSentry(*loaded.Record)}
+	errs = append(errs, a.watchSentry(*loaded.Record))
 	sentry := gvisor.Sentry{Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
-			errs = append(errs, a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID), a.watch(sentry, c))
+			errs = append(errs, a.watch(sentry, c))
 			// What is lost is dealt with when it is needed.
 			if _, err := a.kept(c); err != nil && !errors.Is(err, reconcile.ErrGoferLost) {
 				errs = append(errs, err)

@@ -220,13 +220,8 @@ func (r *rig) container(name, container string) observed.ContainerRecord {
 func (r *rig) output(c observed.ContainerRecord) string {
 	r.t.Helper()
 	check(r.t, r.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
-	b, err := os.ReadFile(filepath.Join(r.data, "logs", c.Sandbox, c.Name+".log"))
-	check(r.t, err)
 	var text strings.Builder
-	for line := range strings.Lines(string(b)) {
-		fields := strings.SplitN(line, " ", 4) // time, stream, tag, text
-		text.WriteString(fields[len(fields)-1])
-	}
+	check(r.t, r.c.Logs.Read(r.t.Context(), c.Sandbox, c.Name, logs.Options{Tail: logs.All}, &text))
 	return text.String()
 }
 

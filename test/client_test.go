@@ -231,8 +231,8 @@ func (w *world) said(who, text string) []string {
 	return w.saidTimes(who, text, 1)
 }
 
-// saidTimes is said for the n-th such line. What is followed ends with an
-// instance of the container, so the next one is followed as well.
+// saidTimes is said for the n-th such line. What is followed ends with the
+// daemon, or when the container has ended for good; it may be run again.
 func (w *world) saidTimes(who, text string, n int) (lines []string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -76,7 +77,16 @@ func (b *backend) FollowEvents(ctx context.Context, sandbox string, send func(ev
 }
 
 func (b *backend) Logs(_ context.Context, sandbox, container string, o logs.Options, w io.Writer) error {
-	fmt.Fprintf(w, "%s/%s follow=%v tail=%d timestamps=%v since=%v\n", sandbox, container, o.Follow, o.Tail, o.Timestamps, !o.Since.IsZero())
+	const time = "2026-01-02T15:04:05.00000000"
+	switch {
+	case o.Previous && container == "b":
+		return logs.ErrNoPrevious
+	case sandbox == "cut" && o.After == "": // the daemon ends while somebody follows
+		fmt.Fprint(w, time+"1Z stdout F first\n"+time+"2Z stdout F sec")
+		return errors.New("the daemon ends")
+	}
+	fmt.Fprintf(w, time+"3Z stdout F %s/%s follow=%v tail=%d previous=%v since=%v after=%s\n"+time+"4Z stderr F complaint\n",
+		sandbox, container, o.Follow, o.Tail, o.Previous, !o.Since.IsZero(), o.After)
 	return nil
 }
 

@@ -6,20 +6,31 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 func TestConfigFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	if c, err := readConfig(path); err != nil || c != (config{}) {
+	defaults := config{Logs: logsConfig{MaxSize: resource.MustParse("10Mi"), MaxFiles: 5}}
+	if c, err := readConfig(path); err != nil || !sameConfig(c, defaults) {
 		t.Errorf("without a file: %+v, %v", c, err)
 	}
+	unsafe, small := defaults, defaults
+	unsafe.AllowUnsafeManifests = true
+	small.Logs.MaxSize = resource.MustParse("64Ki")
 	for _, f := range []struct {
 		text string
 		want config
 		err  string
 	}{
-		{"", config{}, ""},
-		{"allowUnsafeManifests: true\n", config{AllowUnsafeManifests: true}, ""},
+		{"", defaults, ""},
+		{"allowUnsafeManifests: true\n", unsafe, ""},
+		{"logs: {maxSize: 65536}\n", small, ""},
+		{"logs: {maxFiles: 2, maxSize: 1Gi}\n", config{Logs: logsConfig{MaxSize: resource.MustParse("1Gi"), MaxFiles: 2}}, ""},
+		{"logs: {maxFiles: 1}\n", config{}, path + ": logs.maxFiles: 1: want 2 to 1000"},
+		{"logs: {maxSize: 1Ki}\n", config{}, path + ": logs.maxSize: 1Ki: want 64Ki or more"},
+		{"logs: {maxSize: much}\n", config{}, path + ": "},
 		{"allowUnsafeManifest: true\n", config{}, path + ": "},
 		{"[", config{}, path + ": "},
 	} {
@@ -29,13 +40,18 @@ func TestConfigFile(t *testing.T) {
 		c, err := readConfig(path)
 		if (err == nil) != (f.err == "") || err != nil && !strings.HasPrefix(err.Error(), f.err) {
 			t.Errorf("%q: %v", f.text, err)
-		} else if err == nil && c != f.want {
+		} else if err == nil && !sameConfig(c, f.want) {
 			t.Errorf("%q: %+v", f.text, c)
 		}
 	}
 	if _, err := readConfig(t.TempDir()); err == nil {
 		t.Error("a folder was read")
 	}
+}
+
+// sameConfig compares what is set: a quantity has several forms.
+func sameConfig(a, b config) bool {
+	return a.AllowUnsafeManifests == b.AllowUnsafeManifests && a.Logs.MaxFiles == b.Logs.MaxFiles && a.Logs.MaxSize.Equal(b.Logs.MaxSize)
 }
 
 func TestLogLevels(t *testing.T) {

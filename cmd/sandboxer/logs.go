@@ -1,25 +1,33 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sandboxer/internal/api"
 	"sandboxer/internal/logs"
 )
 
 func (c *cli) logsCommand() *cobra.Command {
 	var o logs.Options
 	var tail, since string
+	var timestamps bool
 	cmd := &cobra.Command{
 		Use:   "logs NAME[/CONTAINER]",
 		Short: "Show what a container wrote",
-		Long: `Shows what a container wrote to its stdout and stderr, also before the
-daemon was last started and before the container was last restarted.`,
+		Long: `Shows what a container wrote, also before the daemon was last started and
+before the container was last restarted: what it wrote to stdout on stdout,
+what it wrote to stderr on stderr. Lines that begin with "[sandboxer]" are the
+daemon's: they say where output was lost, and why.
+
+--follow goes on over restarts of the container and of the daemon. It ends when
+the container has ended for good, or is removed.`,
 		Example: "  sandboxer logs web --follow\n  sandboxer logs web/app --tail 20 --timestamps\n" +
-			"  sandboxer logs web --since 10m",
+			"  sandboxer logs web --since 10m 2>&1 | grep error\n  sandboxer logs web --previous",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -29,21 +37,59 @@ daemon was last started and before the container was last restarted.`,
 			if err := errors.Join(err, err2); err != nil {
 				return err
 			}
+			if err := o.Check(); err != nil {
+				return usagef("%v", err)
+			}
 			client := c.client()
 			defer client.Close()
 			t, err := lookUp(cmd.Context(), client, names[0])
 			if err != nil {
 				return err
 			}
-			return client.Logs(cmd.Context(), t.sandbox.Name, t.container, o, c.stdout)
+			o.Entries = true
+			return readLogs(cmd.Context(), client, t, o, logs.NewText(c.stdout, c.stderr, timestamps))
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&o.Follow, "follow", "f", false, "go on until the container ends")
+	f.BoolVarP(&o.Follow, "follow", "f", false, "go on until the container has ended for good")
+	f.BoolVarP(&o.Previous, "previous", "p", false, "only what the run before the last one wrote")
 	f.StringVarP(&tail, "tail", "n", "all", "how many of the last lines")
 	f.StringVar(&since, "since", "", "leave out older lines: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
-	f.BoolVarP(&o.Timestamps, "timestamps", "t", false, "begin each line with its time")
+	f.BoolVarP(&timestamps, "timestamps", "t", false, "begin each line with its time")
 	return cmd
+}
+
+// readLogs writes a container's output to text. What follows it goes on where it
+// was when the daemon comes back.
+func readLogs(ctx context.Context, client *api.Client, t target, o logs.Options, text *logs.Text) error {
+	for {
+		err := client.Logs(ctx, t.sandbox.Name, t.container, o, text)
+		if !o.Follow || !errors.Is(err, api.ErrCut) {
+			return err
+		}
+		if o.After = text.Resume(); o.After != "" {
+			o.Tail, o.Since = logs.All, time.Time{}
+		}
+		if err := comeBack(ctx, client, t); err != nil {
+			return err
+		}
+	}
+}
+
+// comeBack waits until the daemon answers again and shows what is followed.
+func comeBack(ctx context.Context, client *api.Client, t target) error {
+	for lost := time.Now(); ; {
+		sb, err := client.Get(ctx, t.sandbox.Name)
+		known := err == nil && len(sb.Status.Containers) > 0
+		if known || ctx.Err() != nil || time.Since(lost) > retryFor ||
+			err != nil && !away(err) && !errors.Is(err, api.ErrNotFound) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+	}
 }
 
 func parseTail(s string) (int, error) {

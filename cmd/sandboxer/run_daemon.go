@@ -9,9 +9,11 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"sandboxer/internal/daemon"
+	"sandboxer/internal/logs"
 )
 
 // runDaemon runs the daemon until ctx is done.
@@ -32,6 +34,8 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 		ResyncOnly:          o.ResyncOnly,
 		AllowUnsafeOwners:   c.AllowUnsafeManifests,
 		StopSandboxesOnExit: o.StopSandboxesOnExit,
+		MaxLogFile:          c.Logs.MaxSize.Value(),
+		MaxLogFiles:         c.Logs.MaxFiles,
 		Version:             buildVersion(),
 		Log:                 newLog(os.Stderr, o.LogLevel, o.LogFormat),
 	})
@@ -41,12 +45,37 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 type config struct {
 	// AllowUnsafeManifests obeys manifests that others than root and the
 	// daemon's user can write.
-	AllowUnsafeManifests bool `json:"allowUnsafeManifests,omitempty"`
+	AllowUnsafeManifests bool       `json:"allowUnsafeManifests,omitempty"`
+	Logs                 logsConfig `json:"logs"`
+}
+
+// logsConfig bounds the log of each container.
+type logsConfig struct {
+	MaxSize  resource.Quantity `json:"maxSize"`  // of each file
+	MaxFiles int               `json:"maxFiles"` // the one that grows included
+}
+
+// The least that a log can do with: entries of 16 KiB, and a file to read on
+// while the next one begins.
+const (
+	leastLogSize  = 64 << 10
+	leastLogFiles = 2
+	mostLogFiles  = 1000
+)
+
+func (l *logsConfig) check() error {
+	if v := l.MaxSize.Value(); v < leastLogSize {
+		return fmt.Errorf("logs.maxSize: %s: want 64Ki or more", l.MaxSize.String())
+	}
+	if l.MaxFiles < leastLogFiles || l.MaxFiles > mostLogFiles {
+		return fmt.Errorf("logs.maxFiles: %d: want %d to %d", l.MaxFiles, leastLogFiles, mostLogFiles)
+	}
+	return nil
 }
 
 // readConfig reads a configuration file; one that is not there says nothing.
 func readConfig(path string) (config, error) {
-	var c config
+	c := config{Logs: logsConfig{MaxSize: *resource.NewQuantity(logs.DefaultMaxFile, resource.BinarySI), MaxFiles: logs.DefaultMaxFiles}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
@@ -55,6 +84,9 @@ func readConfig(path string) (config, error) {
 		return c, err
 	}
 	if err := yaml.UnmarshalStrict(b, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.Logs.check(); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil

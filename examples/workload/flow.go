@@ -88,6 +88,28 @@ func flood(args []string) error {
 	return err
 }
 
+// pourLine is how long a line of pour is, its end included.
+const pourLine = 200
+
+func pour(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	rate, err := strconv.Atoi(args[1])
+	filler := strings.Repeat(".", pourLine)
+	for i, begin := 0, time.Now(); i < n; time.Sleep(time.Millisecond) {
+		due := int(time.Since(begin).Seconds() * float64(rate) * 1e6 / 2 / pourLine)
+		for ; i < min(n, due); i++ {
+			line := "line " + strconv.Itoa(i+1) + " "
+			line += filler[len(line)+1:]
+			say(line)
+			complain(line)
+		}
+	}
+	return err
+}
+
 // say writes a line in one write, so that lines of several processes never
 // mix.
 func say(words ...string) { _, _ = os.Stdout.WriteString(strings.Join(words, " ") + "\n") }

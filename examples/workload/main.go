@@ -86,6 +86,7 @@ func commands() []command {
 		{"complain", "TEXT…", "write a line to stderr", 0, warn},
 		{"tick", "[SECONDS]", "count, a line each second", 0, tick},
 		{"flood", "LINES", "write numbered lines as fast as can be", 1, flood},
+		{"pour", "LINES MB", "write numbered lines to stdout and the same to stderr, at most so many MB a second", 2, pour},
 	}, append(append(fileCommands(), hostCommands()...), talkCommands()...)...)
 }
 

@@ -132,7 +132,8 @@ func (c *Client) Logs(ctx context.Context, sandbox, container string, o logs.Opt
 		since = o.Since.UTC().Format(time.RFC3339Nano)
 	}
 	body, err := c.do(ctx, "GET", "/v1/sandboxes/"+url.PathEscape(sandbox)+"/logs?"+query("container", container,
-		"follow", flag(o.Follow), "timestamps", flag(o.Timestamps), "tail", tail, "since", since), nil)
+		"follow", flag(o.Follow), "timestamps", flag(o.Timestamps), "previous", flag(o.Previous), "entries", flag(o.Entries),
+		"tail", tail, "since", since, "after", o.After), nil)
 	if err != nil {
 		return err
 	}

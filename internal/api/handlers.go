@@ -129,7 +129,11 @@ func (s *Server) logs(r *http.Request) streamer {
 		if o.Follow {
 			w.begin("application/octet-stream")
 		}
-		return s.cfg.Backend.Logs(ctx, sb.Name, container, o, w)
+		err = s.cfg.Backend.Logs(ctx, sb.Name, container, o, w)
+		if errors.Is(err, logs.ErrNoPrevious) {
+			return &Error{http.StatusNotFound, fmt.Sprintf("%s/%s: %v", sb.Name, container, err)}
+		}
+		return err
 	}
 }
 
@@ -156,13 +160,14 @@ func chooseContainer(sb Sandbox, name string) (string, error) {
 
 func logOptions(r *http.Request) (logs.Options, error) {
 	o := logs.Options{Tail: logs.All}
-	var err, err2 error
-	o.Follow, err = boolean(r, "follow")
-	o.Timestamps, err2 = boolean(r, "timestamps")
-	if err := errors.Join(err, err2); err != nil {
-		return o, err
+	var err error
+	for name, to := range map[string]*bool{"follow": &o.Follow, "timestamps": &o.Timestamps, "previous": &o.Previous, "entries": &o.Entries} {
+		if *to, err = boolean(r, name); err != nil {
+			return o, err
+		}
 	}
 	q := r.URL.Query()
+	o.After = q.Get("after")
 	if v := q.Get("tail"); v != "" && v != "all" {
 		if o.Tail, err = strconv.Atoi(v); err != nil || o.Tail < 0 {
 			return o, badRequest("parameter tail=%q: want a number of lines from 0 up, or all", v)
@@ -172,6 +177,9 @@ func logOptions(r *http.Request) (logs.Options, error) {
 		if o.Since, err = time.Parse(time.RFC3339Nano, v); err != nil {
 			return o, badRequest("parameter since=%q: want a time such as 2026-01-02T15:04:05Z", v)
 		}
+	}
+	if err := o.Check(); err != nil {
+		return o, badRequest("%v", err)
 	}
 	return o, nil
 }

@@ -37,7 +37,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/v1/sandboxes/{name}", query: []string{"watch"}, answer: s.get, stream: s.watch},
 		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
-			query: []string{"container", "follow", "tail", "since", "timestamps"}},
+			query: []string{"container", "follow", "tail", "since", "timestamps", "previous", "entries", "after"}},
 		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
 		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
 		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},

@@ -77,6 +77,8 @@ func TestAnswers(t *testing.T) {
 		{"logs of nobody", full, "GET", "/v1/sandboxes/x/logs", "", 404, `…there is no sandbox…`},
 		{"bad tail", full, "GET", "/v1/sandboxes/web/logs?tail=-1", "", 400, `…tail=\"-1\": want a number of lines…`},
 		{"bad since", full, "GET", "/v1/sandboxes/web/logs?since=noon", "", 400, `…since=\"noon\": want a time…`},
+		{"bad after", full, "GET", "/v1/sandboxes/web/logs?after=noon", "", 400, `…after \"noon\": want a time…`},
+		{"the previous run has no end to come", full, "GET", "/v1/sandboxes/web/logs?previous=1&follow=1", "", 400, `…nothing to follow…`},
 		{"bad follow", full, "GET", "/v1/sandboxes/web/logs?follow=maybe", "", 400, `…follow=\"maybe\": want 1 or 0…`},
 		{"bad watch", full, "GET", "/v1/sandboxes?watch=maybe", "", 400, `…watch=\"maybe\"…`},
 		{"bad event follow", full, "GET", "/v1/events?follow=maybe", "", 400, `…follow=\"maybe\"…`},
@@ -193,7 +195,8 @@ func TestClientAndServerAgree(t *testing.T) {
 	if _, err := c.Plan(ctx, []string{"a"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("Plan of a relative path: %v", err)
 	}
-	for _, o := range []logs.Options{{Tail: logs.All}, {Tail: 0, Follow: true, Timestamps: true, Since: noon}} {
+	for _, o := range []logs.Options{{Tail: logs.All}, {Tail: 0, Follow: true, Timestamps: true, Since: noon},
+		{Tail: 3, Previous: true, Entries: true, After: "2026-01-02T15:04:05.000000000Z"}} {
 		var b bytes.Buffer
 		if err := c.Logs(ctx, "web", "", o, &b); err != nil || b.String() != "web/app\n" || f.opts != o {
 			t.Errorf("Logs: %q, %v, options %+v, want %+v", b.String(), err, f.opts, o)

@@ -32,6 +32,7 @@ const (
 	DeletionHeld       = "DeletionHeld"
 	ManifestRejected   = "ManifestRejected"
 	RuntimeUnreachable = "RuntimeUnreachable"
+	OutputLost         = "OutputLost"
 )
 
 // Sandbox is one sandbox as declared and as it is.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -54,8 +55,29 @@ func (d *daemon) FollowEvents(ctx context.Context, sandbox string, send func(eve
 }
 
 func (d *daemon) Logs(ctx context.Context, sandbox, container string, o logs.Options, w io.Writer) error {
+	if !o.Follow {
+		return d.logs.Read(ctx, sandbox, container, o, w)
+	}
+	until := make(chan struct{})
+	o.Until = until
+	watching, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		// It fails when the container has ended for good, or ctx is done.
+		_ = d.board.Watch(watching, sandbox, func(c api.Change) error {
+			if pass, _ := d.passes.get(sandbox); !c.Deleted && !status.Over(pass, container) {
+				return nil
+			}
+			close(until)
+			return errOver
+		})
+	})
+	defer wg.Wait()
+	defer cancel()
 	return d.logs.Read(ctx, sandbox, container, o, w)
 }
+
+var errOver = errors.New("it has ended for good")
 
 // Restart implements api.Backend.
 func (d *daemon) Restart(ctx context.Context, name string, containers []string, gofers bool) (time.Time, error) {

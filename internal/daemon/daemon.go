@@ -43,8 +43,12 @@ type Config struct {
 	AllowUnsafeOwners bool
 	// StopSandboxesOnExit stops every sandbox before Run returns.
 	StopSandboxesOnExit bool
-	Version             api.Version
-	Log                 logr.Logger
+	// MaxLogFile bounds each file of a container's log, in bytes, and
+	// MaxLogFiles how many there are; 0: the defaults of package logs.
+	MaxLogFile  int64
+	MaxLogFiles int
+	Version     api.Version
+	Log         logr.Logger
 }
 
 // daemon is what the parts share.
@@ -134,7 +138,15 @@ func (d *daemon) open() (err error) {
 	if d.cgroups, err = cgroup.Detect(); err != nil {
 		return err
 	}
-	if d.logs, err = logs.New(logs.Config{StateDir: d.c.StateDir, DataDir: d.c.DataDir, Log: d.c.Log}); err != nil {
+	d.logs, err = logs.New(logs.Config{
+		StateDir: d.c.StateDir,
+		DataDir:  d.c.DataDir,
+		MaxFile:  d.c.MaxLogFile,
+		MaxFiles: d.c.MaxLogFiles,
+		Changed:  d.outputChanged,
+		Log:      d.c.Log,
+	})
+	if err != nil {
 		return err
 	}
 	if d.events, err = events.Open(events.Config{Dir: d.c.DataDir, Log: d.c.Log}); err != nil {

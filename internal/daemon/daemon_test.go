@@ -14,6 +14,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/events"
+	"sandboxer/internal/logs"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -91,6 +92,38 @@ func TestTellNew(t *testing.T) {
 			t.Errorf("%d events, want %d", got, c.want)
 		}
 	}
+}
+
+// What a full disk costs shows as events and as one condition.
+func TestLostOutput(t *testing.T) {
+	log, err := events.Open(events.Config{Dir: t.TempDir()})
+	check(t, err)
+	defer log.Close()
+	loop, err := reconcile.New(reconcile.Config{Looker: nobody{}, Actor: nobody{}, Source: nobody{}, Store: memories{}})
+	check(t, err)
+	d := &daemon{events: log, loop: loop}
+	loss := logs.Loss{Lines: 2, Bytes: 14, Why: "no space left on device"}
+	d.outputChanged(logs.Change{Sandbox: "web", Container: "app", Losing: true, Loss: loss})
+	d.outputChanged(logs.Change{Sandbox: "web", Container: "app", Loss: loss})
+	var got []string
+	for _, e := range log.List("web") {
+		got = append(got, string(e.Type)+" "+e.Reason+" "+e.Message)
+	}
+	want := []string{`Warning OutputLost output of container "app" is being lost: its log can't be written: no space left on device`,
+		`Normal OutputKept output of container "app" is written to its log again; 2 lines (14 bytes) of output were lost: no space left on device`}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
+	if got, want := outputLost(map[string]logs.Loss{"b": loss, "a": loss}), `container "a": `+loss.String()+`; container "b": `+loss.String(); got != want {
+		t.Errorf("the condition says %q, want %q", got, want)
+	}
+}
+
+// nobody does nothing: what it is part of does not run.
+type nobody struct {
+	reconcile.Looker
+	reconcile.Actor
+	reconcile.Source
 }
 
 // What failed says why it was tried, too.

@@ -72,6 +72,7 @@ func (d *daemon) publish(p reconcile.Pass) {
 			in.Held = set.Hold(p.Name)
 		}
 	}
+	in.OutputLost = outputLost(d.logs.Losing(p.Name))
 	in.Before, _ = d.board.Get(p.Name)
 	s, visible := status.Of(in)
 	if !visible {

@@ -5,17 +5,24 @@
 // for reading and writing, so that its writes never meet a pipe without a
 // reader (EPIPE, SIGPIPE) while no daemon runs: they wait in the pipe, and a
 // later daemon opens the FIFO by its path and goes on. What a pipe holds is
-// gone when its last holder closes it; a container that ends while no daemon
-// runs keeps its last output only as far as something else still holds the
-// FIFO open.
+// gone when its last holder closes it: see Readers.
+//
+// On its way into a log, text is always in a file or a pipe, never in this
+// process alone: see spool. A daemon that is killed loses and doubles nothing.
 //
 // Lines are kept in the CRI's format ("TIME stdout F text", P instead of F for
-// a piece without its line's end), in two files per container of a bounded
-// size. A disk that is full costs lines, which are counted and reported in the
-// log, and never holds up a container. An idle stream costs one parked
-// goroutine and no buffer.
+// a piece of a line that is longer than 16 KiB, or whose end did not come within
+// a second), in a bounded number of files of a bounded size. Beside F and P
+// there are entries of our own: F:start where an instance of the container
+// begins, F:note for what was lost. A line that a power cut tore is ended and
+// passed over.
+//
+// A disk that is full costs lines, which are counted, told (Config.Changed,
+// Losing), reported in the log as soon as it can be written, and never holds up
+// a container. An idle stream costs one parked goroutine and no buffer.
 //
 // The daemon owns one Logs and calls it per container instance: Open or Adopt,
 // then Finish; Remove for a sandbox that is no more; Close at its own end. All
-// methods may be called from many goroutines.
+// methods may be called from many goroutines. Locks are taken in the order
+// Logs.mu, sink.mu.
 package logs

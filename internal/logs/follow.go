@@ -5,38 +5,52 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
-// found is a log as a reader met it, and the reader's subscription to more.
-type found struct {
-	older, current part
-	turn           int // the turn of current
-	wake           chan struct{}
-}
-
-// watch opens what is kept and subscribes to what comes, with nothing written
-// or rotated between the two. The caller ends it with unwatch.
-func (s *sink) watch() (f found, err error) {
+// subscribe returns a channel that says that there is more; unsubscribe ends
+// that.
+func (s *sink) subscribe() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f = found{turn: s.turn, wake: make(chan struct{}, 1)}
-	if f.older, err = openPart(s.path + ".1"); err != nil {
-		return found{}, err
-	}
-	if f.current, err = openPart(s.path); err != nil {
-		f.older.close()
-		return found{}, err
-	}
-	s.followers[f.wake] = struct{}{}
-	return f, nil
+	wake := make(chan struct{}, 1)
+	s.followers[wake] = struct{}{}
+	return wake
 }
 
-func (s *sink) unwatch(f found) {
+func (s *sink) unsubscribe(wake chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.followers, f.wake)
-	f.older.close()
-	f.current.close()
+	delete(s.followers, wake)
+}
+
+// mark is how much the pumps will have carried when all that is in their pipes
+// now is in the log.
+type mark map[*pump]int64
+
+func (s *sink) mark() mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := mark{}
+	for p := range s.pumps {
+		if n, err := unix.IoctlGetInt(p.fd, unix.TIOCINQ); err == nil && n > 0 {
+			m[p] = p.carried + int64(n)
+		}
+	}
+	return m
+}
+
+// reached reports whether the log is that far.
+func (s *sink) reached(m mark) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, n := range m {
+		if _, runs := s.pumps[p]; runs && p.carried < n {
+			return false
+		}
+	}
+	return true
 }
 
 // state returns what a follower compares. It asks before it reads: all that was
@@ -44,66 +58,66 @@ func (s *sink) unwatch(f found) {
 func (s *sink) state() (turn int, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.turn, s.ended
+	return s.files.turn, s.ended
 }
 
-// openTurn opens the file of a turn, or of the oldest one that is kept, and
-// says which; nil where it is not there yet.
+// openTurn opens the file of a turn, or of the oldest one after it that is
+// there, and says which; nil where none is yet.
 func (s *sink) openTurn(turn int) (f *os.File, got int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got = max(turn, s.turn-1)
-	path := s.path
-	if got < s.turn {
-		path += ".1"
+	for got = max(turn, s.files.turn-s.files.keep+1); got <= s.files.turn; got++ {
+		f, err = os.Open(s.files.number(s.files.turn - got))
+		if !errors.Is(err, os.ErrNotExist) {
+			return f, got, err
+		}
 	}
-	f, err = os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, got, nil
-	}
-	return f, got, err
+	return nil, got, nil
 }
 
-const tooSlow = "[sandboxer] this reader was too slow: some output was rotated away\n"
+const tooSlow = "this reader was too slow: some output was rotated away"
 
-// follow prints the current file as it grows, and those that come after it.
-func (v *view) follow(ctx context.Context, s *sink, at found) error {
-	have := at.current.file != nil
-	var cur io.Reader = at.current.file
-	if !have {
-		cur = io.MultiReader()
+// follow prints what was found, then the file that grows, and those that come
+// after it.
+func (v *view) follow(ctx context.Context, s *sink, f found, wake, until <-chan struct{}) error {
+	r, turn := newLines(io.MultiReader()), f.turn
+	for i, p := range f.parts {
+		if f.grows && i == len(f.parts)-1 {
+			r = newLines(p.file)
+		} else if err := v.copy(ctx, newLines(p.asFound())); err != nil {
+			return err
+		}
 	}
-	r, turn := newLines(cur), at.turn
-	var opened *os.File // what at does not own
+	var opened *os.File // by us
 	defer func() { opened.Close() }()
+	var end mark // nil until no more is to come
 	for {
+		done := end != nil && s.reached(end)
 		now, ended := s.state()
 		if err := v.copy(ctx, r); err != nil {
 			return err
 		}
-		if !have || now != turn {
-			want := turn
-			if have {
-				want++
-			}
-			f, got, err := s.openTurn(want)
+		if turn < now {
+			file, got, err := s.openTurn(turn + 1)
 			if err != nil {
 				return err
 			}
-			if f != nil {
+			if file != nil {
 				opened.Close()
-				opened, r, turn, have = f, newLines(f), got, true
-				if got != want {
+				if got != turn+1 {
 					v.say(tooSlow)
 				}
+				opened, r, turn = file, newLines(file), got
 				continue
 			}
 		}
-		if ended {
+		if ended || done {
 			return nil
 		}
 		select {
-		case <-at.wake:
+		case <-wake:
+		case <-until:
+			end, until = s.mark(), nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}

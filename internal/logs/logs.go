@@ -5,31 +5,38 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sys/unix"
+
+	"sandboxer/observed"
 )
 
-// DefaultMaxFile is how large one of a container's two log files may get.
-const DefaultMaxFile = 10 << 20
-
-// pipeSize is what a container may write while no daemon reads: the most that
-// the kernel gives by default (fs.pipe-max-size).
-const pipeSize = 1 << 20
+// Bounds that hold where Config leaves them open: the kubelet's.
+const (
+	DefaultMaxFile  = 10 << 20
+	DefaultMaxFiles = 5
+)
 
 // Config is what a Logs needs.
 type Config struct {
 	// StateDir is the daemon's state directory; required. FIFOs are
-	// StateDir/sandboxes/NAME/io/ID.out and .err.
+	// StateDir/sandboxes/NAME/io/ID.out and .err, beside them CONTAINER.spool.
 	StateDir string
 	// DataDir is the daemon's data directory; required. Logs are
-	// DataDir/logs/NAME/CONTAINER.log, the older half in CONTAINER.log.1.
+	// DataDir/logs/NAME/CONTAINER.log, older files of it CONTAINER.log.1 and on.
 	DataDir string
-	// MaxFile bounds each of the two files, in bytes; 0 means DefaultMaxFile.
+	// MaxFile bounds each file, in bytes; 0 means DefaultMaxFile. An entry has
+	// up to 16 KiB and some.
 	MaxFile int64
+	// MaxFiles bounds how many files a container has, the one that grows
+	// included, 2 and up; 0 means DefaultMaxFiles.
+	MaxFiles int
+	// Changed is told when output of a container begins to be lost, and when
+	// none was for a while; optional. It is called while the log is held up,
+	// and must not call back.
+	Changed func(Change)
 	// Log gets what an operator should know, such as a full disk; optional.
 	Log logr.Logger
 }
@@ -37,6 +44,7 @@ type Config struct {
 // Logs carries the output of many containers.
 type Logs struct {
 	cfg     Config
+	boot    string
 	pool    *sync.Pool
 	dropped atomic.Uint64
 
@@ -53,7 +61,6 @@ type instance struct {
 	key   key
 	sink  *sink
 	pumps []*pump
-	fifos []string
 }
 
 // New returns a Logs that carries nothing yet.
@@ -64,13 +71,20 @@ func New(c Config) (*Logs, error) {
 	if c.MaxFile == 0 {
 		c.MaxFile = DefaultMaxFile
 	}
-	return &Logs{cfg: c, pool: newPool(), sinks: map[key]*sink{}, instances: map[string]*instance{}}, nil
+	if c.MaxFiles == 0 {
+		c.MaxFiles = DefaultMaxFiles
+	}
+	boot, err := observed.BootID()
+	if err != nil {
+		return nil, err
+	}
+	return &Logs{cfg: c, boot: boot, pool: newPool(), sinks: map[key]*sink{}, instances: map[string]*instance{}}, nil
 }
 
 // Open makes the FIFOs of a new instance, starts carrying, and returns the
 // container's ends, opened for reading and writing and blocking. The caller
 // hands them on and closes its own; the last of them to be closed, once
-// carried to the end, ends the stream.
+// carried to the end, ends the stream. See Readers for what else to hold.
 func (l *Logs) Open(sandbox, container, id string) (stdout, stderr *os.File, err error) {
 	paths, err := l.fifos(sandbox, container, id)
 	if err != nil {
@@ -89,7 +103,7 @@ func (l *Logs) Open(sandbox, container, id string) (stdout, stderr *os.File, err
 		}
 	}
 	if err == nil {
-		err = l.carry(sandbox, container, id, paths)
+		err = l.Adopt(sandbox, container, id)
 	}
 	if err != nil {
 		for i, p := range paths {
@@ -100,47 +114,35 @@ func (l *Logs) Open(sandbox, container, id string) (stdout, stderr *os.File, err
 		}
 		return nil, nil, err
 	}
+	l.mu.Lock()
+	in := l.instances[id]
+	l.mu.Unlock()
+	if in != nil { // else it was ended at once, with its sandbox
+		in.sink.begin(id)
+	}
 	return ends[0], ends[1], nil
 }
 
-// makeFIFO returns the writer's end. It is opened here and not with os.OpenFile,
-// which would make it non-blocking, and that is shared with the container.
-func makeFIFO(path string) (*os.File, error) {
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, fmt.Errorf("making output pipe %s: %w", path, err)
-	}
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening output pipe %s: %w", path, err)
-	}
-	// Best effort: a smaller pipe only holds less while no daemon reads.
-	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize)
-	return os.NewFile(uintptr(fd), path), nil
-}
-
-// Adopt carries on with an instance that an earlier daemon opened. An error
-// that is os.ErrNotExist says that its FIFOs are gone.
-func (l *Logs) Adopt(sandbox, container, id string) error {
-	paths, err := l.fifos(sandbox, container, id)
-	if err != nil {
-		return err
-	}
-	return l.carry(sandbox, container, id, paths)
-}
-
-// Readers opens the reading ends of an instance's FIFOs once more: whoever
-// holds them keeps what is written while no daemon reads, also beyond the end
-// of the container. The caller closes them.
+// Readers opens the reading ends of an instance's pipes, stdout's first, for a
+// process that outlives the daemon: while it holds them, what a container has
+// written stays in the pipes even when the container and the daemon are gone.
+// They must not be read. The caller closes them; os.ErrNotExist is as in Adopt.
 func (l *Logs) Readers(sandbox, container, id string) ([]*os.File, error) {
 	paths, err := l.fifos(sandbox, container, id)
 	if err != nil {
 		return nil, err
 	}
-	return openReaders(paths)
+	return openFIFOs(paths)
 }
 
-// carry opens the reading ends and starts a pump for each.
-func (l *Logs) carry(sandbox, container, id string, paths []string) error {
+// Adopt carries on with an instance that an earlier daemon opened, also one
+// that has ended meanwhile. An error that is os.ErrNotExist says that its FIFOs
+// are gone: it was finished.
+func (l *Logs) Adopt(sandbox, container, id string) error {
+	paths, err := l.fifos(sandbox, container, id)
+	if err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -149,67 +151,79 @@ func (l *Logs) carry(sandbox, container, id string, paths []string) error {
 	if l.instances[id] != nil {
 		return nil
 	}
-	ends, err := openReaders(paths)
+	ends, err := openFIFOs(paths)
 	if err != nil {
 		return err
 	}
-	k := key{sandbox, container}
-	s := l.sinks[k]
-	if s == nil {
-		s = newSink(l.logFile(sandbox, container), l.cfg.MaxFile, &l.dropped, l.pool,
-			l.cfg.Log.WithValues("sandbox", sandbox, "container", container))
-		l.sinks[k] = s
-	}
-	s.users++
-	in := &instance{key: k, sink: s, fifos: paths}
+	in := &instance{key: key{sandbox, container}}
+	in.sink = l.hold(in.key)
 	for i, f := range ends {
-		p := &pump{file: f, sink: s, stream: i, done: make(chan struct{})}
-		in.pumps = append(in.pumps, p)
-		go p.run()
+		in.pumps = append(in.pumps, startPump(f, in.sink, i))
 	}
 	l.instances[id] = in
 	return nil
 }
 
-func openReaders(paths []string) ([]*os.File, error) {
-	var ends []*os.File
-	for _, p := range paths {
-		f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			for _, f := range ends {
-				f.Close()
-			}
-			return nil, fmt.Errorf("opening output pipe: %w", err)
+// hold returns the sink of a container, which stays until release. It is called
+// with mu held.
+func (l *Logs) hold(k key) *sink {
+	s := l.sinks[k]
+	if s == nil {
+		s = &sink{
+			key: k, log: l.cfg.Log.WithValues("sandbox", k.sandbox, "container", k.container),
+			pool: l.pool, dropped: &l.dropped, tell: l.cfg.Changed,
+			files: files{path: filepath.Join(l.logDir(k.sandbox), k.container+".log"), max: l.cfg.MaxFile, keep: l.cfg.MaxFiles},
+			spool: spool{path: filepath.Join(l.ioDir(k.sandbox), k.container+".spool"), boot: l.boot},
+			pumps: map[*pump]struct{}{}, followers: map[chan struct{}]struct{}{},
 		}
-		ends = append(ends, f)
+		s.recover()
+		l.sinks[k] = s
 	}
-	return ends, nil
+	s.refs++
+	return s
 }
 
-// Finish ends an instance: what its pipes still hold is written, followers of
-// its log end, and the FIFOs are removed. One that was not adopted is carried
-// to its end just the same; one whose FIFOs are gone is finished already.
+// release gives up what hold gave. It is called with mu held.
+func (l *Logs) release(s *sink) {
+	if s.refs--; s.refs == 0 {
+		s.end()
+		if l.sinks[s.key] == s {
+			delete(l.sinks, s.key)
+		}
+	}
+}
+
+// Finish ends an instance: what its pipes still hold is written, and the FIFOs
+// are removed. One that was not adopted is carried to its end just the same;
+// one whose FIFOs are gone is finished already.
 func (l *Logs) Finish(sandbox, container, id string) error {
 	paths, err := l.fifos(sandbox, container, id)
 	if err != nil {
 		return err
 	}
-	if err := l.carry(sandbox, container, id, paths); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := l.Adopt(sandbox, container, id); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	l.end(func(other string, _ *instance) bool { return other == id })
+	l.end(true, func(other string, _ *instance) bool { return other == id })
 	return removeAll(paths)
 }
 
-// Remove finishes every instance of a sandbox and removes its logs.
+// Remove finishes every instance of a sandbox and removes its logs; who follows
+// them comes to the end.
 func (l *Logs) Remove(sandbox string) error {
 	if err := checkName(sandbox); err != nil {
 		return err
 	}
-	l.end(func(_ string, in *instance) bool { return in.key.sandbox == sandbox })
-	return errors.Join(
-		os.RemoveAll(l.ioDir(sandbox)),
-		os.RemoveAll(filepath.Join(l.cfg.DataDir, "logs", sandbox)))
+	l.end(true, func(_ string, in *instance) bool { return in.key.sandbox == sandbox })
+	l.mu.Lock()
+	for k, s := range l.sinks {
+		if k.sandbox == sandbox { // only read by now
+			s.end()
+			delete(l.sinks, k)
+		}
+	}
+	l.mu.Unlock()
+	return errors.Join(os.RemoveAll(l.ioDir(sandbox)), os.RemoveAll(l.logDir(sandbox)))
 }
 
 // Close carries what the pipes hold now and stops. FIFOs stay, so that a later
@@ -218,17 +232,39 @@ func (l *Logs) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.end(func(string, *instance) bool { return true })
+	l.end(false, func(string, *instance) bool { return true })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sinks { // only read by now
+		s.end()
+	}
 	return nil
+}
+
+// Losing returns what of a sandbox's containers, by their names, is being lost
+// because their logs can't be written: all since that began.
+func (l *Logs) Losing(sandbox string) map[string]Loss {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list map[string]Loss
+	for k, s := range l.sinks {
+		if loss := s.losing.Load(); loss != nil && k.sandbox == sandbox {
+			if list == nil {
+				list = map[string]Loss{}
+			}
+			list[k.container] = *loss
+		}
+	}
+	return list
 }
 
 // Dropped returns how many bytes of output were lost because they could not be
 // written.
 func (l *Logs) Dropped() uint64 { return l.dropped.Load() }
 
-// end stops the chosen instances and waits for their pumps; a sink that nobody
-// writes to any more is closed.
-func (l *Logs) end(chosen func(id string, in *instance) bool) {
+// end stops the chosen instances, for good or until a later daemon adopts them,
+// and waits for their pumps.
+func (l *Logs) end(forGood bool, chosen func(id string, in *instance) bool) {
 	l.mu.Lock()
 	var ending []*instance
 	for id, in := range l.instances {
@@ -240,50 +276,12 @@ func (l *Logs) end(chosen func(id string, in *instance) bool) {
 	l.mu.Unlock()
 	for _, in := range ending {
 		for _, p := range in.pumps {
-			p.stop()
+			p.stop(forGood)
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, in := range ending {
-		if in.sink.users--; in.sink.users == 0 {
-			in.sink.close()
-			delete(l.sinks, in.key)
-		}
+		l.release(in.sink)
 	}
-}
-
-func (l *Logs) ioDir(sandbox string) string {
-	return filepath.Join(l.cfg.StateDir, "sandboxes", sandbox, "io")
-}
-
-func (l *Logs) logFile(sandbox, container string) string {
-	return filepath.Join(l.cfg.DataDir, "logs", sandbox, container+".log")
-}
-
-func (l *Logs) fifos(sandbox, container, id string) ([]string, error) {
-	if err := errors.Join(checkName(sandbox), checkName(container), checkName(id)); err != nil {
-		return nil, err
-	}
-	base := filepath.Join(l.ioDir(sandbox), id)
-	return []string{base + ".out", base + ".err"}, nil
-}
-
-// checkName keeps paths inside their folders, whatever a caller passes.
-func checkName(s string) error {
-	if s == "" || s == "." || s == ".." || strings.ContainsAny(s, "/\x00") {
-		return fmt.Errorf("logs: %q can't be part of a file name", s)
-	}
-	return nil
-}
-
-// removeAll removes files; those that are gone already are fine.
-func removeAll(paths []string) error {
-	var errs []error
-	for _, p := range paths {
-		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

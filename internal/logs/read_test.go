@@ -1,18 +1,14 @@
 package logs
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -44,6 +40,8 @@ func TestReadOptions(t *testing.T) {
 		"2026-01-01T00:00:05.000000000Z stdout F o",
 		"2026-01-01T00:00:06.000000000Z stdout F ",
 		"2026-01-01T00:00:07.000000000Z stderr P open")
+	over := make(chan struct{})
+	close(over)
 	at := func(s int) time.Time { return time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC) }
 	for _, c := range []struct {
 		name string
@@ -66,7 +64,15 @@ func TestReadOptions(t *testing.T) {
 			"2026-01-01T00:00:05.000000000Z o\n" +
 			"2026-01-01T00:00:06.000000000Z \n" +
 			"2026-01-01T00:00:07.000000000Z open"},
-		{"following what has ended ends", Options{Tail: All, Follow: true}, "one\ntwthree\no\n\nopen"},
+		{"following what is over ends", Options{Tail: All, Follow: true, Until: over}, "one\ntwthree\no\n\nopen"},
+		{"entries", Options{Tail: 2, Entries: true}, "" +
+			"2026-01-01T00:00:06.000000000Z stdout F \n" +
+			"2026-01-01T00:00:07.000000000Z stderr P open\n"},
+		{"after", Options{Tail: All, After: "2026-01-01T00:00:03.000000000Z"}, "o\n\nopen"},
+		{"after what is not there", Options{Tail: All, After: "2026-01-01T00:00:05.000000001Z"}, "\nopen"},
+		{"after all", Options{Tail: All, After: "2026-01-01T00:00:07.000000000Z"}, ""},
+		{"after what was rotated away", Options{Tail: All, After: "2026-01-01T00:00:00.000000000Z"},
+			"[sandboxer] " + tooSlow + "\none\ntwthree\no\n\nopen"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := read(t, l, c.o); got != c.want {
@@ -76,149 +82,69 @@ func TestReadOptions(t *testing.T) {
 	}
 }
 
-// followed starts following and returns the lines as they come.
-func followed(t *testing.T, l *Logs, o Options) (*bufio.Reader, <-chan error) {
-	t.Helper()
-	o.Follow = true
-	r, w := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		err := l.Read(t.Context(), "web", "app", o, w)
-		w.Close()
-		ended <- err
-	}()
-	return bufio.NewReader(r), ended
-}
-
-func expect(t *testing.T, r *bufio.Reader, want string) {
-	t.Helper()
-	got, err := r.ReadString('\n')
-	if err != nil && err != io.EOF || got != want {
-		t.Fatalf("got %q (%v), want %q", got, err, want)
-	}
-}
-
-func TestFollowEndsWithTheInstance(t *testing.T) {
+// What a container wrote before the call is read, also while it is on its way.
+func TestReadHasAllThatWasWritten(t *testing.T) {
 	l := open(t, Config{})
-	id, out, _ := start(t, l, 1)
-	r, ended := followed(t, l, all) // before there is a file
-	for i := range 100 {
-		line := fmt.Sprintf("line %d\n", i)
-		if _, err := out.WriteString(line); err != nil {
-			t.Fatal(err)
+	_, out, errs := start(t, l, 1)
+	for i := range 200 {
+		n := 1 + i%(300<<10)*97
+		fmt.Fprint(out, strings.Repeat("o", n), "\n")
+		fmt.Fprint(errs, "e\n")
+		got := read(t, l, Options{Tail: 2})
+		if !strings.Contains(got, strings.Repeat("o", n)+"\n") || !strings.Contains(got, "e\n") {
+			t.Fatalf("round %d: read %d bytes", i, len(got))
 		}
-		expect(t, r, line)
-	}
-	late, lateEnded := followed(t, l, Options{Tail: 1})
-	expect(t, late, "line 99\n")
-	fmt.Fprintln(out, "last")
-	expect(t, late, "last\n")
-	expect(t, r, "last\n")
-	finish(t, l, id)
-	expect(t, r, "")
-	expect(t, late, "")
-	if err := errors.Join(<-ended, <-lateEnded); err != nil {
-		t.Error(err)
 	}
 }
 
-func TestFollowGoesOnOverRotation(t *testing.T) {
-	l := open(t, Config{MaxFile: 4 << 10})
-	id, out, _ := start(t, l, 1)
-	r, ended := followed(t, l, all)
-	for i := range 1000 { // in step, so that no more than one turn is behind
-		line := fmt.Sprintf("line %d\n", i)
-		fmt.Fprint(out, line)
-		expect(t, r, line)
+func TestPrevious(t *testing.T) {
+	l := open(t, Config{MaxFile: 4 << 10, MaxFiles: 2})
+	previous := func() (string, error) {
+		var b bytes.Buffer
+		err := l.Read(t.Context(), "web", "app", Options{Tail: All, Previous: true}, &b)
+		return b.String(), err
 	}
-	finish(t, l, id)
-	expect(t, r, "")
-	if err := <-ended; err != nil {
-		t.Error(err)
+	if _, err := previous(); !errors.Is(err, ErrNoPrevious) {
+		t.Errorf("of a container that never ran: %v", err)
 	}
-}
-
-func TestSlowFollowerIsToldWhatItMissed(t *testing.T) {
-	l := open(t, Config{MaxFile: 4 << 10})
-	id, out, _ := start(t, l, 1)
-	fmt.Fprintln(out, "first")
-	r, ended := followed(t, l, all)
-	expect(t, r, "first\n")
-	for i := range 5000 { // the reader does not read: its writer blocks
+	for n := range 4 {
+		id, out, errs := start(t, l, n+1)
+		got, err := previous()
+		switch {
+		case n == 0 && !errors.Is(err, ErrNoPrevious):
+			t.Errorf("during the first run: %q, %v", got, err)
+		case n > 0 && n < 3 && (err != nil || got != fmt.Sprintf("out %d\nerr %d\nno end %d", n-1, n-1, n-1)):
+			t.Errorf("during run %d: %q, %v", n, got, err)
+		case n == 3 && (err != nil || got != ""):
+			t.Errorf("after a run that wrote nothing: %q, %v", got, err)
+		}
+		if n == 2 {
+			finish(t, l, id)
+			continue
+		}
+		for i, line := range []string{"out %d\n", "err %d\n", "no end %d"} {
+			fmt.Fprintf([]io.Writer{out, errs, out}[i], line, n)
+			read(t, l, all) // so that the streams keep their order
+		}
+		finish(t, l, id)
+	}
+	// One whose beginning was rotated away.
+	id, out, _ := start(t, l, 5)
+	for i := range 200 {
 		fmt.Fprintf(out, "line %d\n", i)
 	}
 	finish(t, l, id)
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
+	id, _, _ = start(t, l, 6)
+	if got, err := previous(); err != nil || !strings.HasPrefix(got, "line ") || !strings.HasSuffix(got, "line 199\n") {
+		t.Errorf("half of it: %q, %v", got, err)
 	}
-	if !bytes.Contains(b, []byte(tooSlow)) || !bytes.HasSuffix(b, []byte("line 4999\n")) {
-		t.Errorf("read %d bytes ending in %q", len(b), b[max(0, len(b)-40):])
+	var b bytes.Buffer
+	if err := l.Read(t.Context(), "web", "app", Options{Tail: 2, Previous: true}, &b); err != nil || b.String() != "line 198\nline 199\n" {
+		t.Errorf("its tail: %q, %v", b.String(), err)
 	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestFollowEndsWithItsReader(t *testing.T) {
-	l := open(t, Config{})
-	_, out, _ := start(t, l, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- l.Read(ctx, "web", "app", Options{Tail: All, Follow: true}, w) }()
-	fmt.Fprintln(out, "here")
-	expect(t, bufio.NewReader(r), "here\n")
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("after cancel: %v", err)
-	}
-	r2, w2 := io.Pipe()
-	r2.Close()
-	if err := l.Read(t.Context(), "web", "app", Options{Tail: All, Follow: true}, w2); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("with a reader that is gone: %v", err)
-	}
-}
-
-// /dev/full refuses every write with ENOSPC.
-func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
-	l := open(t, Config{})
-	path := filepath.Join(l.cfg.DataDir, "logs/web/app.log")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/dev/full", path); err != nil {
-		t.Fatal(err)
-	}
-	_, out, _ := start(t, l, 1)
-	fmt.Fprint(out, "lost 1\nlost 2\n")
-	if err := l.Close(); err != nil { // carries what is in the pipe
-		t.Fatal(err)
-	}
-	if l.Dropped() != 14 {
-		t.Errorf("dropped %d bytes, want 14", l.Dropped())
-	}
-
-	l = open(t, l.cfg)
-	id, out, _ := start(t, l, 2)
-	s := l.sinks[key{"web", "app"}]
-	lost := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.lostEntries }
-	fmt.Fprint(out, "lost\n")
-	for lost() == 0 {
-		runtime.Gosched()
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(out, "kept\n")
-	for lost() != 0 {
-		runtime.Gosched()
-	}
-	fmt.Fprint(out, "too\n")
 	finish(t, l, id)
-	want := `^\[sandboxer\] 1 pieces of output \(5 bytes\) were lost here: .*` + syscall.ENOSPC.Error() + `\nkept\ntoo\n$`
-	if got := read(t, l, all); !regexp.MustCompile(want).MatchString(got) {
-		t.Errorf("read %q", got)
+	if err := l.Read(t.Context(), "web", "app", Options{Previous: true, Follow: true}, io.Discard); err == nil {
+		t.Error("the previous run was followed")
 	}
 }
 

@@ -2,63 +2,233 @@ package logs
 
 import (
 	"bytes"
-	"fmt"
-	"os"
-	"path/filepath"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 )
 
-// sink is the log of one container while something may write to it. Its file
-// is opened by the first write: a silent container has none.
+// sink is the log of one container while something may write to it or reads
+// it. Its file is opened when there is something to write.
 type sink struct {
-	path    string
-	max     int64
-	dropped *atomic.Uint64
+	key     key
 	log     logr.Logger
 	pool    *sync.Pool
-	users   int // instances; guarded by Logs.mu
+	dropped *atomic.Uint64
+	tell    func(Change)         // what an operator should know; may be nil
+	losing  atomic.Pointer[Loss] // a copy of trouble; nil: there is none
+	refs    int                  // instances and readers; guarded by Logs.mu
 
-	mu   sync.Mutex
-	file *os.File
-	size int64
-	// turn counts rotations, so that a follower knows when its file is complete.
-	turn int
-	// lostEntries and lostBytes wait for being told in the log itself.
-	lostEntries, lostBytes int
-	lostWhy                error
-	ended                  bool
-	followers              map[chan struct{}]struct{}
+	mu    sync.Mutex
+	files files
+	spool spool
+	clock clock
+	lost  Loss // what the log does not say yet
+	// trouble is all that was lost since output began to be lost; lostAt is
+	// when some was, last.
+	trouble Loss
+	lostAt  time.Time
+	// unsaid is the ID of an instance whose beginning is not in the log yet.
+	unsaid string
+	retry  *time.Timer // until what can't be written is tried again
+	// ended: nothing will come any more.
+	ended     bool
+	pumps     map[*pump]struct{}
+	followers map[chan struct{}]struct{}
 }
 
-func newSink(path string, limit int64, dropped *atomic.Uint64, pool *sync.Pool, log logr.Logger) *sink {
-	return &sink{path: path, max: limit, dropped: dropped, log: log, pool: pool,
-		followers: map[chan struct{}]struct{}{}}
-}
-
-// append writes data as entries of one stream. It never fails: what can't be
-// written is counted.
-func (s *sink) append(stream int, data []byte, b *buffers) {
-	now := time.Now()
+// begin notes in the log that an instance starts.
+func (s *sink) begin(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.out = b.out[:0]
-	entries, size := 0, 0
-	for len(data) > 0 {
-		text, rest, whole := bytes.Cut(data, []byte{'\n'})
-		if len(b.out)+len(text)+overhead > cap(b.out) {
-			s.write(b.out, entries, size)
-			b.out, entries, size = b.out[:0], 0, 0
-		}
-		b.out = appendEntry(b.out, entry{at: now, stream: stream, partial: !whole, text: text})
-		entries++
-		size += len(data) - len(rest)
-		data = rest
+	s.unsaid = id
+	s.clock.set(time.Now().UnixNano())
+	s.sayOrRetry()
+}
+
+// take carries what a pump's pipe holds, at most a buffer's worth, and returns
+// how much it took and whether the end of a line is still to come. Text that
+// can't be written is counted.
+func (s *sink) take(p *pump, b *buffers) (taken int, held bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock.set(time.Now().UnixNano())
+	n, last := 0, false
+	if s.save() == nil {
+		n, taken, err = s.spool.take(p.stream, p.fd, b.in[:])
+	} else {
+		err = errNoSpool
 	}
-	s.write(b.out, entries, size)
+	if err == errNoSpool {
+		// The state directory is full. Output goes on, and a daemon that is
+		// killed now loses what is in b.
+		last = true
+		if n, err = s.spool.read(p.stream, b.in[:]); err == nil {
+			if taken, err = readPipe(p.fd, b.in[n:]); err != nil {
+				return 0, false, err
+			}
+			n += taken
+		}
+	}
+	rest := s.carry(p.stream, b.in[:n], err, last, b)
+	p.carried += int64(taken)
+	s.wake()
+	return taken, rest > 0, nil
+}
+
+// finish carries the end of a stream's last line, which has none.
+func (s *sink) finish(stream int) {
+	b := s.pool.Get().(*buffers)
+	defer s.pool.Put(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock.set(time.Now().UnixNano())
+	n, err := s.spool.read(stream, b.in[:])
+	s.carry(stream, b.in[:n], err, true, b)
+	s.wake()
+}
+
+// carry brings text from the spool into the log, and returns how much of it
+// waits for the end of its line. err is why text could not be read.
+func (s *sink) carry(stream int, text []byte, err error, last bool, b *buffers) (rest int) {
+	if err != nil {
+		s.lose(0, s.spool.held(stream), err)
+		s.commit(stream, s.spool.held(stream))
+	} else {
+		rest = s.append(stream, text, last, b)
+	}
+	s.spool.trim(stream, text[len(text)-rest:], s.head())
+	return rest
+}
+
+func readPipe(fd int, b []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, b)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// append writes text as entries of one stream, the first of them with the
+// clock's time, and returns how much of it waits for the end of its line: none
+// if this is the last. It never fails: what can't be written is counted.
+func (s *sink) append(stream int, text []byte, last bool, b *buffers) (rest int) {
+	if !last {
+		rest = (len(text) - 1 - bytes.LastIndexByte(text, '\n')) % maxPiece
+		text = text[:len(text)-rest]
+	}
+	room := int(min(int64(cap(b.out)), s.files.max))
+	for len(text) > 0 {
+		if err := s.say(); err != nil {
+			s.lose(bytes.Count(text, []byte{'\n'}), len(text), err)
+			s.commit(stream, len(text))
+			break
+		}
+		b.out = b.out[:0]
+		lines, taken := 0, 0
+		for taken < len(text) {
+			e := entry{at: s.clock.text[:], stream: stream, kind: partial, text: text[taken:min(len(text), taken+maxPiece)]}
+			size := len(e.text)
+			if i := bytes.IndexByte(e.text, '\n'); i >= 0 {
+				e.kind, e.text, size = whole, e.text[:i], i+1
+			}
+			if len(b.out) > 0 && len(b.out)+len(e.text)+overhead > room {
+				break
+			}
+			b.out = appendEntry(b.out, e)
+			s.clock.tick()
+			taken += size
+			if e.kind == whole {
+				lines++
+			}
+		}
+		err := s.ready(len(b.out))
+		if err == nil {
+			err = s.files.put(b.out)
+		}
+		if err != nil {
+			s.lose(lines, taken, err)
+		}
+		s.commit(stream, taken)
+		text = text[taken:]
+	}
+	return rest
+}
+
+// ready is that of the files. Before anything is written to another file, the
+// spool must know its length.
+func (s *sink) ready(n int) error {
+	changed, err := s.files.ready(n)
+	if changed {
+		_ = s.save() // without a spool there is nothing in it
+	}
+	return err
+}
+
+// commit says in the spool that n more bytes of a stream's text are dealt with.
+// Some may not be of the spool.
+func (s *sink) commit(stream, n int) {
+	t := &s.spool.text[stream]
+	t.done = min(t.done+int64(n), t.end)
+	_ = s.save()
+}
+
+func (s *sink) save() error { return s.spool.save(s.head(), [...]int64{unknown, unknown}) }
+
+func (s *sink) head() head {
+	h := head{log: s.files.size, at: s.clock.ns, lost: s.lost}
+	if s.files.file == nil {
+		h.log = unknown
+	}
+	return h
+}
+
+// recover carries what a daemon that was killed had taken out of a pipe and not
+// brought into the log, or not all of it.
+func (s *sink) recover() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.spool.load()
+	if err != nil {
+		s.log.Error(err, "what an earlier daemon has left of a container's output can't be read")
+		s.spool.close(false)
+		return
+	}
+	s.clock.set(h.at)
+	if s.lost = h.lost; s.lost.Bytes > 0 { // as the earlier daemon has told
+		so := s.lost
+		s.trouble, s.lostAt = so, time.Now()
+		s.losing.Store(&so)
+	}
+	if s.spool.held(stdout)+s.spool.held(stderr) > 0 {
+		s.replay(h.log)
+	}
+	s.sayOrRetry()
+}
+
+// replay carries the text of a spool that was loaded; size is how long the log
+// was before.
+func (s *sink) replay(size int64) {
+	var err error
+	if size != unknown {
+		err = s.files.cut(size)
+	}
+	b := s.pool.Get().(*buffers)
+	defer s.pool.Put(b)
+	for i := range streams {
+		if s.spool.held(i) > 0 {
+			n, readErr := s.spool.read(i, b.in[:])
+			s.carry(i, b.in[:n], errors.Join(err, readErr), false, b)
+		}
+	}
+}
+
+// wake tells followers that there is more.
+func (s *sink) wake() {
 	for ch := range s.followers {
 		select {
 		case ch <- struct{}{}:
@@ -67,112 +237,28 @@ func (s *sink) append(stream int, data []byte, b *buffers) {
 	}
 }
 
-// write puts whole entries into the file, in one piece or not at all.
-func (s *sink) write(p []byte, entries, size int) {
-	err := s.ready(int64(len(p)))
-	if err == nil && s.lostEntries > 0 {
-		notice := fmt.Sprintf("[sandboxer] %d pieces of output (%d bytes) were lost here: %v",
-			s.lostEntries, s.lostBytes, s.lostWhy)
-		err = s.put(appendEntry(nil, entry{at: time.Now(), stream: stderr, text: []byte(notice)}))
-		if err == nil {
-			s.log.Info("output is written again", "lostBytes", s.lostBytes)
-			s.lostEntries, s.lostBytes, s.lostWhy = 0, 0, nil
-		}
-	}
-	if err == nil {
-		err = s.put(p)
-	}
-	if err == nil {
-		return
-	}
-	if s.lostEntries == 0 {
-		s.log.Error(err, "output of a container is being lost", "reason", "its log can't be written")
-	}
-	s.lostEntries += entries
-	s.lostBytes += size
-	s.lostWhy = err
-	s.dropped.Add(uint64(size))
-}
-
-// put appends p; after a failure the file ends where it did before.
-func (s *sink) put(p []byte) error {
-	if _, err := s.file.Write(p); err != nil {
-		if s.file.Truncate(s.size) != nil {
-			s.shut() // ready repairs its end
-		}
-		return err
-	}
-	s.size += int64(len(p))
-	return nil
-}
-
-// ready makes sure that there is a file with room for n bytes.
-func (s *sink) ready(n int64) error {
-	if s.file == nil {
-		if err := s.open(); err != nil {
-			return err
-		}
-	}
-	if s.size == 0 || s.size+n <= s.max {
-		return nil
-	}
-	if err := os.Rename(s.path, s.path+".1"); err != nil {
-		return fmt.Errorf("rotating: %w", err)
-	}
-	s.turn++
-	s.shut()
-	return s.open()
-}
-
-// open opens the file for appending and ends a line that a crash left torn.
-func (s *sink) open() error {
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	size, err := endLine(f)
-	if err != nil {
-		f.Close()
-		return err
-	}
-	s.file, s.size = f, size
-	return nil
-}
-
-// endLine returns the file's size after giving its last line an end.
-func endLine(f *os.File) (int64, error) {
-	st, err := f.Stat()
-	if err != nil || st.Size() == 0 {
-		return 0, err
-	}
-	var last [1]byte
-	if _, err := f.ReadAt(last[:], st.Size()-1); err != nil || last[0] == '\n' {
-		return st.Size(), err
-	}
-	_, err = f.Write([]byte{'\n'})
-	return st.Size() + 1, err
-}
-
-func (s *sink) shut() {
-	if s.file != nil {
-		s.file.Close()
-		s.file, s.size = nil, 0
-	}
-}
-
-// close ends the log for now; followers read what is there and end.
-func (s *sink) close() {
+// leave is a pump's end.
+func (s *sink) leave(p *pump) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shut()
-	s.ended = true
-	for ch := range s.followers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+	delete(s.pumps, p)
+	p.file.Close()
+	s.wake()
+}
+
+// end ends the log for all who read it, and closes it.
+func (s *sink) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
 	}
+	_ = s.say() // or the spool keeps it for the next
+	s.ended = true
+	if s.retry != nil {
+		s.retry.Stop()
+	}
+	s.files.shut()
+	s.spool.close(s.lost.Bytes+uint64(s.spool.held(stdout)+s.spool.held(stderr)) == 0)
+	s.wake()
 }

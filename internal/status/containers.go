@@ -113,6 +113,27 @@ func (v *view) unseen(a *api.Container, cm reconcile.ContainerMemory) {
 	}
 }
 
+// Over reports whether a container has ended and will not run again unless
+// something else is declared.
+func Over(p reconcile.Pass, name string) bool {
+	if p.Blind || p.Declared == nil {
+		return false
+	}
+	v := view{o: &p.Observed}
+	if c := v.find(name); c != nil && live(c) {
+		return false
+	}
+	if s := p.Declared.Spec.State; s != desired.Running && s != desired.Paused {
+		return true
+	}
+	i := slices.IndexFunc(p.Declared.Spec.Containers, func(c desired.Container) bool { return c.Name == name })
+	if i < 0 {
+		return true
+	}
+	cm := p.Memory.Containers[name]
+	return finished(&p.Declared.Spec.Containers[i], cm) && cm.Hash == p.Declared.ContainerHash[i]
+}
+
 func end(a *api.Container, e *observed.Exit) {
 	a.Reason, a.Message, a.FinishedAt = e.Reason, e.Message, instant(e.At)
 	if e.Known {

@@ -21,6 +21,9 @@ type Input struct {
 	// Held says why the sandbox's removal is held, by the deletion guard or
 	// because its absence can't be trusted; empty: it is not.
 	Held string
+	// OutputLost says which container's output is being lost, and why; empty:
+	// none is.
+	OutputLost string
 	// Before is what Of gave last time; zero where there was none. Conditions
 	// that go on keep their date, and what can't be seen now stays as it was.
 	Before api.Sandbox
@@ -149,6 +152,9 @@ func (v *view) conditions() []api.Condition {
 	}
 	if v.Held != "" {
 		add(api.DeletionHeld, "DeletionHeld", v.Held)
+	}
+	if v.OutputLost != "" {
+		add(api.OutputLost, "LogNotWritable", v.OutputLost)
 	}
 	slices.SortStableFunc(list, func(a, b api.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return list

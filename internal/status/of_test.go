@@ -261,6 +261,8 @@ func TestOf(t *testing.T) {
 		{name: "a score is denied", change: func(in *Input) {
 			in.Pass.Conditions = []reconcile.Condition{{Type: api.OOMScoreDenied, Reason: "Denied", Message: "EACCES"}}
 		}, want: `Running ready=true "OOMScoreDenied" "EACCES"` + both},
+		{name: "output is lost", change: func(in *Input) { in.OutputLost = "no space" },
+			want: `Running ready=true "OutputLost" "no space"` + both},
 		{name: "an edit is rejected and the deletion held", change: func(in *Input) {
 			in.Problems = []desired.Problem{{File: "web.yaml", Line: 3, Path: "spec.x", Message: "unknown field"}}
 			in.Held = "confirm it"
