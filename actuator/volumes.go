@@ -192,18 +192,6 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *
 	return mounts, nil
 }
 
-// serveVolume is a volume as a gofer serves it.
-func (a *Actuator) serveVolume(d *desired.Sandbox, v *desired.Volume, readOnly bool) (serve.Mount, error) {
-	if v.HostPath == nil {
-		source, err := filepath.EvalSymlinks(filepath.Join(a.volumesDir(d.Name), v.Name))
-		return serve.Mount{Source: source, ReadOnly: readOnly}, err
-	}
-	if err := checkHostPath(v.HostPath); err != nil {
-		return serve.Mount{}, err
-	}
-	return a.serveMount(v.HostPath.Path, readOnly)
-}
-
 // covered says whether a mount of the container's own shows at path or holds
 // it: whoever declared that one wants to see what is in it.
 func covered(path string, spec *specs.Spec, c *desired.Container) bool {

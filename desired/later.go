@@ -22,8 +22,6 @@ func later(t reflect.Type, field string) string {
 		return known("dependsOn", "initContainers", "restoreFrom", "pidFile", "consoleSocket", "userLog")
 	case reflect.TypeFor[Network]():
 		return known("ports")
-	case reflect.TypeFor[HostPath]():
-		return known("sockets")
 	case reflect.TypeFor[EmptyDir]():
 		return known("medium")
 	case reflect.TypeFor[Volume]():

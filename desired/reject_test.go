@@ -134,7 +134,7 @@ func TestDecodeRejectsVolumes(t *testing.T) {
 		{"no path", vol("{name: v, hostPath: {}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.path: required`}},
 		{"type", vol("{name: v, hostPath: {path: /a, type: Dir}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.type: "Dir" is not one of Directory, DirectoryOrCreate, File, FileOrCreate`}},
 		{"type of a Pod", vol("{name: v, hostPath: {path: /a, type: Socket}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.type: Socket is not supported yet`}},
-		{"sockets", vol("{name: v, hostPath: {path: /a, sockets: true}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.sockets: not supported yet`}},
+		{"sockets", vol("{name: v, hostPath: {path: /a, sockets: maybe}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.sockets: must be true or false, not the string "maybe"`}},
 		{"size 0", vol("{name: v, emptyDir: {sizeLimit: 0}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: 0 is out of range: must be more than 0; leave it out for no limit`}},
 		{"size below 0", vol("{name: v, emptyDir: {sizeLimit: -1Mi}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: -1Mi is out of range: must be more than 0; leave it out for no limit`}},
 		{"size is no quantity", vol("{name: v, emptyDir: {sizeLimit: 1MB}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: "1MB" is no quantity: write it as 500m, 2 or 256Mi`}},

@@ -86,10 +86,12 @@ type Volume struct {
 }
 
 // HostPath is a file or directory of the host. Type is one of the Pod's:
-// "" (no check), Directory, DirectoryOrCreate, File, FileOrCreate.
+// "" (no check), Directory, DirectoryOrCreate, File, FileOrCreate. With Sockets
+// the host's unix sockets in it can be connected to, and others bound there.
 type HostPath struct {
-	Path string `json:"path"`
-	Type string `json:"type,omitempty" jsonschema:"enum=,enum=Directory,enum=DirectoryOrCreate,enum=File,enum=FileOrCreate"`
+	Path    string `json:"path"`
+	Type    string `json:"type,omitempty" jsonschema:"enum=,enum=Directory,enum=DirectoryOrCreate,enum=File,enum=FileOrCreate"`
+	Sockets bool   `json:"sockets,omitempty"`
 }
 
 // EmptyDir is a directory that lives as long as its sandbox is declared. With

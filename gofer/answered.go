@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,7 +110,8 @@ func look(p observed.Process, inode uint64) (activity, error) {
 	}
 	defer dir.Close()
 	proc := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd()))
-	fds, err := descriptors(proc, inode)
+	sockets, err := socketsOf(proc)
+	fds := sockets[inode]
 	if err != nil || len(fds) == 0 {
 		return idle, err
 	}
@@ -137,7 +139,7 @@ func look(p observed.Process, inode uint64) (activity, error) {
 }
 
 // does reads what /proc says about a thread's system call.
-func does(pid int, call string, fds map[int32]bool) activity {
+func does(pid int, call string, fds []int32) activity {
 	var number int
 	var array, count uint64
 	n, _ := fmt.Sscanf(call, "%d 0x%x 0x%x", &number, &array, &count)
@@ -157,7 +159,7 @@ const maxPoll = 64
 
 // polled reads a thread's poll set and says whether one of fds is waited for
 // with input in it.
-func polled(pid int, array, count uint64, fds map[int32]bool) bool {
+func polled(pid int, array, count uint64, fds []int32) bool {
 	const size = 8 // of struct pollfd: fd, events, revents
 	buf := make([]byte, count*size)
 	local := []unix.Iovec{{Base: &buf[0]}}
@@ -168,28 +170,9 @@ func polled(pid int, array, count uint64, fds map[int32]bool) bool {
 	}
 	for b := buf; len(b) >= size; b = b[size:] {
 		fd := int32(binary.NativeEndian.Uint32(b))
-		if events := binary.NativeEndian.Uint16(b[4:]); fds[fd] && events&unix.POLLIN != 0 {
+		if events := binary.NativeEndian.Uint16(b[4:]); slices.Contains(fds, fd) && events&unix.POLLIN != 0 {
 			return true
 		}
 	}
 	return false
-}
-
-// descriptors are the numbers under which the process behind proc has the
-// socket open.
-func descriptors(proc string, inode uint64) (map[int32]bool, error) {
-	entries, err := os.ReadDir(proc + "/fd")
-	if err != nil {
-		return nil, err
-	}
-	want := fmt.Sprintf("socket:[%d]", inode)
-	fds := map[int32]bool{}
-	for _, e := range entries {
-		if link, err := os.Readlink(proc + "/fd/" + e.Name()); err == nil && link == want {
-			if n, err := strconv.ParseInt(e.Name(), 10, 32); err == nil {
-				fds[int32(n)] = true
-			}
-		}
-	}
-	return fds, nil
 }

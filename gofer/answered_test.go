@@ -194,7 +194,7 @@ func TestDoes(t *testing.T) {
 		fmt.Sprintf("%d 0x3 0xc000 0x4040 0x0 0x0 0x0 0x7ffd 0x40\n", unix.SYS_FUTEX):   idle,
 		fmt.Sprintf("%d 0x0 0x2 0x0 0x0 0x0 0x0 0x7ffd 0x40\n", unix.SYS_PPOLL):         idle, // nothing to read at 0
 	} {
-		if got := does(os.Getpid(), call, map[int32]bool{3: true}); got != want {
+		if got := does(os.Getpid(), call, []int32{3}); got != want {
 			t.Errorf("%q: %v, want %v", call, got, want)
 		}
 	}

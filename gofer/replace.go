@@ -31,10 +31,11 @@ func Prepare(ctx context.Context, c Config, kept Kept) (_ *Successor, err error)
 	if len(kept.Sockets) != len(c.Mounts) || len(kept.Journals) != len(c.Mounts) {
 		return nil, ErrLost
 	}
-	told, tell, err := os.Pipe()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socketpair", err)
 	}
+	told, tell := os.NewFile(uintptr(fds[0]), "take over"), os.NewFile(uintptr(fds[1]), "take over")
 	defer told.Close()
 	s := &Successor{kept: kept, mounts: len(c.Mounts), takeOver: tell}
 	if s.starting, err = launch(c, serve.Config{TakeOverFD: firstFD + 2*len(c.Mounts)}, kept, told); err != nil {
@@ -86,6 +87,9 @@ func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed
 		if answered {
 			said[i] = serve.Answered
 		}
+	}
+	if err := s.bequeath(sentry); err != nil {
+		return Kept{}, err
 	}
 	if _, err := s.takeOver.Write(said); err != nil {
 		return Kept{}, fmt.Errorf("the gofer of %s: %w", s.id, err)

@@ -196,7 +196,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for round := range rounds(t) {
+	for round := range rounds {
 		time.Sleep(rand.N(4 * time.Millisecond))
 		s.kill()
 		s.replace(round % 3)
@@ -216,12 +216,7 @@ func TestKilledUnderLoad(t *testing.T) {
 }
 
 // rounds is how often a storm kills.
-func rounds(t *testing.T) int {
-	if testing.Short() {
-		return 20
-	}
-	return 150
-}
+const rounds = 60
 
 // What a gofer has can be taken from it while it lives, and served on from.
 func TestTake(t *testing.T) {

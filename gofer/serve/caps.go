@@ -8,15 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kept are the capabilities that a gofer needs to act on files for any user of
-// its container. They hold in its user namespace only.
-const kept uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH |
-	1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
+// The capabilities that a gofer needs, in its user namespace only.
+const (
+	// forFiles are to act on files for any user of its container.
+	forFiles uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH |
+		1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
+	// forSockets are to connect to a host's socket as the container's user.
+	forSockets uint64 = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+)
 
 // dropCapabilities leaves every thread of the process with kept and no way to
 // gain more. Capabilities belong to threads, so each system call is made on
 // all of them; the binary is built without cgo, which would refuse that.
-func dropCapabilities() error {
+func dropCapabilities(kept uint64) error {
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		if kept&(1<<c) != 0 {
 			continue

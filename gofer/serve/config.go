@@ -17,9 +17,12 @@ const (
 	Ready = "ok"
 )
 
-// Of each mount TakeOverFD says whether the sentry has the answer to the request
-// that waits first in the socket.
+// What comes from TakeOverFD, a byte each: first what the container had bound,
+// then of each mount whether the sentry has the answer to the request that waits
+// first in the socket.
 const (
+	// Socket comes with up to MaxFDs sockets.
+	Socket     = 's'
 	Unanswered = '0'
 	Answered   = '1'
 )
@@ -28,9 +31,9 @@ const (
 type Config struct {
 	// Mounts are served in this order; the root file system is the first.
 	Mounts []Mount `json:"mounts"`
-	// TakeOverFD gives one byte per mount, Unanswered or Answered, once the
-	// last gofer is gone and this one is on record: what was not told so by
-	// then ends. 0 for a container's first gofer.
+	// TakeOverFD is a socket that says all of that once the last gofer is gone
+	// and this one is on record: what was not told so by then ends. 0 for a
+	// container's first gofer.
 	TakeOverFD int `json:"takeOverFD,omitempty"`
 }
 
@@ -52,6 +55,9 @@ type Mount struct {
 	// Masks are paths below Source, "" being Source itself, that show as
 	// empty and read-only.
 	Masks []string `json:"masks,omitempty"`
+	// Sockets lets the container connect to the host's unix sockets in the
+	// mount, and bind sockets of its own there.
+	Sockets bool `json:"sockets,omitempty"`
 	// SocketFD is this gofer's end of the lisafs connection.
 	SocketFD int `json:"socketFD"`
 	// JournalFD is the mount's journal, see journal.

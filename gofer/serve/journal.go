@@ -14,10 +14,11 @@ import (
 // journal is what a gofer leaves to the one that takes over from it: a file in
 // memory that outlives it, one per mount. It tells which object the mount's
 // root is, which numbers the sentry was given for which objects (directfs asks
-// for them by the whole path below the root), and how far the answering of
-// a request had come.
+// for them by the whole path below the root), how far the answering of a
+// request had come, and which sockets the container has bound.
 //
-// The file has a header and two halves. One half is in use: it is a log of numbers given and closed. What is beyond
+// The file has a header, the table of bound sockets (bound.go) and two halves.
+// One half is in use: it is a log of numbers given and closed. What is beyond
 // the end that the header tells does not count. When the half is full, what is
 // still open is written to the other half, and the header turns over to that.
 // The header is written by a single system call within one page, which a kill
@@ -102,7 +103,7 @@ func (j *journal) writeHeader() error {
 
 // start is where in the file the half in use begins.
 func (j *journal) start() int64 {
-	return headerBytes + int64(j.head.Half)*halfBytes
+	return headerBytes + boundMax*boundBytes + int64(j.head.Half)*halfBytes
 }
 
 // Unsettled says of a mount's journal whether its gofer ended while an answer

@@ -48,6 +48,13 @@ func (j *journal) note(request, answer []byte) error {
 		}
 	case lisafs.Walk:
 		entries = j.walked(request, answer)
+	case lisafs.BindAt:
+		var q lisafs.BindAtReq
+		var r lisafs.BindAtResp
+		_, asked := q.CheckedUnmarshal(request[headerSize:])
+		if _, ok := r.CheckedUnmarshal(answer[headerSize:]); ok && asked {
+			entries = j.below(q.DirFD, []string{string(q.Name)}, []lisafs.Inode{r.Child})
+		}
 	case lisafs.Close:
 		for _, id := range closedNumbers(request) {
 			if _, ok := j.open[id]; ok {

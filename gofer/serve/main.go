@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/lisafs"
 	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/unet"
 	"gvisor.dev/gvisor/runsc/config"
@@ -58,10 +60,15 @@ func start(config, status *os.File) (func(), error) {
 	}
 	// Modes arrive with the application's umask already applied.
 	unix.Umask(0)
-	if err := dropCapabilities(); err != nil {
+	sockets := slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Sockets })
+	capabilities := forFiles
+	if sockets {
+		capabilities |= forSockets
+	}
+	if err := dropCapabilities(capabilities); err != nil {
 		return nil, err
 	}
-	if err := installFilter(); err != nil {
+	if err := installFilter(sockets); err != nil {
 		return nil, err
 	}
 	if c.TakeOverFD != 0 {
@@ -102,8 +109,8 @@ func succeed(c Config, relays []*relay, server *fsgofer.LisafsServer, status *os
 	if _, err := io.WriteString(status, Prepared); err != nil {
 		return err
 	}
-	answered := make([]byte, len(relays))
-	if _, err := io.ReadFull(os.NewFile(uintptr(c.TakeOverFD), "take over"), answered); err != nil {
+	answered, bound, err := told(c)
+	if err != nil {
 		return err
 	}
 	for i, r := range relays {
@@ -111,11 +118,48 @@ func succeed(c Config, relays []*relay, server *fsgofer.LisafsServer, status *os
 		if err := r.openJournal(); err != nil {
 			return err
 		}
+		if err := r.inherit(bound); err != nil {
+			return err
+		}
 		if err := r.takeOver(answered[i] == Answered); err != nil {
 			return fmt.Errorf("taking over %s: %w", c.Mounts[i].Source, err)
 		}
 	}
 	return nil
+}
+
+// told waits for what is said about the mounts once the last gofer is gone:
+// whether the first request of each was answered, and sockets that the
+// container had bound, by their inode numbers.
+func told(c Config) (answered []byte, bound map[uint64]int, err error) {
+	if err := unix.SetNonblock(c.TakeOverFD, true); err != nil {
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(c.TakeOverFD), "take over")
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	bound = map[uint64]int{}
+	for len(answered) < len(c.Mounts) {
+		b := make([]byte, 1)
+		var fds []int
+		if err := readFull(conn, b, &fds); err != nil {
+			return nil, nil, err
+		}
+		if b[0] != Socket {
+			answered = append(answered, b[0])
+		}
+		for _, fd := range fds {
+			inode, err := inodeOf(fd)
+			if err != nil {
+				return nil, nil, err
+			}
+			bound[inode] = fd
+		}
+	}
+	return answered, bound, nil
 }
 
 // closeInherited closes what whoever started this gofer had open and did not
@@ -138,16 +182,19 @@ func closeInherited(last int) error {
 	return nil
 }
 
-func installFilter() error {
-	err := filter.Install(filter.Options{DirectFS: true, CgoEnabled: config.CgoEnabled})
+func installFilter(sockets bool) error {
+	err := filter.Install(filter.Options{
+		DirectFS: true, CgoEnabled: config.CgoEnabled,
+		UDSOpenEnabled: sockets, UDSCreateEnabled: sockets,
+	})
 	if err != nil {
 		return fmt.Errorf("installing the seccomp filter: %w", err)
 	}
 	return nil
 }
 
-// connect makes the lisafs server and, for each mount, a connection of it
-// behind a relay that faces the sentry.
+// connect makes the lisafs server, which lets no socket of the host through,
+// and for each mount a connection of it behind a relay that faces the sentry.
 func connect(mounts []Mount) ([]*relay, *fsgofer.LisafsServer, error) {
 	server := fsgofer.NewLisafsServer(fsgofer.Config{DonateMountPointFD: true})
 	var relays []*relay
@@ -173,6 +220,9 @@ func connect(mounts []Mount) ([]*relay, *fsgofer.LisafsServer, error) {
 			os.NewFile(uintptr(m.JournalFD), "journal"), served)
 		if err != nil {
 			return nil, nil, err
+		}
+		if m.Sockets {
+			r.sockets = &sockets{path: FDPath, readOnly: m.ReadOnly, bound: map[lisafs.FDID]int{}}
 		}
 		relays = append(relays, r)
 	}

@@ -14,8 +14,8 @@ const (
 	// headerSize is lisafs' message header: payload length (4 bytes), message
 	// number (2), padding (2), in the host's byte order.
 	headerSize = 8
-	// maxFDs bounds the descriptors of one answer; lisafs sends at most 2.
-	maxFDs = 16
+	// MaxFDs bounds the descriptors of one answer; lisafs sends at most 2.
+	MaxFDs = 16
 )
 
 // The flags that gVisor's filter for gofers lets through.
@@ -37,6 +37,7 @@ type relay struct {
 	journalFile  *os.File
 	journal      *journal
 	served       *lisafs.Connection // of the server, behind inner
+	sockets      *sockets           // nil where the host's are not let through
 	// The exchange under way. Its answer is in reply, buffer or not, and fds
 	// go along with it.
 	request, reply []byte
@@ -120,7 +121,7 @@ func (r *relay) await() error {
 
 // begin notes a request that can't be repeated.
 func (r *relay) begin() error {
-	if repeatable(r.request) {
+	if repeatable(r.request) || messageID(r.request) == lisafs.BindAt && r.sockets == nil {
 		return nil
 	}
 	return r.journal.executing()
@@ -131,6 +132,9 @@ func (r *relay) execute() error {
 	if messageID(r.request) == lisafs.Channel {
 		// What went through it would pass by the relay.
 		r.reply = errorReply(unix.EOPNOTSUPP)
+		return nil
+	}
+	if r.sockets != nil && r.executeSocket() {
 		return nil
 	}
 	if err := send(r.inner, r.request, nil); err != nil {

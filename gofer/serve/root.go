@@ -166,7 +166,7 @@ func hide(root, rel string) error {
 // openProc gives fsgofer its way to open descriptors again. The directory is
 // reached through a bind mount of itself alone, so that ".." leads nowhere.
 func openProc() error {
-	path := filepath.Join(stage, "fd")
+	path := filepath.Join(stage, FDPath)
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}

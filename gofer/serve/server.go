@@ -21,6 +21,19 @@ func setNextNumber(served *lisafs.Connection, id lisafs.FDID) {
 	*member[lisafs.FDID](served, "nextFDID") = id
 }
 
+// hostFD is the descriptor that a server has open for a number; false where
+// the number is not that of a file or directory.
+func hostFD(served *lisafs.Connection, id lisafs.FDID) (int, bool) {
+	mu := member[sync.RWMutex](served, "fdsMu")
+	mu.RLock()
+	defer mu.RUnlock()
+	fd := reflect.ValueOf(served).Elem().FieldByName("fds").MapIndex(reflect.ValueOf(id))
+	if !fd.IsValid() || fd.Elem().Type() != reflect.TypeFor[*lisafs.ControlFD]() {
+		return -1, false
+	}
+	return int(fd.Elem().Elem().FieldByName("impl").Elem().Elem().FieldByName("hostFD").Int()), true
+}
+
 func member[T any](served *lisafs.Connection, name string) *T {
 	field := reflect.ValueOf(served).Elem().FieldByName(name)
 	if !field.IsValid() || field.Type() != reflect.TypeFor[T]() {

@@ -35,6 +35,8 @@ type rig struct {
 	journal   *os.File
 	client    *lisafs.Client
 	root      lisafs.FDID
+	sockets   bool
+	bound     []*lisafs.ClientBoundSocketFD
 }
 
 var background = context.Background()
@@ -92,6 +94,9 @@ func (g *rig) gofer() *relay {
 	r, err := newRelay(files[0], os.NewFile(uintptr(pair[1]), "server"), files[1], served)
 	check(g.t, err)
 	check(g.t, r.openJournal())
+	if g.sockets {
+		r.sockets = &sockets{path: "/proc/self/fd", bound: map[lisafs.FDID]int{}}
+	}
 	g.t.Cleanup(func() { die(r) })
 	return r
 }
@@ -101,6 +106,12 @@ func die(r *relay) {
 	for _, f := range []*os.File{r.files[0], r.files[1], r.journalFile} {
 		f.Close()
 	}
+	if r.sockets != nil {
+		for _, fd := range r.sockets.bound {
+			unix.Close(fd)
+		}
+		r.sockets = nil
+	}
 }
 
 // successor is a gofer that has taken over, told what follows from whether the
@@ -108,6 +119,7 @@ func die(r *relay) {
 func (g *rig) successor(waiting bool) *relay {
 	g.t.Helper()
 	r := g.gofer()
+	check(g.t, r.inherit(g.given()))
 	check(g.t, r.takeOver(!waiting && g.queued() > 0))
 	return r
 }

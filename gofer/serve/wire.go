@@ -100,7 +100,7 @@ func messageSize(header []byte) (int, error) {
 func readFull(c syscall.RawConn, b []byte, fds *[]int) error {
 	var oob []byte
 	if fds != nil {
-		oob = make([]byte, unix.CmsgSpace(4*maxFDs))
+		oob = make([]byte, unix.CmsgSpace(4*MaxFDs))
 	}
 	for len(b) > 0 {
 		var n, oobn int

@@ -49,8 +49,9 @@ var fields = map[string]field{
 	"Volume.emptyDir": {"", sandbox, "A directory that every user of the container may write to. It is kept over restarts, `Stopped` and replacements, and goes when nothing declares the sandbox any more. `emptyDir: {}` is one without a limit."},
 	"Volume.files":    {"", sandbox, "File name → literal content, always mounted read-only. A name holds no `/`."},
 
-	"HostPath.path": {"", sandbox, "Absolute, without `..`."},
-	"HostPath.type": {"no check", sandbox, "As in a Pod. The `…OrCreate` types make what is missing when a container that mounts it starts."},
+	"HostPath.path":    {"", sandbox, "Absolute, without `..`."},
+	"HostPath.sockets": {"`false`", sandbox, "`true` lets containers connect to the host's unix sockets in it, as the user that they run as, and bind sockets of their own there that the host can connect to. Otherwise sockets stay inside the sandbox. See [Host sockets](operations.md#host-sockets) first."},
+	"HostPath.type":    {"no check", sandbox, "As in a Pod. The `…OrCreate` types make what is missing when a container that mounts it starts."},
 
 	"EmptyDir.sizeLimit": {"none", sandbox,
 		"With it the directory is a tmpfs of that size: writes beyond it fail with ENOSPC, what is in it is memory, and a reboot empties it. Without, it is a plain directory in the data directory."},
@@ -112,7 +113,6 @@ var later = []struct {
 	{"`spec.network`", []string{"ports"}, inSpec("network: {%s: x}")},
 	{"`spec.network.mode`", []string{"bridge"}, inSpec("network: {mode: %s}")},
 	{"`spec.volumes[]`", []string{"configMap", "secret", "projected", "persistentVolumeClaim", "csi", "image", "nfs"}, inSpec("volumes: [{name: v, %s: x}]")},
-	{"`spec.volumes[].hostPath`", []string{"sockets"}, inSpec("volumes: [{name: v, hostPath: {path: /x, %s: true}}]")},
 	{"`spec.volumes[].hostPath.type`", []string{"Socket", "CharDevice", "BlockDevice"}, inSpec("volumes: [{name: v, hostPath: {path: /x, type: %s}}]")},
 	{"`spec.volumes[].emptyDir`", []string{"medium"}, inSpec("volumes: [{name: v, emptyDir: {%s: Memory}}]")},
 	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "hooks", "livenessProbe", "readinessProbe", "startupProbe", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
