@@ -140,9 +140,17 @@ func (d *Directory) Run(ctx context.Context, changed func(names []string)) error
 	defer group.Wait()
 	stop := d.watch(&group)
 	defer stop()
-	kept := make(chan map[string]entry, 1)
-	defer close(kept)
-	group.Go(func() { d.keep(kept) })
+	states := make(chan keeping, 1)
+	defer close(states)
+	group.Go(func() { d.keep(states) })
+	// Only the newest state is worth writing.
+	keep := func(done chan<- struct{}) {
+		select {
+		case <-states:
+		default:
+		}
+		states <- keeping{d.state.entries, done}
+	}
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -153,14 +161,14 @@ func (d *Directory) Run(ctx context.Context, changed func(names []string)) error
 		case <-d.wake:
 		case <-timer.C:
 		}
-		wake := d.look(changed)
-		// The store follows behind: its fsync must not delay a start. Only the
-		// newest state is worth writing.
-		select {
-		case <-kept:
-		default:
-		}
-		kept <- d.state.entries
+		// The store follows behind: its fsync must not delay a start. Only a
+		// removal that is newly held is told of after it was written.
+		wake := d.look(changed, func() {
+			done := make(chan struct{})
+			keep(done)
+			<-done
+		})
+		keep(nil)
 		wait := d.cfg.Resync
 		if !wake.IsZero() {
 			wait = min(wait, max(0, wake.Sub(d.cfg.Now())))
@@ -189,10 +197,19 @@ func (d *Directory) watch(group *sync.WaitGroup) (stop func()) {
 	}
 }
 
+// keeping is a state to be written; done, which may be nil, is closed then.
+type keeping struct {
+	entries map[string]entry
+	done    chan<- struct{}
+}
+
 // keep writes every state it is given to the store, until there are no more.
-func (d *Directory) keep(states <-chan map[string]entry) {
-	for entries := range states {
-		err := d.store.sync(entries)
+func (d *Directory) keep(states <-chan keeping) {
+	for k := range states {
+		err := d.store.sync(k.entries)
+		if k.done != nil {
+			close(k.done)
+		}
 		d.mu.Lock()
 		before := d.unstored
 		d.unstored = err

@@ -11,8 +11,9 @@ import (
 )
 
 // look scans once and publishes what follows. It returns when the next scan
-// is due, zero for no particular time.
-func (d *Directory) look(changed func(names []string)) time.Time {
+// is due, zero for no particular time. A removal that is held now and was not
+// before is kept first: what a user sees held must not go ahead after a crash.
+func (d *Directory) look(changed func(names []string), keep func()) time.Time {
 	sc := d.scanner.scan()
 	d.mu.Lock()
 	sc.confirmed, d.confirmed = d.confirmed, map[string]bool{}
@@ -21,7 +22,11 @@ func (d *Directory) look(changed func(names []string)) time.Time {
 	d.addStoreProblems(&sc, unstored)
 
 	out := decide(rules{settle: d.cfg.Settle, guard: d.cfg.DeletionGuard}, d.state, sc)
+	held := newlyHeld(d.state, out.state)
 	d.state = out.state
+	if held {
+		keep()
+	}
 	d.forgetLost()
 	before := d.latest.Load()
 	names, differs := changes(before, out.set)
@@ -32,6 +37,15 @@ func (d *Directory) look(changed func(names []string)) time.Time {
 	}
 	d.reportWatch()
 	return out.wake
+}
+
+func newlyHeld(before, now state) bool {
+	for name, e := range now.entries {
+		if e.held && !before.entries[name].held {
+			return true
+		}
+	}
+	return false
 }
 
 // addStoreProblems tells what the store could not read or write. A stored

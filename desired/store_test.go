@@ -1,10 +1,12 @@
 package desired
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestRestartKeepsTheLastAccepted(t *testing.T) {
@@ -112,6 +114,40 @@ func TestStoreDamaged(t *testing.T) {
 			t.Errorf("stored %v", got)
 		}
 	})
+}
+
+// A removal that is held is on disk before anybody is told of it: whoever acts
+// on that and crashes the daemon must find it held.
+func TestHeldIsKeptBeforeItIsTold(t *testing.T) {
+	r := newRig(t, false)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		r.put("m/"+name+".yaml", doc(name, 1))
+	}
+	r.start()
+	r.await("a@1", "b@1", "c@1", "d@1")
+	r.stop()
+	for _, name := range []string{"a", "b", "c"} {
+		r.remove("m/" + name + ".yaml")
+	}
+	d, err := New(r.cfg)
+	r.must(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	told := false
+	r.must(d.Run(ctx, func([]string) {
+		if len(d.Set().Held) < 3 {
+			return
+		}
+		told = true
+		cancel()
+		_, kept, _, err := openStore(r.cfg.Store)
+		if err != nil || !kept["a"].held || !kept["b"].held || !kept["c"].held || kept["d"].held {
+			t.Errorf("when it was told, %+v was kept, %v", kept, err)
+		}
+	}))
+	if !told {
+		t.Error("nothing was held")
+	}
 }
 
 func TestStoreFails(t *testing.T) {

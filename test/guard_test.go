@@ -34,7 +34,13 @@ func TestDeletionGuard(t *testing.T) {
 	w.declare("web0", app("sleep"))
 	w.wait("web0", "declared again", func(s sandbox) bool { return running(s) && !held(s) })
 	w.restart()
-	// A daemon's restart confirms nothing, nor does it end anything.
+	// A daemon's restart confirms nothing, nor does it end anything: two of four
+	// alone would not be held.
+	w.declare("mark", app("sleep")) // which takes longer than settling
+	w.running("mark")
+	for _, name := range []string{"web1", "web2"} {
+		w.wait(name, "still held", held)
+	}
 	for i := range 4 {
 		name := fmt.Sprint("web", i)
 		if s := w.wait(name, "running", phase("Running")); s.Status.SandboxPID != pids[name] {
