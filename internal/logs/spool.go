@@ -74,8 +74,7 @@ func (s *spool) save(h head, limit [len(streams)]int64) (err error) {
 		s.text[stdout].done, limit[stdout], s.text[stderr].done, limit[stderr]} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(n))
 	}
-	why := h.lost.Why
-	b = append(b, why[:min(len(why), headSize-len(b))]...)
+	copy(buf[len(b):], h.lost.Why)
 	_, err = s.file.WriteAt(buf[:], 0)
 	return err
 }
