@@ -35,7 +35,11 @@ func TestEntryPoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := table.PCToFunc(f.Entry); got == nil || got.Entry != f.Entry || got.Name != want {
-		t.Errorf("it begins at %#x, %+v; want %s, see the Makefile's LDFLAGS", f.Entry, got, want)
+	got := table.PCToFunc(f.Entry)
+	if got == nil {
+		t.Fatalf("nothing is known of its entry point, %#x", f.Entry)
+	}
+	if got.Entry != f.Entry || got.Name != want {
+		t.Errorf("it begins in %s, want %s: see the Makefile's LDFLAGS", got.Name, want)
 	}
 }

@@ -4,9 +4,8 @@
 //
 // A package of gVisor's kernel registers whatever process links it, at its
 // initialisation. The Linux kernel registers a process with several threads
-// only after a grace period of RCU, about 13 ms, and one with a single thread
-// at once; a Go program has several before any code of its own runs. The
-// sentry is executed twice for each sandbox, and the launcher once.
+// only after a grace period of RCU, 7 to 17 ms, and one with a single thread at
+// once; a Go program has several before any code of its own runs.
 //
 // The package is linked in by importing it. A program that was linked without
 // the flag does the same, later by those milliseconds.
