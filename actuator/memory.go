@@ -23,16 +23,21 @@ type memoryWatch struct {
 	// kills is how many processes the kernel had killed, the last one victim.
 	kills  uint64
 	victim int
-	// quiet is until when the loop is left alone; waits says that it is poked
-	// then.
-	quiet time.Time
+	// asked is when the last question was put; waits says that the loop is
+	// about to be poked.
+	asked time.Time
 	waits bool
 }
 
-// memoryQuiet is how long the loop is left alone after a question, so that an
-// application whose use goes up and down costs little. It is short against the
-// time in which a container takes what a sandbox has in reserve.
-const memoryQuiet = 20 * time.Millisecond
+// How long the loop is left alone after a question, so that an application
+// whose use goes up and down costs little, and one that reads and writes files
+// at its sandbox's limit, where every block takes the place of another, too.
+// Both are short against the time in which most containers take what their
+// sandbox has in reserve.
+const (
+	memoryQuiet = 20 * time.Millisecond
+	fullQuiet   = 200 * time.Millisecond
+)
 
 // Memory says what a sandbox uses; see observed.Looker. The sentry is asked
 // about these containers only if the answer can matter: when the mark has been
@@ -70,7 +75,7 @@ func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs
 	}
 	if ask {
 		w.containers, w.at, w.failed = used, now.Usage, used == nil
-		w.quiet = time.Now().Add(memoryQuiet)
+		w.asked = time.Now()
 	}
 	return observed.Memory{
 		UsageBytes: now.Usage, PeakBytes: now.Peak, LimitBytes: now.Limit, Kills: now.Kills, KilledPID: w.victim,
@@ -123,17 +128,25 @@ func (a *Actuator) unwatchMemory(cgroup string) {
 
 // memoryAlarm pokes the loop if the sandbox's memory is worth a look.
 func (a *Actuator) memoryAlarm(rec observed.Record) {
+	a.mu.Lock()
+	w := a.memory[rec.Cgroup]
+	waits := w == nil || w.sentry != rec.Sentry || w.waits
+	a.mu.Unlock()
+	if waits {
+		return
+	}
 	now, err := a.c.Cgroups.Memory(rec.Cgroup)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w := a.memory[rec.Cgroup]
-	if w == nil || w.sentry != rec.Sentry || w.waits {
+	quiet := memoryQuiet
+	switch {
+	case err != nil, now.Kills != w.kills, now.Usage >= w.mark:
+	case now.Full:
+		quiet = fullQuiet
+	default:
 		return
 	}
-	if err == nil && now.Kills == w.kills && now.Usage < w.mark && !now.Full {
-		return
-	}
-	wait := time.Until(w.quiet)
+	wait := time.Until(w.asked.Add(quiet))
 	if wait <= 0 {
 		a.c.Poke(rec.Name)
 		return

@@ -13,9 +13,10 @@ import (
 // changed to be worth another question.
 const MemoryStep = 4 << 20
 
-// oomWindow is how long after a kill by the kernel an end by SIGKILL is taken
-// for its consequence: what was killed is the host's part of a process, and the
-// sentry ends the process when it would run next.
+// oomWindow is how long after a kill by the kernel was told of an end is taken
+// for its consequence: who is killed lives a while longer, and where that is
+// the host's part of a process, the sentry ends the process only when it would
+// run next.
 const oomWindow = 5 * time.Second
 
 // oomAgain is when a container that was killed for memory, and has not ended,
@@ -49,10 +50,21 @@ func (p *planner) newKills() bool {
 // here asked for, is owed to a kill by the kernel.
 func (p *planner) killedByKernel(cm ContainerMemory, e observed.Exit) bool {
 	if p.world == lost {
-		return e.Reason == sandboxLost && p.newKills()
+		return e.Reason == sandboxLost && p.sentryKilled()
 	}
-	return p.running() && e.Signal == sigkill && cm.StopID != cm.Live &&
-		p.mem.OOMSentry == p.o.Record.Sentry && p.now.Sub(p.mem.OOMSeen) < oomWindow
+	return p.running() && e.Signal == sigkill && cm.StopID != cm.Live && p.killedLately()
+}
+
+// sentryKilled reports whether a sentry that is gone was killed by the kernel.
+// It may have been seen to live after the kill was counted.
+func (p *planner) sentryKilled() bool {
+	m := &p.o.Memory
+	return p.newKills() || m.Kills > 0 && (m.KilledPID == p.o.Record.Sentry.PID || p.killedLately())
+}
+
+// killedLately reports whether a kill was told of a moment ago.
+func (p *planner) killedLately() bool {
+	return p.mem.OOMSentry == p.o.Record.Sentry && p.now.Sub(p.mem.OOMSeen) < oomWindow
 }
 
 // killer says whom the kernel killed, and for want of what.

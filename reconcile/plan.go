@@ -171,7 +171,7 @@ func (p *planner) keep() {
 	case lost:
 		p.noteLoss()
 		why, exit := "the sandbox's sentry is gone", sandboxLost
-		if p.newKills() {
+		if p.sentryKilled() {
 			why, exit = why+": "+p.killer(), oomKilled
 		}
 		p.stop(why, "", exit)

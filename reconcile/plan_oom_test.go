@@ -175,6 +175,20 @@ func TestPlanKernelKill(t *testing.T) {
 			memory:  lossOf(sandboxLost, ""),
 		},
 		{
+			name:    "the sentry is gone, and a kill was told of while it lived",
+			mutate:  both(sentryGone, kernelKilled(1, 0), func(in *Input) { told(&in.Memory); in.Memory.OOMSeen = t0.Add(-time.Second) }),
+			actions: stop("the sandbox's sentry is gone: "+reached+"one of its processes", oomKilled, reached+"one of its processes"),
+			memory:  lossOf(oomKilled, reached+"one of its processes"),
+			notices: []Notice{{"app", oomKilled, reached + "one of its processes"}, {"web", oomKilled, reached + "one of its processes"}},
+		},
+		{
+			name:    "the sentry is gone, and a kill that was told of is known to be its",
+			mutate:  both(sentryGone, kernelKilled(1, sentry.PID), func(in *Input) { told(&in.Memory) }),
+			actions: stop("the sandbox's sentry is gone: "+reached+"its sentry (process 4711)", oomKilled, reached+"its sentry (process 4711)"),
+			memory:  lossOf(oomKilled, reached+"its sentry (process 4711)"),
+			notices: []Notice{{"app", oomKilled, reached + "its sentry (process 4711)"}, {"web", oomKilled, reached + "its sentry (process 4711)"}},
+		},
+		{
 			name: "the sentry is gone, and the kill that was told of was another sandbox's",
 			mutate: both(sentryGone, kernelKilled(1, 0), func(in *Input) {
 				told(&in.Memory)

@@ -159,8 +159,12 @@ func TestOOMScores(t *testing.T) {
 	for _, pid := range drift {
 		setScore(t, pid, 999)
 		w.scored("web", d)
-		if out := w.ok("events", "web", "-o", "json"); !strings.Contains(out, fmt.Sprintf("process %d of ", pid)) || !strings.Contains(out, "has the OOM score 999 and not ") {
-			t.Errorf("the events say nothing of it:\n%s", out)
+		told := func() bool { // once it was put back
+			out := w.ok("events", "web", "-o", "json")
+			return strings.Contains(out, fmt.Sprintf("process %d of ", pid)) && strings.Contains(out, "has the OOM score 999 and not ")
+		}
+		if !poll(told) {
+			t.Errorf("the events say nothing of it:\n%s", w.ok("events", "web"))
 		}
 	}
 }

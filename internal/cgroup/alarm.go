@@ -107,8 +107,14 @@ func (a *Alarms) drop(name string) {
 func (h *Host) watchMemory(name string, bytes int64) (fd int, events uint32, err error) {
 	dir := h.dir("memory", name)
 	if h.mode == V2 {
-		fd, err = open(filepath.Join(dir, "memory.events"), unix.O_RDONLY|unix.O_NONBLOCK)
-		return fd, unix.EPOLLPRI, err
+		if fd, err = open(filepath.Join(dir, "memory.events"), unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
+			return -1, 0, err
+		}
+		if err := forget(fd); err != nil {
+			unix.Close(fd)
+			return -1, 0, err
+		}
+		return fd, unix.EPOLLPRI, nil
 	}
 	if fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return -1, 0, err
@@ -116,8 +122,8 @@ func (h *Host) watchMemory(name string, bytes int64) (fd int, events uint32, err
 	for _, on := range []struct{ file, argument string }{
 		{"memory.usage_in_bytes", strconv.FormatInt(bytes, 10)},
 		{"memory.oom_control", ""},
-		// The kernel finds little to take back: what is in use is not cache.
-		{"memory.pressure_level", "medium"},
+		// The kernel takes back: what grows may do so in the place of cache.
+		{"memory.pressure_level", "low"},
 	} {
 		if err := notifyV1(dir, fd, on.file, on.argument); err != nil {
 			unix.Close(fd)
@@ -125,6 +131,14 @@ func (h *Host) watchMemory(name string, bytes int64) (fd int, events uint32, err
 		}
 	}
 	return fd, unix.EPOLLIN, nil
+}
+
+// forget has an open memory.events tell of what happens from here on; a newly
+// opened one would tell of what is.
+func forget(fd int) error {
+	var all [1024]byte
+	_, err := unix.Pread(fd, all[:], 0)
+	return err
 }
 
 // notifyV1 has the eventfd written to on events of a file of a cgroup, until
@@ -196,12 +210,12 @@ func (a *Alarms) take(fd int32) func() {
 	if w == nil {
 		return nil // dropped since it was reported
 	}
-	var buf [256]byte
 	var err error
 	if a.host.mode == V2 {
-		_, err = unix.Pread(w.fd, buf[:], 0)
+		err = forget(w.fd)
 	} else {
-		_, err = unix.Read(w.fd, buf[:8])
+		var count [8]byte
+		_, err = unix.Read(w.fd, count[:])
 	}
 	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 		a.drop(w.name)
