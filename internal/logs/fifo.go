@@ -30,19 +30,23 @@ func makeFIFO(path string) (*os.File, error) {
 }
 
 // openFIFOs opens the reading ends, non-blocking.
-func openFIFOs(paths []string) ([]*os.File, error) {
-	var ends []*os.File
+func openFIFOs(paths []string) ([]int, error) {
+	var ends []int
 	for _, p := range paths {
-		f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		fd, err := unix.Open(p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
-			for _, f := range ends {
-				f.Close()
-			}
-			return nil, fmt.Errorf("opening output pipe: %w", err)
+			closeAll(ends)
+			return nil, fmt.Errorf("opening output pipe: %w", &os.PathError{Op: "open", Path: p, Err: err})
 		}
-		ends = append(ends, f)
+		ends = append(ends, fd)
 	}
 	return ends, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 func (l *Logs) ioDir(sandbox string) string {

@@ -41,7 +41,7 @@ func TestFollowGoesOnOverInstances(t *testing.T) {
 	r, ended := followed(t, l, Options{Tail: All, Until: over}) // before there is a log
 	for n := range 3 {
 		id, out, _ := start(t, l, n+1)
-		for i := range 100 {
+		for i := range 50 {
 			line := fmt.Sprintf("line %d of %d\n", i, n)
 			if _, err := out.WriteString(line); err != nil {
 				t.Fatal(err)
@@ -49,7 +49,7 @@ func TestFollowGoesOnOverInstances(t *testing.T) {
 			expect(t, r, line)
 		}
 		late, lateEnded := followed(t, l, Options{Tail: 1, Until: over})
-		expect(t, late, fmt.Sprintf("line 99 of %d\n", n))
+		expect(t, late, fmt.Sprintf("line 49 of %d\n", n))
 		if n < 2 {
 			finish(t, l, id)
 			go io.Copy(io.Discard, late)
@@ -71,10 +71,10 @@ func TestFollowGoesOnOverInstances(t *testing.T) {
 }
 
 func TestFollowGoesOnOverRotation(t *testing.T) {
-	l := open(t, Config{MaxFile: 4 << 10})
+	l := open(t, Config{MaxFile: 1 << 10})
 	id, out, _ := start(t, l, 1)
 	r, ended := followed(t, l, all)
-	for i := range 1000 { // in step, so that no more than one turn is behind
+	for i := range 200 { // in step, so that no more than one turn is behind
 		line := fmt.Sprintf("line %d\n", i)
 		fmt.Fprint(out, line)
 		expect(t, r, line)

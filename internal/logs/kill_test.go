@@ -38,7 +38,7 @@ const (
 // What a container writes as fast as it can, while what carries it is killed
 // again and again, is in the log to the last line, and once.
 func TestKilledCarrier(t *testing.T) {
-	kills := 40
+	kills := 30
 	if testing.Short() {
 		kills = 10
 	}

@@ -132,7 +132,15 @@ func (l *Logs) Readers(sandbox, container, id string) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openFIFOs(paths)
+	fds, err := openFIFOs(paths)
+	if err != nil {
+		return nil, err
+	}
+	var ends []*os.File
+	for i, fd := range fds {
+		ends = append(ends, os.NewFile(uintptr(fd), paths[i]))
+	}
+	return ends, nil
 }
 
 // Adopt carries on with an instance that an earlier daemon opened, also one
@@ -157,9 +165,19 @@ func (l *Logs) Adopt(sandbox, container, id string) error {
 	}
 	in := &instance{key: key{sandbox, container}}
 	in.sink = l.hold(in.key)
-	for i, f := range ends {
-		in.pumps = append(in.pumps, startPump(f, in.sink, i))
+	for i, fd := range ends {
+		p, err := newPump(fd, in.sink, i)
+		if err != nil {
+			closeAll(ends)
+			for _, p := range in.pumps {
+				p.gate.close()
+			}
+			l.release(in.sink)
+			return err
+		}
+		in.pumps = append(in.pumps, p)
 	}
+	in.sink.join(in.pumps)
 	l.instances[id] = in
 	return nil
 }
@@ -277,6 +295,11 @@ func (l *Logs) end(forGood bool, chosen func(id string, in *instance) bool) {
 	for _, in := range ending {
 		for _, p := range in.pumps {
 			p.stop(forGood)
+		}
+	}
+	for _, in := range ending {
+		for _, p := range in.pumps {
+			<-p.done
 		}
 	}
 	l.mu.Lock()

@@ -34,6 +34,7 @@ func until(done func() bool) {
 // What a full disk costs is counted, over a restart of the daemon too, told,
 // and written into the log as soon as that can be written.
 func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
+	t.Parallel()
 	var told []Change
 	l := open(t, Config{Changed: func(c Change) { told = append(told, c) }})
 	path := full(t, l)
@@ -79,6 +80,7 @@ func TestFullDiskCostsLinesAndSaysSo(t *testing.T) {
 
 // A disk that takes some writes and refuses others is not told of each time.
 func TestFlappingDiskIsToldOnce(t *testing.T) {
+	t.Parallel()
 	told := 0
 	l := open(t, Config{Changed: func(Change) { told++ }})
 	id, out, _ := start(t, l, 1)

@@ -1,10 +1,8 @@
 package logs
 
 import (
-	"os"
+	"fmt"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,40 +32,48 @@ func newPool() *sync.Pool {
 // pump carries one stream. It ends at the stream's end or when it is stopped,
 // and closes the reading end itself.
 type pump struct {
-	file    *os.File
-	conn    syscall.RawConn
-	fd      int // file's, open while the pump is one of its sink's
+	fd      int // the reading end, open while the pump is one of its sink's
+	size    int // of the pipe
+	gate    *gate
 	sink    *sink
 	stream  int
 	carried int64 // bytes; guarded by sink.mu
 	held    bool  // the end of a line is still to come; the pump's own
-	// ending is set before the pump is woken to end; last says that no more
-	// will come from the pipe, ever.
-	ending, last atomic.Bool
-	done         chan struct{}
+	// ending is closed before the pump is woken to end, with last set before
+	// that if no more will come from the pipe, ever.
+	ending, done chan struct{}
+	last         bool
 }
 
-// startPump carries what comes through f, which is the pump's from here on.
-func startPump(f *os.File, s *sink, stream int) *pump {
-	p := &pump{file: f, sink: s, stream: stream, done: make(chan struct{})}
-	// These fail for a file that is closed, and for no other.
-	p.conn, _ = f.SyscallConn()
-	_ = p.conn.Control(func(fd uintptr) { p.fd = int(fd) })
-	s.mu.Lock()
-	s.pumps[p] = struct{}{}
-	s.mu.Unlock()
-	go p.run()
-	return p
+// newPump returns a pump for a reading end, which run carries.
+func newPump(fd int, s *sink, stream int) (*pump, error) {
+	g, err := newGate(fd)
+	if err != nil {
+		return nil, err
+	}
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		g.close()
+		return nil, fmt.Errorf("asking for an output pipe's size: %w", err)
+	}
+	return &pump{fd: fd, size: size, gate: g, sink: s, stream: stream, ending: make(chan struct{}), done: make(chan struct{})}, nil
 }
 
-// stop has the pump carry what is in the pipe, and waits until it has ended.
-// last says that a line without an end will not get one.
+// stop has the pump carry what is in the pipe and end, which done tells. last
+// says that a line without an end will not get one. It is called once.
 func (p *pump) stop(last bool) {
-	p.last.Store(last)
-	p.ending.Store(true)
-	// The deadline wakes a reader that waits; a pump that ended closed the file.
-	_ = p.file.SetReadDeadline(time.Unix(1, 0))
-	<-p.done
+	p.last = last
+	close(p.ending)
+	p.gate.until(time.Unix(1, 0)) // wakes a reader that waits
+}
+
+func (p *pump) stopped() bool {
+	select {
+	case <-p.ending:
+		return true
+	default:
+		return false
+	}
 }
 
 // Results of a step that carried nothing.
@@ -76,20 +82,30 @@ const (
 	empty = -1
 )
 
-// lineTime is how long the end of a line is waited for before it is carried as
-// it is: a prompt has none.
-const lineTime = time.Second
+const (
+	// lineTime is how long the end of a line is waited for before it is carried
+	// as it is: a prompt has none.
+	lineTime = time.Second
+	// gather is how long a pipe that had little in it is left to fill: waking
+	// for each line costs a busy container and the daemon more than all else.
+	// What comes after a pause is carried at once. The faster it comes, the
+	// shorter the rest: a container must not find its pipe full because of it.
+	gather = 10 * time.Millisecond
+)
 
 func (p *pump) run() {
 	defer close(p.done)
 	defer p.sink.leave(p)
 	n := empty
-	step := func(uintptr) bool {
+	step := func() bool {
 		n = p.step()
 		return n != empty
 	}
-	for timed := false; !p.ending.Load(); {
-		if err := p.conn.Read(step); err != nil && !p.ending.Load() {
+	got, rest, timed := 0, gather, false // got is what came since the last rest
+	resting := time.NewTimer(0)
+	defer resting.Stop()
+	for !p.stopped() {
+		if err := p.gate.wait(step); err != nil && !p.stopped() {
 			// The time of a line's end is over.
 			if n = p.step(); n == empty {
 				p.sink.finish(p.stream)
@@ -100,12 +116,25 @@ func (p *pump) run() {
 			p.sink.finish(p.stream)
 			return
 		}
+		if got += max(n, 0); n < batch/2 {
+			if got > p.size/4 {
+				rest /= 2
+			} else if got < p.size/16 {
+				rest = min(2*rest+time.Millisecond, gather)
+			}
+			got = 0
+			resting.Reset(rest)
+			select {
+			case <-resting.C:
+			case <-p.ending:
+			}
+		}
 		if p.held || timed {
 			var end time.Time // none
 			if timed = p.held; timed {
 				end = time.Now().Add(lineTime)
 			}
-			_ = p.file.SetReadDeadline(end) // stop sets its own after ending
+			p.gate.until(end) // stop sets its own after ending
 		}
 	}
 	// Stopped.
@@ -114,7 +143,7 @@ func (p *pump) run() {
 			break
 		}
 	}
-	if p.last.Load() {
+	if p.last {
 		p.sink.finish(p.stream)
 	}
 }

@@ -86,7 +86,7 @@ func TestReadOptions(t *testing.T) {
 func TestReadHasAllThatWasWritten(t *testing.T) {
 	l := open(t, Config{})
 	_, out, errs := start(t, l, 1)
-	for i := range 200 {
+	for i := range 100 {
 		n := 1 + i%(300<<10)*97
 		fmt.Fprint(out, strings.Repeat("o", n), "\n")
 		fmt.Fprint(errs, "e\n")

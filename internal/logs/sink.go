@@ -237,12 +237,23 @@ func (s *sink) wake() {
 	}
 }
 
+// join starts pumps.
+func (s *sink) join(pumps []*pump) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range pumps {
+		s.pumps[p] = struct{}{}
+		go p.run()
+	}
+}
+
 // leave is a pump's end.
 func (s *sink) leave(p *pump) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pumps, p)
-	p.file.Close()
+	unix.Close(p.fd)
+	p.gate.close()
 	s.wake()
 }
 

@@ -44,6 +44,7 @@ func TestLinesAreWhole(t *testing.T) {
 
 // What has no line's end, such as a prompt, is shown all the same.
 func TestPromptIsShown(t *testing.T) {
+	t.Parallel()
 	l := open(t, Config{})
 	id, out, _ := start(t, l, 1)
 	fmt.Fprint(out, "name? ")

@@ -24,11 +24,15 @@ type bare struct {
 
 // run runs one runsc command. Its output goes to a file, which a sentry that
 // inherits it does not keep anybody waiting with, as it would with a pipe.
-func (r *bare) run(ctx context.Context, args ...string) error {
+func (r *bare) run(ctx context.Context, args ...string) error { return r.runTo(ctx, r.log, args...) }
+
+// runTo is run with another file as standard output, which a container that is
+// created inherits.
+func (r *bare) runTo(ctx context.Context, out *os.File, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.exe, append([]string{"--root", r.root, "--network", "none", "--platform", "systrap"}, args...)...)
-	cmd.Stdout, cmd.Stderr = r.log, r.log
+	cmd.Stdout, cmd.Stderr = out, r.log
 	if err := r.reaper.Start(cmd); err != nil {
 		return err
 	}

@@ -90,6 +90,7 @@ func (b *bench) measure(ctx context.Context) error {
 		{[]int{5}, b.plans},
 		{[]int{6, 7}, b.idling},
 		{[]int{8}, b.execs},
+		{[]int{9, 10}, b.output},
 	} {
 		if !b.o.wants(part.rows...) {
 			continue

@@ -7,9 +7,13 @@
 //	                   BASE.end as the last act; the second time create BASE.2
 //	                   and wait for SIGTERM
 //	probe end ANY      end
+//	probe pour BASE    create BASE, write 320000 lines of 100 bytes to stdout,
+//	                   each in a write of its own, create BASE.end and wait
+//	                   for SIGTERM
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -41,6 +45,10 @@ func main() {
 			check(err)
 		}
 		check(mark(base + ".2"))
+	case "pour":
+		check(mark(base))
+		check(pour())
+		check(mark(base + ".end"))
 	case "end":
 		return
 	default:
@@ -49,6 +57,17 @@ func main() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	<-term
+}
+
+func pour() error {
+	line := bytes.Repeat([]byte("x"), 100)
+	line[len(line)-1] = '\n'
+	for range 320_000 {
+		if _, err := os.Stdout.Write(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mark creates a file that must not exist yet.
