@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
@@ -167,6 +168,46 @@ func TestConnect(t *testing.T) {
 	check(t, err)
 	f, err = g.connect(inodes[1].ControlFD, 0, 0)
 	hears(t, f, err, "another to 0:0")
+}
+
+// Sockets of all kinds are connected to, and of no others.
+func TestConnectKinds(t *testing.T) {
+	g := newSocketRig(t)
+	packets, err := net.Listen("unixpacket", g.path("packets"))
+	check(t, err)
+	defer packets.Close()
+	datagrams, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: g.path("datagrams"), Net: "unixgram"})
+	check(t, err)
+	defer datagrams.Close()
+	defer g.serve(g.successor(false))()
+	for _, c := range []struct {
+		name string
+		kind linux.SockType
+		want error
+	}{
+		{"packets", unix.SOCK_SEQPACKET, nil}, {"datagrams", unix.SOCK_DGRAM, nil}, {"packets", unix.SOCK_RAW, unix.EPROTOTYPE},
+		{"packets", unix.SOCK_STREAM, unix.EPROTOTYPE}, // by the kernel
+	} {
+		inodes, err := g.walk(c.name)
+		check(t, err)
+		fd := g.client.NewFD(inodes[0].ControlFD)
+		sock, err := fd.Connect(background, c.kind, 0, 0)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s, kind %d: %v, want %v", c.name, c.kind, err, c.want)
+		}
+		if err != nil {
+			continue
+		}
+		_, err = unix.Write(sock, []byte("hello"))
+		check(t, err)
+		unix.Close(sock)
+	}
+	b := make([]byte, 10)
+	n, _, err := datagrams.ReadFromUnix(b)
+	check(t, err)
+	if string(b[:n]) != "hello" {
+		t.Errorf("heard %q", b[:n])
+	}
 }
 
 // A peer that accepts nobody holds nobody up for long.
