@@ -83,7 +83,10 @@ func (s *session) expect(text string) {
 
 // complaints is what it wrote to stderr.
 func (s *session) complaints() string {
-	b, _ := os.ReadFile(s.cmd.Stderr.(*os.File).Name()) // nothing of a terminal: lines has it
+	if s.in == nil {
+		return "" // it is among the lines
+	}
+	b, _ := os.ReadFile(s.cmd.Stderr.(*os.File).Name())
 	return string(b)
 }
 
@@ -103,6 +106,14 @@ func (s *session) signal(sig syscall.Signal) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.w.t.Fatal(err)
 	}
+}
+
+// heard makes sure that the client knows that the command runs. Its output does
+// not show that: it does not come through the daemon.
+func (s *session) heard() {
+	s.w.t.Helper()
+	s.signal(syscall.SIGUSR1)
+	s.expect("got user defined signal 1")
 }
 
 // A command in a container has what the container has, unless told otherwise,
@@ -275,6 +286,7 @@ func TestExecSignals(t *testing.T) {
 	s.ends(128 + 9)
 	// And with its sandbox.
 	w.said("web", "anew")
+	w.running("web")
 	s = w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
 	w.undeclare("web")
@@ -286,11 +298,12 @@ func TestExecOverARestart(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("sleep"))
 	w.running("web")
-	kept := w.session("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "5")
-	over := w.session("exec", "-i", "web", "--", "/w", "copy", "then", "exit", "6")
+	kept := w.session("exec", "-i", "web", "--", "/w", "hear", "then", "copy", "then", "exit", "5")
+	over := w.session("exec", "-i", "web", "--", "/w", "hear", "then", "copy", "then", "exit", "6")
 	for _, s := range []*session{kept, over} {
 		fmt.Fprintln(s.in, "before")
 		s.expect("before")
+		s.heard()
 	}
 	w.kill()
 	fmt.Fprintln(kept.in, "without")
@@ -306,6 +319,7 @@ func TestExecOverARestart(t *testing.T) {
 	// The new daemon passes signals on to what the old one had started.
 	s := w.session("exec", "web", "--", "/w", "signals")
 	s.expect("waiting")
+	s.heard()
 	w.restart()
 	s.signal(syscall.SIGUSR2)
 	s.expect("got user defined signal 2")

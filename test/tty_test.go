@@ -101,6 +101,7 @@ func TestExecTerminal(t *testing.T) {
 		t.Errorf("the caller's terminal was left as %+v", after)
 	}
 
+	w.gone("web")
 	w.declare("web", app("sleep"))
 	w.running("web")
 	s, master = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "copy", "then", "exit", "9")

@@ -117,6 +117,10 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	if container, err = oneContainer(container, o.container); err != nil {
 		return err
 	}
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	signals := forward(giveUp)
+	defer signals.stop()
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
 	if errors.Is(err, api.ErrNotFound) {
 		var t target
@@ -135,14 +139,15 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	defer session.Close()
 	std.given()
 	send := func(sig unix.Signal) {
-		// Where the daemon is away, or the command has ended, nothing can be done.
-		_ = client.Kill(ctx, sandbox, nameOf(session.ContainerID), api.KillRequest{Signal: strconv.Itoa(int(sig)),
+		sendSignal(ctx, client, sandbox, nameOf(session.ContainerID), api.KillRequest{Signal: strconv.Itoa(int(sig)),
 			ContainerID: session.ContainerID, PID: session.PID, Foreground: o.terminal})
 	}
-	defer passSignals(send, std.resize)()
-	if err := std.start(send); err != nil {
-		return err
-	}
+	signals.to(func(sig unix.Signal) {
+		if sig != unix.SIGWINCH || std.resize() {
+			send(sig)
+		}
+	})
+	std.start(send)
 	status, err := session.Wait()
 	std.finish()
 	std.close() // before anything is said
@@ -163,27 +168,4 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 func nameOf(id string) string {
 	parts := strings.Split(id, ".")
 	return parts[len(parts)-2]
-}
-
-// passSignals hands what this program is sent on to send, and changes of the
-// terminal's size to resized, until stop is called.
-func passSignals(send func(unix.Signal), resized func() bool) (stop func()) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
-		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				if s == unix.SIGWINCH && !resized() {
-					continue
-				}
-				send(s.(unix.Signal))
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(done) }
 }

@@ -121,21 +121,20 @@ func (s *stdio) given() {
 }
 
 // start begins to carry. send sends signals that are typed at a terminal.
-func (s *stdio) start(send func(unix.Signal)) error {
+func (s *stdio) start(send func(unix.Signal)) {
 	for _, c := range s.out {
 		go c.run()
 	}
-	if s.in == nil {
-		return nil
+	switch {
+	case s.in == nil:
+	case s.tty != nil:
+		s.tty.start(s.in, send)
+	default:
+		go func() {
+			_, _ = io.Copy(s.to, s.in) // a command need not read all
+			s.to.Close()
+		}()
 	}
-	if s.tty != nil {
-		return s.tty.start(s.in, send)
-	}
-	go func() {
-		_, _ = io.Copy(s.to, s.in) // a command need not read all
-		s.to.Close()
-	}()
-	return nil
 }
 
 // finish carries what the command has left.

@@ -11,6 +11,7 @@ import (
 // tty is the terminal that a command in a sandbox gets, and ours beside it.
 type tty struct {
 	master *os.File
+	slave  *os.File      // the command's, held open
 	ours   *os.File      // where the command's input is typed; nil: no terminal of ours
 	before *unix.Termios // how ours was
 }
@@ -21,7 +22,11 @@ func terminalPair(interactive bool) (*stdio, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a terminal for the command: %w", err)
 	}
-	s := &stdio{give: []*os.File{slave}, tty: &tty{master: master}}
+	own, err := unix.FcntlInt(slave.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	s := &stdio{give: []*os.File{slave}, tty: &tty{master: master, slave: os.NewFile(uintptr(own), "terminal")}}
 	s.out = []*carrier{{from: master, to: os.Stdout, done: make(chan struct{})}}
 	if interactive {
 		s.in = os.Stdin
@@ -58,20 +63,8 @@ func openPair() (master, slave *os.File, err error) {
 	return master, os.NewFile(fd, "terminal"), nil
 }
 
-// control runs an ioctl on the command's terminal.
-func (t *tty) control(do func(fd int) error) error {
-	conn, err := t.master.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if cerr := conn.Control(func(fd uintptr) { err = do(int(fd)) }); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
 func (t *tty) setSize(size *unix.Winsize) error {
-	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
+	return unix.IoctlSetWinsize(int(t.slave.Fd()), unix.TIOCSWINSZ, size)
 }
 
 // resize gives the command's terminal the size of ours.
@@ -84,42 +77,41 @@ func (t *tty) resize() bool {
 }
 
 // start has the command's terminal get what is typed, as it is typed.
-func (t *tty) start(in *os.File, send func(unix.Signal)) error {
-	if terminal(in) {
-		before, err := unix.IoctlGetTermios(int(in.Fd()), unix.TCGETS)
-		if err != nil {
-			return err
-		}
+func (t *tty) start(in *os.File, send func(unix.Signal)) {
+	// One that has hung up meanwhile has no mode any more.
+	if before, err := unix.IoctlGetTermios(int(in.Fd()), unix.TCGETS); err == nil {
 		raw := *before
 		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
 		raw.Oflag &^= unix.OPOST
 		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-		if err := unix.IoctlSetTermios(int(in.Fd()), unix.TCSETS, &raw); err != nil {
-			return err
+		if unix.IoctlSetTermios(int(in.Fd()), unix.TCSETS, &raw) == nil {
+			t.ours, t.before = in, before
 		}
-		t.ours, t.before = in, before
 	}
 	go t.carry(in, send)
-	return nil
 }
 
-// carry writes what is read to the command's terminal. The kernel makes
+// carry writes what is read to the command's terminal. The kernel would make
 // signals of some characters for the processes of a terminal's session, of
-// which it knows none: they are in the sandbox.
+// which it knows none, since they are in the sandbox. So those characters don't
+// go there: what the terminal would do is done here, but for dropping output.
 func (t *tty) carry(in *os.File, send func(unix.Signal)) {
 	b := make([]byte, 4096)
 	for {
 		n, err := in.Read(b)
-		if n > 0 {
-			sig := t.typed(b[:n])
-			if _, err := t.master.Write(b[:n]); err != nil {
+		for rest := b[:n]; len(rest) > 0; {
+			at, sig := t.typed(rest)
+			if _, err := t.master.Write(rest[:at]); err != nil {
 				return
 			}
-			if sig != 0 {
-				send(sig)
+			if sig == 0 {
+				break
 			}
+			t.interrupt(rest[at])
+			send(sig)
+			rest = rest[at+1:]
 		}
 		if err != nil {
 			_, _ = t.master.Write([]byte{4}) // Ctrl-D: the end of what is typed
@@ -128,24 +120,41 @@ func (t *tty) carry(in *os.File, send func(unix.Signal)) {
 	}
 }
 
-// typed is the signal that the last of the characters stands for that stand
-// for one, with the terminal as its programs have set it; 0: none.
-func (t *tty) typed(b []byte) unix.Signal {
-	var mode *unix.Termios
-	err := t.control(func(fd int) (err error) {
-		mode, err = unix.IoctlGetTermios(fd, unix.TCGETS)
-		return err
-	})
-	if err != nil || mode.Lflag&unix.ISIG == 0 {
-		return 0
+// typed finds the first character that stands for a signal, with the terminal
+// as its programs have set it; where there is none, sig is 0 and at the end.
+func (t *tty) typed(b []byte) (at int, sig unix.Signal) {
+	at = len(b)
+	mode := t.mode()
+	if mode.Lflag&unix.ISIG == 0 {
+		return at, 0
 	}
-	last, sig := -1, unix.Signal(0)
-	for at, s := range map[int]unix.Signal{unix.VINTR: unix.SIGINT, unix.VQUIT: unix.SIGQUIT, unix.VSUSP: unix.SIGTSTP} {
-		if i := bytes.LastIndexByte(b, mode.Cc[at]); i > last && mode.Cc[at] != 0 {
-			last, sig = i, s
+	for i, s := range map[int]unix.Signal{unix.VINTR: unix.SIGINT, unix.VQUIT: unix.SIGQUIT, unix.VSUSP: unix.SIGTSTP} {
+		if first := bytes.IndexByte(b, mode.Cc[i]); mode.Cc[i] != 0 && first >= 0 && first < at {
+			at, sig = first, s
 		}
 	}
-	return sig
+	return at, sig
+}
+
+// interrupt shows a character that stands for a signal, and drops what was
+// typed before it and not read yet.
+func (t *tty) interrupt(c byte) {
+	mode := t.mode()
+	if mode.Lflag&unix.NOFLSH == 0 {
+		_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+	}
+	if mode.Lflag&(unix.ECHO|unix.ECHOCTL) == unix.ECHO|unix.ECHOCTL {
+		_, _ = os.Stdout.Write([]byte{'^', c ^ 0x40})
+	}
+}
+
+// mode is how the command's terminal is set.
+func (t *tty) mode() unix.Termios {
+	mode, err := unix.IoctlGetTermios(int(t.slave.Fd()), unix.TCGETS)
+	if err != nil {
+		return unix.Termios{}
+	}
+	return *mode
 }
 
 // close gives our terminal back as it was.
@@ -154,4 +163,5 @@ func (t *tty) close() {
 		_ = unix.IoctlSetTermios(int(t.ours.Fd()), unix.TCSETS, t.before) // it may be gone
 	}
 	t.master.Close()
+	t.slave.Close()
 }

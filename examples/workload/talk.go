@@ -18,6 +18,7 @@ func talkCommands() []command {
 		{"resizes", "", "say the terminal's size now and whenever it changes", 0, resizes},
 		{"signals", "", "say each signal that comes, for ever", 0, signals},
 		{"waits", "", "say of stdin, stdout and stderr whether reads and writes wait", 0, waits},
+		{"hear", "", "from now on, say each SIGUSR1 that comes", 0, hear},
 		{"leave-signals", "", "start a child that says each signal that comes, as child", 0, leaveSignals},
 		{"raise", "NUMBER", "end by a signal", 1, raise},
 	}
@@ -58,6 +59,17 @@ func signals([]string) error {
 	for s := range all {
 		say("got", s.String())
 	}
+	return nil
+}
+
+func hear([]string) error {
+	usr1 := make(chan os.Signal, 16)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	go func() {
+		for s := range usr1 {
+			say("got", s.String())
+		}
+	}()
 	return nil
 }
 

@@ -23,8 +23,9 @@ var ErrSandboxEnded = errors.New("the sandbox ended")
 // Session is a command that Exec has started. Close must be called.
 type Session struct {
 	ExecStarted
-	conn *net.UnixConn
-	exit *os.File
+	conn  *net.UnixConn
+	exit  *os.File
+	ended bool
 }
 
 // Exec runs a command in a container, which may be empty where there is only
@@ -104,6 +105,7 @@ func (s *Session) begin(c *Client, req *http.Request, stdio []*os.File) error {
 func (s *Session) Wait() (unix.WaitStatus, error) {
 	var end ExecEnd
 	err := json.NewDecoder(s.exit).Decode(&end)
+	s.ended = true
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET):
 		return 0, ErrSandboxEnded
@@ -115,9 +117,11 @@ func (s *Session) Wait() (unix.WaitStatus, error) {
 	return unix.WaitStatus(end.Result), nil
 }
 
-// Close ends the connection. A command that still runs goes on.
+// Close ends the connection. A command that was not waited for gets SIGHUP.
 func (s *Session) Close() {
-	_, _ = s.conn.Write([]byte{0}) // the daemon may have gone
+	if s.ended {
+		_, _ = s.conn.Write([]byte{0}) // the daemon may have gone
+	}
 	s.conn.Close()
 	s.exit.Close()
 }

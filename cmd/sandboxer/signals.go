@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/api"
+)
+
+// startPatience is how long a signal waits for what is being started.
+const startPatience = 2 * time.Second
+
+// forwarder takes the signals that this program is sent, to hand them on.
+type forwarder struct {
+	signals chan os.Signal
+	ready   chan func(unix.Signal)
+	done    chan struct{}
+}
+
+// forward takes signals from now on. They wait until to is called; where that
+// takes long, giveUp is called. stop must be called.
+func forward(giveUp func()) *forwarder {
+	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal)), done: make(chan struct{})}
+	signal.Notify(f.signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
+	go f.run(giveUp)
+	return f
+}
+
+func (f *forwarder) run(giveUp func()) {
+	var send func(unix.Signal)
+	var waiting []unix.Signal
+	var late <-chan time.Time
+	for {
+		select {
+		case send = <-f.ready:
+			late = nil
+			for _, s := range waiting {
+				send(s)
+			}
+		case s := <-f.signals:
+			switch {
+			case send != nil:
+				send(s.(unix.Signal))
+			case s != unix.SIGWINCH && s != unix.SIGCONT:
+				waiting = append(waiting, s.(unix.Signal))
+				late = time.After(startPatience)
+			}
+		case <-late:
+			giveUp()
+		case <-f.done:
+			return
+		}
+	}
+}
+
+// to hands signals to send from now on, one after the other.
+func (f *forwarder) to(send func(unix.Signal)) { f.ready <- send }
+
+// stop has signals do what they do by default again.
+func (f *forwarder) stop() {
+	signal.Stop(f.signals)
+	close(f.done)
+}
+
+// sendSignal passes a signal on. It waits for a daemon that is away, or that
+// has begun and does not know its sandboxes yet; one that goes while it is
+// asked may have sent the signal, which is then sent twice. What a daemon
+// refuses, most likely since the command has ended, is nobody's concern.
+func sendSignal(ctx context.Context, client *api.Client, sandbox, container string, r api.KillRequest) {
+	ctx, cancel := context.WithTimeout(ctx, retryFor)
+	defer cancel()
+	for {
+		err := client.Kill(ctx, sandbox, container, r)
+		var refused *api.Error
+		if err == nil || errors.As(err, &refused) && refused.Code != http.StatusServiceUnavailable && refused.Code != http.StatusNotFound {
+			return
+		}
+		select {
+		case <-time.After(retryEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
