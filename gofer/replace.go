@@ -74,6 +74,9 @@ func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed
 	for i := range said {
 		said[i] = serve.Unanswered
 		unsettled, err := serve.Unsettled(s.kept.Journals[i])
+		if errors.Is(err, serve.ErrOtherVersion) {
+			err = fmt.Errorf("%w: %w", ErrLost, err)
+		}
 		if err != nil {
 			return Kept{}, err
 		}

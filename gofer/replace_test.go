@@ -280,6 +280,21 @@ func TestLost(t *testing.T) {
 	if after := openFiles(t); after != before {
 		t.Errorf("%d descriptors are open, %d before", after, before)
 	}
+	// Nor can anything be where the last gofer noted in another form.
+	old := make([]byte, 8)
+	_, err = s.kept.Journals[0].ReadAt(old, 0)
+	check(t, err)
+	_, err = s.kept.Journals[0].WriteAt([]byte{77}, 0)
+	check(t, err)
+	next, err = Prepare(ctx, s.config, s.kept)
+	check(t, err)
+	if _, err := next.TakeOver(ctx, s.ends, s.sentry); !errors.Is(err, ErrLost) {
+		t.Errorf("another version: %v", err)
+	}
+	next.Close()
+	reap(t, next.Process().PID)
+	_, err = s.kept.Journals[0].WriteAt(old, 0)
+	check(t, err)
 	// The right one can still be.
 	check(t, os.Remove(dir))
 	check(t, os.Rename(dir+".away", dir))

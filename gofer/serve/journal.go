@@ -32,6 +32,7 @@ type journal struct {
 
 // header is the start of a journal's file.
 type header struct {
+	Version       uint64
 	Device, Inode uint64      // of the mount's root
 	Root          lisafs.FDID // the root's number; 0 before the first Mount
 	Generation    uint64      // how many gofers have taken over
@@ -56,9 +57,15 @@ type object struct {
 }
 
 const (
-	headerBytes = 64
+	headerBytes = 128
 	halfBytes   = 1 << 19
+	// journalVersion changes with the form of journals.
+	journalVersion = 1
 )
+
+// ErrOtherVersion says that the last gofer was of a program whose journals have
+// another form.
+var ErrOtherVersion = errors.New("the last gofer's journal is of another version")
 
 // errFull says that more numbers are open than a journal holds. What did not
 // fit can't be taken over: the sentry is told EBADF for it then.
@@ -70,6 +77,7 @@ func openJournal(file *os.File) (*journal, error) {
 	head, err := readHeader(file)
 	if err == io.EOF {
 		j.open = map[lisafs.FDID]object{}
+		j.head.Version = journalVersion
 		return j, j.writeHeader()
 	}
 	if err != nil {
@@ -88,13 +96,17 @@ func readHeader(file *os.File) (h header, err error) {
 		return h, err
 	}
 	_, err = binary.Decode(b[:], binary.LittleEndian, &h)
+	if err == nil && h.Version != journalVersion {
+		err = ErrOtherVersion
+	}
 	h.Half &= 1
 	h.End = min(h.End, halfBytes)
 	return h, err
 }
 
 func (j *journal) writeHeader() error {
-	b, err := binary.Append(make([]byte, 0, headerBytes), binary.LittleEndian, j.head)
+	b := make([]byte, headerBytes)
+	_, err := binary.Encode(b, binary.LittleEndian, j.head)
 	if err == nil {
 		_, err = j.file.WriteAt(b, 0)
 	}

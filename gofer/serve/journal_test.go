@@ -226,6 +226,15 @@ func TestJournalGarbage(t *testing.T) {
 	} {
 		f := tempFile(t)
 		check(t, os.WriteFile(f.Name(), b, 0o600))
+		if _, err := Unsettled(f); !errors.Is(err, ErrOtherVersion) {
+			t.Error(err)
+		}
+		if _, err := openJournal(f); !errors.Is(err, ErrOtherVersion) {
+			t.Error(err)
+		}
+		b[0] = journalVersion
+		copy(b[1:8], make([]byte, 7))
+		check(t, os.WriteFile(f.Name(), b, 0o600))
 		if _, err := Unsettled(f); err != nil {
 			t.Error(err)
 		}
