@@ -79,18 +79,20 @@ func TestOOMKilledForFilesInMemory(t *testing.T) {
 }
 
 // What a container writes to its root, or maps of the host's files, is no
-// memory of its own.
+// memory of its own: only what it takes besides counts.
 func TestFilesOnDiskAreNoMemory(t *testing.T) {
 	onDisk(t)
 	w := start(t, "--resync", "300ms")
-	w.declare("web", "containers:\n- "+limited("app", "fill /x 96 then map /x then fill /d/x 96 then map /d/x then sleep", 48,
+	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /x 96 then map /x then fill /d/x 96 then map /d/x then allocate 300 20 then sleep", 48,
 		"volumeMounts: [{name: d, mountPath: /d}]")+"\n- "+limited("other", "sleep", 64)+
 		"\nvolumes: [{name: d, hostPath: {path: DIR/v, type: DirectoryOrCreate}}]")
-	w.running("web")
-	w.saidTimes("web/app", "mapped", 2)
-	s := w.running("web")
-	if c := s.box("app"); c.RestartCount != 0 || c.Reason != "" {
+	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("app").State == "stopped" })
+	if c := s.box("app"); c.Reason != "OOMKilled" {
 		t.Errorf("it is told as %+v", c)
+	}
+	checkSize(t, s.box("app").Message, 48, 90)
+	if out := w.ok("logs", "web/app"); strings.Count(out, "mapped") != 2 {
+		t.Errorf("it ended too early: %s", out)
 	}
 }
 
