@@ -128,6 +128,12 @@ func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 			if err != nil {
 				return k, fmt.Errorf("duplicating descriptor %d of process %d: %w", number, p.PID, err)
 			}
+			// A gofer has its sockets non-blocking, and needs that no more by now.
+			// Go would poll such a file, and every request would wake this process.
+			if err := unix.SetNonblock(fd, false); err != nil {
+				unix.Close(fd)
+				return k, os.NewSyscallError("fcntl", err)
+			}
 			*list = append(*list, os.NewFile(uintptr(fd), "kept"))
 		}
 	}

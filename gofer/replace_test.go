@@ -230,14 +230,23 @@ func TestTake(t *testing.T) {
 	if len(s.kept.Sockets) != 2 || len(s.kept.Journals) != 2 {
 		t.Fatalf("took %+v", s.kept)
 	}
+	for _, f := range s.kept.Sockets {
+		if err := f.SetDeadline(time.Time{}); !errors.Is(err, os.ErrNoDeadline) {
+			t.Errorf("every request wakes who holds the socket: setting a deadline says %v", err)
+		}
+	}
+	serves := func() {
+		for i, client := range s.clients {
+			var stat linux.Statx
+			root := client.NewFD(s.roots[i])
+			check(t, root.StatTo(gcontext.Background(), &stat))
+		}
+	}
+	serves()
 	old := s.gofer
 	s.kill()
 	s.replace(0)
-	for i, client := range s.clients {
-		var stat linux.Statx
-		root := client.NewFD(s.roots[i])
-		check(t, root.StatTo(gcontext.Background(), &stat))
-	}
+	serves()
 	if _, err := Take(old, mounts); !errors.Is(err, observed.ErrGone) {
 		t.Errorf("taking from one that is gone: %v", err)
 	}
