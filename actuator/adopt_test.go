@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/gofer"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -131,9 +132,25 @@ func TestProbeSparesTheSentry(t *testing.T) {
 	if states, err := ask(false); err != nil || states[id] != observed.Running {
 		t.Errorf("a fresh answer: %v, %v", states, err)
 	}
-	if _, err := ask(true); err == nil {
-		t.Error("nobody was asked")
+	// The container's sockets tell of this moment, as long as they are held.
+	if states, err := ask(true); err != nil || states[id] != observed.Running {
+		t.Errorf("while the sentry has the container's sockets: %v, %v", states, err)
 	}
+	kept := r.gofers[id]
+	delete(r.gofers, id)
+	if _, err := ask(true); err == nil {
+		t.Error("nobody holds its sockets, and nobody was asked")
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	check(t, err)
+	check(t, unix.Close(ends[0]))
+	closed := os.NewFile(uintptr(ends[1]), "kept")
+	defer closed.Close()
+	r.gofers[id] = gofer.Kept{Sockets: append(slices.Clip(kept.Sockets), closed)}
+	if _, err := ask(true); err == nil {
+		t.Error("the sentry has closed a socket, and was not asked")
+	}
+	r.gofers[id] = kept
 	check(t, rec.Sentry.Signal(unix.SIGSTOP))
 	defer rec.Sentry.Signal(unix.SIGCONT)
 	for end := time.Now().Add(patience); ; {

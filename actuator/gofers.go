@@ -235,6 +235,13 @@ func (a *Actuator) hold(id string, kept gofer.Kept) {
 	a.gofers[id] = kept
 }
 
+// connected says whether the sentry has its ends of a container's sockets, as
+// it does while the container runs. The caller holds the lock.
+func (a *Actuator) connected(id string) bool {
+	kept, held := a.gofers[id]
+	return held && kept.Connected()
+}
+
 // release lets go of it.
 func (a *Actuator) release(id string) {
 	a.mu.Lock()

@@ -17,8 +17,10 @@ const probeEvery = 2 * time.Minute
 
 // Probe says what a sandbox's containers do; see observed.Prober. Those whose
 // ends are being waited for run: the sentry has been asked already and would
-// have said otherwise. It is asked anew where that is not enough, where its
-// last answer is old, and where its process is stopped.
+// have said otherwise. For an answer of this moment it must also have its ends
+// of their sockets. It is asked anew where that is not enough, where its last
+// answer is old, and where its process is stopped. While a task waits for a
+// gofer that is gone, an answer may take 20 ms, and the task would wait for that.
 func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs []string, now bool) (map[string]observed.ContainerState, error) {
 	states := map[string]observed.ContainerState{}
 	stopped, err := rec.Sentry.Stopped()
@@ -26,10 +28,10 @@ func (a *Actuator) Probe(ctx context.Context, rec observed.Record, containerIDs 
 		return nil, err
 	}
 	a.mu.Lock()
-	fresh := !now && !stopped && time.Since(a.answered[rec.Sentry]) < probeEvery
+	fresh := !stopped && time.Since(a.answered[rec.Sentry]) < probeEvery
 	if fresh {
 		for _, id := range containerIDs {
-			if w := a.waiters[id]; w != nil && !w.failed {
+			if w := a.waiters[id]; w != nil && !w.failed && (!now || a.connected(id)) {
 				states[id] = observed.Running
 			}
 		}

@@ -140,6 +140,17 @@ func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 	return k, nil
 }
 
+// Connected says whether the sentry has its ends of all sockets open. It closes
+// them when the container ends, which is what has a gofer end by itself.
+func (k Kept) Connected() bool {
+	var ends []unix.PollFd
+	for _, s := range k.Sockets {
+		ends = append(ends, unix.PollFd{Fd: int32(s.Fd()), Events: unix.POLLRDHUP})
+	}
+	n, err := unix.Poll(ends, 0)
+	return n == 0 && err == nil
+}
+
 // EndOf is the inode number of a socket, by which it is found in the sentry.
 func EndOf(f *os.File) (uint64, error) {
 	var st unix.Stat_t
