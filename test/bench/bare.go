@@ -59,7 +59,12 @@ func (r *bare) bundle(name string) (string, error) {
 // up makes a container of a fresh bundle and returns how long it took until
 // its command ran.
 func (r *bare) up(ctx context.Context, name string) (time.Duration, error) {
-	dir, err := r.bundle(name)
+	return r.work(ctx, name, "idle")
+}
+
+// work is up with another command for the probe.
+func (r *bare) work(ctx context.Context, name, command string) (time.Duration, error) {
+	dir, err := r.b.bundle(name, command, filepath.Join(r.tree.name, name))
 	if err != nil {
 		return 0, err
 	}

@@ -91,6 +91,8 @@ func (b *bench) measure(ctx context.Context) error {
 		{[]int{6, 7}, b.idling},
 		{[]int{8}, b.execs},
 		{[]int{9, 10}, b.output},
+		{[]int{11, 12}, b.stalls},
+		{[]int{13}, b.holding},
 	} {
 		if !b.o.wants(part.rows...) {
 			continue

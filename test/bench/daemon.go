@@ -8,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/internal/api"
 	"sandboxer/observed"
 )
 
@@ -22,21 +22,23 @@ type ours struct {
 	b         *bench
 	cmd       *exec.Cmd
 	reaper    *observed.Reaper
-	log       *os.File
+	client    *api.Client
 	ended     chan struct{} // closed when the daemon has ended
 	err       error         // why, then
+	log       *os.File      // closed
 	manifests string
 	state     string
 	data      string
 	tree      tree
 }
 
-// startDaemon starts a daemon and returns when it answers.
+// startDaemon starts a daemon of its own directories and returns when it
+// answers.
 func startDaemon(ctx context.Context, b *bench, reaper *observed.Reaper) (_ *ours, err error) {
 	b.daemons++
 	id := strconv.Itoa(b.daemons)
 	o := &ours{
-		b: b, reaper: reaper, ended: make(chan struct{}),
+		b: b, reaper: reaper,
 		manifests: filepath.Join(b.work, "manifests"+id),
 		state:     filepath.Join(b.run, "state"+id),
 		data:      filepath.Join(b.work, "data"+id),
@@ -50,23 +52,49 @@ func startDaemon(ctx context.Context, b *bench, reaper *observed.Reaper) (_ *our
 	if o.log, err = os.Create(filepath.Join(b.work, "daemon"+id+".log")); err != nil {
 		return nil, err
 	}
-	defer o.log.Close()
-	o.cmd = exec.Command(b.sandboxer, "daemon", "--manifests", o.manifests, "--state-dir", o.state,
-		"--data-dir", o.data, "--settle", "0s", "--deletion-guard", "1", "--cgroup-parent", o.tree.name)
-	o.cmd.Stdout, o.cmd.Stderr = o.log, o.log
-	// The terminal's Ctrl-C is for the benchmark, which ends its daemons.
-	o.cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	if err := reaper.Start(o.cmd); err != nil {
-		return nil, fmt.Errorf("starting the daemon: %w", err)
-	}
-	go func() {
-		o.err = reaper.Wait(o.cmd)
-		close(o.ended)
-	}()
-	if err := o.answers(ctx); err != nil {
-		return nil, errors.Join(err, o.stop(ctx))
+	o.log.Close()
+	o.client = api.NewClient(filepath.Join(o.state, "sandboxer.sock"))
+	if err := o.launch(ctx); err != nil {
+		return nil, err
 	}
 	return o, nil
+}
+
+// launch starts the daemon, for the first time or after crash, and returns when
+// it answers.
+func (o *ours) launch(ctx context.Context) error {
+	log, err := os.OpenFile(o.log.Name(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(o.b.sandboxer, "daemon", "--manifests", o.manifests, "--state-dir", o.state,
+		"--data-dir", o.data, "--settle", "0s", "--deletion-guard", "1", "--cgroup-parent", o.tree.name)
+	cmd.Stdout, cmd.Stderr = log, log
+	// The terminal's Ctrl-C is for the benchmark, which ends its daemons.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	if err := o.reaper.Start(cmd); err != nil {
+		return fmt.Errorf("starting the daemon: %w", err)
+	}
+	ended := make(chan struct{})
+	o.cmd, o.ended = cmd, ended
+	go func() {
+		o.err = o.reaper.Wait(cmd)
+		close(ended)
+	}()
+	if err := o.answers(ctx); err != nil {
+		return errors.Join(err, o.stop(ctx))
+	}
+	return nil
+}
+
+// crash kills the daemon, and nothing that it has started.
+func (o *ours) crash() error {
+	if err := o.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-o.ended
+	return nil
 }
 
 // answers returns when the daemon does.
@@ -113,7 +141,12 @@ func (o *ours) declare(name string) error { return os.Rename(o.hidden(name), o.s
 
 // up declares a sandbox and returns how long it took until its command ran.
 func (o *ours) up(ctx context.Context, name string) (time.Duration, error) {
-	if err := o.manifest(name, "idle"); err != nil {
+	return o.work(ctx, name, "idle")
+}
+
+// work is up with another command for the probe.
+func (o *ours) work(ctx context.Context, name, command string) (time.Duration, error) {
+	if err := o.manifest(name, command); err != nil {
 		return 0, err
 	}
 	began := time.Now()
@@ -165,6 +198,7 @@ func (o *ours) down(ctx context.Context, name string) (time.Duration, error) {
 
 // stop removes every sandbox, ends the daemon and clears what is left.
 func (o *ours) stop(ctx context.Context) error {
+	defer o.client.Close()
 	shown, err := filepath.Glob(o.shown("*"))
 	for _, path := range shown {
 		err = errors.Join(err, os.Remove(path))
@@ -177,8 +211,8 @@ func (o *ours) stop(ctx context.Context) error {
 		// Without a name, whatever is there is left.
 		_, left := leftovers{in: []string{filepath.Join(o.state, "sandboxes")}}.gone(none)
 		err = errors.Join(err, left)
+		_ = unix.Kill(o.cmd.Process.Pid, unix.SIGTERM)
 	}
-	_ = unix.Kill(o.cmd.Process.Pid, unix.SIGTERM)
 	select {
 	case <-o.ended:
 		err = errors.Join(err, o.err)
@@ -188,42 +222,4 @@ func (o *ours) stop(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("the daemon did not end on SIGTERM; it said: %s", tail(o.log.Name())))
 	}
 	return errors.Join(err, o.tree.remove(none))
-}
-
-// enclosed makes sure that sentries and gofers, are in the sandboxes'
-// cgroups: what is measured there counts nothing else.
-func (o *ours) enclosed() error {
-	k, err := classify(o.cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	inside, err := o.tree.pids("")
-	if err != nil {
-		return err
-	}
-	if len(k.sentries) == 0 || len(k.gofers) == 0 {
-		return fmt.Errorf("the daemon has %d sentries and %d gofers below it", len(k.sentries), len(k.gofers))
-	}
-	for _, group := range slices.Concat(k.sentries, k.gofers) {
-		for _, pid := range group {
-			if !slices.Contains(inside, pid) {
-				return fmt.Errorf("process %d of a sandbox is not in its cgroup", pid)
-			}
-		}
-	}
-	return nil
-}
-
-// outside lists the daemon and those of its helpers that are not in its
-// sandboxes' cgroups.
-func (o *ours) outside() ([]int, error) {
-	k, err := classify(o.cmd.Process.Pid)
-	if err != nil {
-		return nil, err
-	}
-	inside, err := o.tree.pids("")
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(k.others, func(pid int) bool { return slices.Contains(inside, pid) }), nil
 }

@@ -41,51 +41,6 @@ func pss(pid int) (float64, error) {
 	return 0, fmt.Errorf("process %d: no Pss in smaps_rollup", pid)
 }
 
-// kinds are processes by what they are.
-type kinds struct {
-	// sentries and gofers come with their descendants: those of a sentry are
-	// the address spaces of its applications.
-	sentries, gofers [][]int
-	// others are all that remain: the daemon itself and its helpers.
-	others []int
-}
-
-// classify sorts processes and all their descendants.
-func classify(roots ...int) (k kinds, err error) {
-	for _, pid := range roots {
-		name, err := argv0(pid)
-		if err != nil {
-			return k, err
-		}
-		if name == "runsc-sandbox" || strings.HasSuffix(name, "-gofer") {
-			group, err := descendants(pid)
-			if err != nil {
-				return k, err
-			}
-			group = append([]int{pid}, group...)
-			if name == "runsc-sandbox" {
-				k.sentries = append(k.sentries, group)
-			} else {
-				k.gofers = append(k.gofers, group)
-			}
-			continue
-		}
-		k.others = append(k.others, pid)
-		below, err := children(pid)
-		if err != nil {
-			return k, err
-		}
-		more, err := classify(below...)
-		if err != nil {
-			return k, err
-		}
-		k.sentries = append(k.sentries, more.sentries...)
-		k.gofers = append(k.gofers, more.gofers...)
-		k.others = append(k.others, more.others...)
-	}
-	return k, nil
-}
-
 func argv0(pid int) (string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	name, _, _ := strings.Cut(string(b), "\x00")

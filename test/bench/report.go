@@ -16,11 +16,13 @@ type result struct {
 	Figure string  `json:"figure"`
 	Unit   string  `json:"unit"`
 	Ours   *series `json:"sandboxer"`
-	Bare   *series `json:"runsc,omitempty"`
-	// Ratio is that of the medians, where the target is one.
-	Ratio float64 `json:"ratio,omitempty"`
-	// Target is the most that Ratio, or without one the median, may be; 0:
-	// there is none.
+	// Against is what stands beside it: bare runsc, or what Figure names.
+	Against *series `json:"against,omitempty"`
+	// Ratio, or else Excess, is that of the medians, where it is of interest.
+	Ratio  float64  `json:"ratio,omitempty"`
+	Excess *float64 `json:"excess,omitempty"`
+	// Target is the most that Ratio or Excess, or without them the median, may
+	// be; 0: there is none.
 	Target float64 `json:"target,omitempty"`
 	Met    bool    `json:"met"`
 }
@@ -33,21 +35,35 @@ type report struct {
 
 // compare adds a row of times in ms whose target is a ratio.
 func (r *report) compare(row int, figure string, samples [2][]float64, target float64) {
-	ours, bare := summarize(samples[0]), summarize(samples[1])
-	ratio := ours.Median / bare.Median
-	r.Results = append(r.Results, result{
-		Row: row, Figure: figure, Unit: "ms", Ours: ours, Bare: bare,
-		Ratio: ratio, Target: target, Met: ratio <= target,
-	})
+	r.compareIn("ms", row, figure, samples, target)
 }
 
-// limit adds a row whose target is absolute; bare is for information.
-func (r *report) limit(row int, figure, unit string, ours, bare []float64, target float64) {
-	s := summarize(ours)
-	r.Results = append(r.Results, result{
-		Row: row, Figure: figure, Unit: unit, Ours: s, Bare: summarize(bare),
-		Target: target, Met: target == 0 || s.Median <= target,
-	})
+// compareIn is compare in another unit; target may be 0.
+func (r *report) compareIn(unit string, row int, figure string, samples [2][]float64, target float64) {
+	x := newResult(row, figure, unit, samples[0], samples[1], target)
+	x.Ratio = x.Ours.Median / x.Against.Median
+	x.Met = target == 0 || x.Ratio <= target
+	r.Results = append(r.Results, x)
+}
+
+// exceed adds a row whose target is by how much its median may be over that of
+// what stands beside it.
+func (r *report) exceed(row int, figure, unit string, samples [2][]float64, target float64) {
+	x := newResult(row, figure, unit, samples[0], samples[1], target)
+	x.Excess = new(x.Ours.Median - x.Against.Median)
+	x.Met = *x.Excess <= target
+	r.Results = append(r.Results, x)
+}
+
+// limit adds a row whose target is absolute; against is for information.
+func (r *report) limit(row int, figure, unit string, ours, against []float64, target float64) {
+	x := newResult(row, figure, unit, ours, against, target)
+	x.Met = target == 0 || x.Ours.Median <= target
+	r.Results = append(r.Results, x)
+}
+
+func newResult(row int, figure, unit string, ours, against []float64, target float64) result {
+	return result{Row: row, Figure: figure, Unit: unit, Ours: summarize(ours), Against: summarize(against), Target: target}
 }
 
 // met reports whether every target was.
@@ -58,23 +74,22 @@ func (r *report) met() bool {
 // markdown is the table, as it can go into a document.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Medians; in parentheses the 10th to 90th percentile and the number of samples.\n\n", r.Machine)
-	b.WriteString("| # | figure | sandboxer | bare runsc | ratio | target | |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "%s. Medians; in parentheses the 10th to 90th percentile, the most, and the number of samples.\n\n", r.Machine)
+	b.WriteString("| # | figure | sandboxer | bare runsc, or as said | ratio or excess | target | |\n|---|---|---|---|---|---|---|\n")
 	for _, x := range r.Results {
-		ratio, target, mark := "", "", ""
-		if x.Ratio > 0 {
-			ratio = fmt.Sprintf("%.2f ×", x.Ratio)
+		relation, unit := "", x.Unit
+		switch {
+		case x.Ratio > 0:
+			relation, unit = fmt.Sprintf("%.2f ×", x.Ratio), "×"
+		case x.Excess != nil:
+			relation, unit = fmt.Sprintf("%+.2f %s", *x.Excess, x.Unit), x.Unit+" more"
 		}
+		target, mark := "", ""
 		if x.Target > 0 {
-			target = "≤ " + strconv.FormatFloat(x.Target, 'f', -1, 64) + " "
-			if x.Ratio > 0 {
-				target += "×"
-			} else {
-				target += x.Unit
-			}
+			target = "≤ " + strconv.FormatFloat(x.Target, 'f', -1, 64) + " " + unit
 			mark = map[bool]string{true: "✓", false: "✗"}[x.Met]
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", x.Row, x.Figure, x.Ours.text(x.Unit), x.Bare.text(x.Unit), ratio, target, mark)
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", x.Row, x.Figure, x.Ours.text(x.Unit), x.Against.text(x.Unit), relation, target, mark)
 	}
 	return b.String()
 }
@@ -86,7 +101,7 @@ func (s *series) text(unit string) string {
 	}
 	text := number(s.Median) + " " + unit
 	if n := len(s.Samples); n > 1 {
-		text += fmt.Sprintf(" (%s–%s, %d)", number(s.P10), number(s.P90), n)
+		text += fmt.Sprintf(" (%s–%s, max %s; %d)", number(s.P10), number(s.P90), number(s.Max), n)
 	}
 	return text
 }

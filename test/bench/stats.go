@@ -11,6 +11,8 @@ type series struct {
 	Median  float64   `json:"median"`
 	P10     float64   `json:"p10"`
 	P90     float64   `json:"p90"`
+	P95     float64   `json:"p95"`
+	Max     float64   `json:"max"`
 }
 
 // summarize makes a series of samples; nil of none.
@@ -24,6 +26,8 @@ func summarize(samples []float64) *series {
 		Median:  quantile(sorted, 0.5),
 		P10:     quantile(sorted, 0.1),
 		P90:     quantile(sorted, 0.9),
+		P95:     quantile(sorted, 0.95),
+		Max:     sorted[len(sorted)-1],
 	}
 }
 

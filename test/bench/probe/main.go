@@ -10,6 +10,13 @@
 //	probe pour BASE    create BASE, write 320000 lines of 100 bytes to stdout,
 //	                   each in a write of its own, create BASE.end and wait
 //	                   for SIGTERM
+//	probe stalls FILE  create FILE, then tell in /dir/stalls how long file
+//	                   operations take at most, until SIGTERM
+//	probe rounds FILE  create FILE, then tell in /dir/rounds how long file
+//	                   operations take, until SIGTERM
+//
+// File operations are done in /dir, a volume, and on /file, a volume that is
+// one file.
 package main
 
 import (
@@ -51,6 +58,12 @@ func main() {
 		check(mark(base + ".end"))
 	case "end":
 		return
+	case "stalls":
+		check(mark(base))
+		go func() { check(stalls("/dir", "/file")) }()
+	case "rounds":
+		check(mark(base))
+		go func() { check(rounds("/dir", "/file")) }()
 	default:
 		os.Exit(2)
 	}
