@@ -62,9 +62,9 @@ the container has ended for good, or is removed.`,
 // readLogs writes a container's output to text. What follows it goes on where it
 // was when the daemon comes back.
 func readLogs(ctx context.Context, client *api.Client, t target, o logs.Options, text *logs.Text) error {
-	for {
+	for began := false; ; began = true {
 		err := client.Logs(ctx, t.sandbox.Name, t.container, o, text)
-		if !o.Follow || !errors.Is(err, api.ErrCut) {
+		if cut := errors.Is(err, api.ErrCut) || began && away(err); !o.Follow || !cut || ctx.Err() != nil {
 			return err
 		}
 		if o.After = text.Resume(); o.After != "" {
