@@ -71,10 +71,11 @@ func (p *planner) killedLately() bool {
 func (p *planner) killer() string {
 	m := &p.o.Memory
 	whom := "one of its processes"
+	sentry := p.o.Record.Sentry.PID
 	switch pid := m.KilledPID; {
+	case pid == sentry, p.world == lost: // it outlives all others, whoever was killed last
+		whom = fmt.Sprintf("its sentry (process %d)", sentry)
 	case pid == 0:
-	case pid == p.o.Record.Sentry.PID:
-		whom = fmt.Sprintf("its sentry (process %d)", pid)
 	default:
 		whom = fmt.Sprintf("process %d, an application's", pid)
 		for i := range p.o.Containers {

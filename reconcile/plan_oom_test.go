@@ -169,6 +169,13 @@ func TestPlanKernelKill(t *testing.T) {
 			notices: []Notice{{"app", oomKilled, reached + "its sentry (process 4711)"}, {"web", oomKilled, reached + "its sentry (process 4711)"}},
 		},
 		{
+			name:    "the sentry and, last, a gofer",
+			mutate:  both(sentryGone, kernelKilled(2, appGofer.PID)),
+			actions: stop("the sandbox's sentry is gone: "+reached+"its sentry (process 4711)", oomKilled, reached+"its sentry (process 4711)"),
+			memory:  lossOf(oomKilled, reached+"its sentry (process 4711)"),
+			notices: []Notice{{"app", oomKilled, reached + "its sentry (process 4711)"}, {"web", oomKilled, reached + "its sentry (process 4711)"}},
+		},
+		{
 			name:    "the sentry is gone, and only an old kill is counted",
 			mutate:  both(sentryGone, kernelKilled(1, 5), func(in *Input) { told(&in.Memory) }),
 			actions: stop("the sandbox's sentry is gone", sandboxLost, ""),
@@ -177,9 +184,9 @@ func TestPlanKernelKill(t *testing.T) {
 		{
 			name:    "the sentry is gone, and a kill was told of while it lived",
 			mutate:  both(sentryGone, kernelKilled(1, 0), func(in *Input) { told(&in.Memory); in.Memory.OOMSeen = t0.Add(-time.Second) }),
-			actions: stop("the sandbox's sentry is gone: "+reached+"one of its processes", oomKilled, reached+"one of its processes"),
-			memory:  lossOf(oomKilled, reached+"one of its processes"),
-			notices: []Notice{{"app", oomKilled, reached + "one of its processes"}, {"web", oomKilled, reached + "one of its processes"}},
+			actions: stop("the sandbox's sentry is gone: "+reached+"its sentry (process 4711)", oomKilled, reached+"its sentry (process 4711)"),
+			memory:  lossOf(oomKilled, reached+"its sentry (process 4711)"),
+			notices: []Notice{{"app", oomKilled, reached + "its sentry (process 4711)"}, {"web", oomKilled, reached + "its sentry (process 4711)"}},
 		},
 		{
 			name:    "the sentry is gone, and a kill that was told of is known to be its",
@@ -194,9 +201,9 @@ func TestPlanKernelKill(t *testing.T) {
 				told(&in.Memory)
 				in.Memory.OOMSentry.PID++
 			}),
-			actions: stop("the sandbox's sentry is gone: "+reached+"one of its processes", oomKilled, reached+"one of its processes"),
-			memory:  lossOf(oomKilled, reached+"one of its processes"),
-			notices: []Notice{{"app", oomKilled, reached + "one of its processes"}, {"web", oomKilled, reached + "one of its processes"}},
+			actions: stop("the sandbox's sentry is gone: "+reached+"its sentry (process 4711)", oomKilled, reached+"its sentry (process 4711)"),
+			memory:  lossOf(oomKilled, reached+"its sentry (process 4711)"),
+			notices: []Notice{{"app", oomKilled, reached + "its sentry (process 4711)"}, {"web", oomKilled, reached + "its sentry (process 4711)"}},
 		},
 		{
 			name: "the host's memory, not the sandbox's",
@@ -206,6 +213,12 @@ func TestPlanKernelKill(t *testing.T) {
 			memory: func(m *Memory) { m.OOMKills, m.OOMSentry, m.OOMSeen = 1, sentry, t0 },
 			notices: []Notice{{"", oomKilled,
 				`the host ran out of memory and the kernel killed the gofer of container "app" (process 4710); the sandbox had used 50.0 MiB at most`}},
+		},
+		{
+			name:    "nobody says whom",
+			mutate:  kernelKilled(1, 0),
+			memory:  func(m *Memory) { m.OOMKills, m.OOMSentry, m.OOMSeen = 1, sentry, t0 },
+			notices: []Notice{{"", oomKilled, reached + "one of its processes"}},
 		},
 		{
 			name:   "told of before",

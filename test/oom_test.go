@@ -46,8 +46,12 @@ func TestOOMKilledInside(t *testing.T) {
 		if now.Status.SandboxPID != was[name].Status.SandboxPID || now.box("modest").ID != was[name].box("modest").ID || now.box("modest").State != "running" {
 			t.Errorf("%s: others suffered: %+v", name, now)
 		}
-		if out := w.ok("events", name, "-o", "json"); !strings.Contains(out, `"OOMKilled"`) || !strings.Contains(out, "more than its limit of 64.0 MiB") {
-			t.Errorf("the events say nothing of it:\n%s", out)
+		told := func() bool {
+			out := w.ok("events", name, "-o", "json")
+			return strings.Contains(out, `"OOMKilled"`) && strings.Contains(out, "more than its limit of 64.0 MiB")
+		}
+		if !poll(told) {
+			t.Errorf("the events say nothing of it:\n%s", w.ok("events", name))
 		}
 	}
 }
@@ -70,7 +74,7 @@ func checkSize(t *testing.T, message string, from, to float64) {
 // A container in memory of its own file systems is over its limit too.
 func TestOOMKilledForFilesInMemory(t *testing.T) {
 	w := start(t)
-	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /dev/shm/x", 32)+"\n- "+limited("other", "fill /tmp/x then remove /tmp/x then sleep", 200,
+	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /dev/shm/x 100 then sleep", 32)+"\n- "+limited("other", "fill /tmp/x then remove /tmp/x then sleep", 200,
 		"volumeMounts: [{name: d, mountPath: /tmp}]")+"\nvolumes: [{name: d, emptyDir: {sizeLimit: 16Mi}}]")
 	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("app").State == "stopped" })
 	if c := s.box("app"); c.Reason != "OOMKilled" || s.box("other").State != "running" {
@@ -150,12 +154,12 @@ func TestOOMKilledByTheKernel(t *testing.T) {
 			!strings.Contains(c.Message, "the kernel killed") {
 			t.Errorf("container %s is told as %+v", c.Name, c)
 		}
-		if readable("/dev/kmsg") && !strings.Contains(c.Message, fmt.Sprintf("its sentry (process %d)", was.Status.SandboxPID)) {
+		if !strings.Contains(c.Message, fmt.Sprintf("its sentry (process %d)", was.Status.SandboxPID)) {
 			t.Errorf("container %s does not say who was killed: %s", c.Name, c.Message)
 		}
 	}
-	if out := w.ok("events", "web", "-o", "json"); strings.Count(out, `"reason": "OOMKilled"`) != 2 {
-		t.Errorf("the events tell of each container's end once:\n%s", out)
+	if !poll(func() bool { return strings.Count(w.ok("events", "web", "-o", "json"), `"reason": "OOMKilled"`) == 2 }) {
+		t.Errorf("the events tell of each container's end once:\n%s", w.ok("events", "web"))
 	}
 	kill(t, now.Status.SandboxPID, unix.SIGKILL)
 	again := w.wait("web", "running anew", func(s sandbox) bool { return running(s) && s.Status.SandboxPID != now.Status.SandboxPID })
@@ -167,14 +171,6 @@ func TestOOMKilledByTheKernel(t *testing.T) {
 	if now := w.running("other"); now.Status.SandboxPID != other.Status.SandboxPID {
 		t.Errorf("another sandbox suffered")
 	}
-}
-
-func readable(path string) bool {
-	f, err := os.Open(path)
-	if err == nil {
-		f.Close()
-	}
-	return err == nil
 }
 
 // Where the kernel kills a process of an application's, that container alone
@@ -210,8 +206,17 @@ func TestOOMKilledStub(t *testing.T) {
 	}
 	w.start()
 	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("greedy").State == "stopped" })
-	if c := s.box("greedy"); c.Reason != "OOMKilled" || c.ExitCode == nil || *c.ExitCode != 137 || !strings.Contains(c.Message, "the kernel killed") {
+	if c := s.box("greedy"); c.Reason != "OOMKilled" || c.ExitCode == nil || *c.ExitCode != 137 || c.Message == "" {
 		t.Errorf("it is told as %+v", c)
+	}
+	// What was left of it may have been over its limit, and killed for that.
+	// The kernel's log, which alone says who that was, may have left it out.
+	told := func() bool {
+		out := w.ok("events", "web", "-o", "json")
+		return strings.Contains(out, "and the kernel killed process ") || strings.Contains(out, "and the kernel killed one of its processes")
+	}
+	if !poll(told) {
+		t.Errorf("the events do not say whom the kernel killed:\n%s", w.ok("events", "web"))
 	}
 	if s.Status.SandboxPID != was.Status.SandboxPID || s.box("modest").ID != was.box("modest").ID {
 		t.Errorf("others suffered: %+v", s)
