@@ -265,6 +265,7 @@ func TestLoopFirstLookRemembersNothing(t *testing.T) {
 		h.run()
 		h.declare("box")
 		time.Sleep(time.Minute)
+		synctest.Wait() // a pass may begin in the same instant
 		h.loop.mu.Lock()
 		h.loop.keys["box"].looked = false // as for a daemon that has just begun
 		h.loop.mu.Unlock()
