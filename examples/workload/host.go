@@ -21,6 +21,8 @@ func hostCommands() []command {
 		{"allocate", "MIB [MIB-A-SECOND]", "take memory and touch all of it, at once or at a pace", 1, allocate},
 		{"spawn", "NUMBER", "start children that sleep", 1, spawn},
 		{"leave", "", "start a child that sleeps and has all files that this has", 0, leave},
+		{"witness", "FILE…", "count in memory, files, a child and a connection until one loses count", 1, witness},
+		{"sum", "", "answer each number on stdin with the sum of all", 0, sum},
 		{"connect", "PORT", "say whether 127.0.0.1:PORT takes a connection", 1, connect},
 		{"interfaces", "", "say the names of the network interfaces", 0, interfaces},
 	}
