@@ -156,7 +156,8 @@ func (r *Records) checkRecord(name string, rec *Record) string {
 		return broken
 	}
 	switch rec.State {
-	case SandboxCreating, SandboxUp, SandboxPausing, SandboxPaused, SandboxResuming, SandboxStopping, SandboxStopped:
+	case SandboxCreating, SandboxUp, SandboxPausing, SandboxPaused, SandboxResuming, SandboxSaving, SandboxRestoring,
+		SandboxStopping, SandboxStopped:
 	default:
 		return fmt.Sprintf("it has no state called %q", rec.State)
 	}

@@ -34,6 +34,9 @@ type Config struct {
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
+	// Image finds the checkpoint of the sandbox of that name; nil: it has none.
+	// Optional: nobody has one then.
+	Image func(name string) (*Image, error)
 	// ProcRoot is where the kernel tells of processes; empty: /proc.
 	ProcRoot string
 	// ProbeTimeout is how long the Prober may take; 0: 2 s.
@@ -80,6 +83,11 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 		Record:           loaded.Record,
 		Broken:           loaded.Broken,
 		BrokenContainers: loaded.BrokenContainers,
+	}
+	if l.c.Image != nil {
+		if sb.Image, err = l.c.Image(name); err != nil {
+			return Sandbox{}, fmt.Errorf("looking for the checkpoint of sandbox %q: %w", name, err)
+		}
 	}
 	if sb.Record != nil {
 		if sb.Sentry, err = l.liveness(sb.Record.Sentry); err != nil {

@@ -32,8 +32,12 @@ const (
 	SandboxPausing  SandboxState = "pausing"
 	SandboxPaused   SandboxState = "paused"
 	SandboxResuming SandboxState = "resuming"
-	SandboxStopping SandboxState = "stopping"
-	SandboxStopped  SandboxState = "stopped" // no process is left; the record stays
+	// SandboxSaving: frozen, or about to be, for a checkpoint of what ran.
+	SandboxSaving SandboxState = "saving"
+	// SandboxRestoring: the sentry lives and is given a checkpoint's containers.
+	SandboxRestoring SandboxState = "restoring"
+	SandboxStopping  SandboxState = "stopping"
+	SandboxStopped   SandboxState = "stopped" // no process is left; the record stays
 )
 
 // Process identifies a process for good: a pid alone is reused.
@@ -73,6 +77,8 @@ type Record struct {
 	Sentry              Process   `json:"sentry"`
 	OriginalOOMScoreAdj int       `json:"originalOOMScoreAdj"`
 	CreatedAt           time.Time `json:"createdAt"`
+	// Restored says that it was not made anew but from a checkpoint.
+	Restored bool `json:"restored,omitempty"`
 }
 
 // ContainerRecord is what is stored of one container instance; a container
@@ -105,6 +111,21 @@ type ContainerRecord struct {
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
+}
+
+// Image is a sandbox on disk: a checkpoint of its processes, and what they
+// need to run again.
+type Image struct {
+	// Unusable says why nothing can be restored from it; empty: it can be tried.
+	Unusable string `json:"-"`
+	// Sandbox is the name of the sandbox that it was made of.
+	Sandbox   string    `json:"sandbox"`
+	CreatedAt time.Time `json:"createdAt"`
+	// Spec is the desired.Spec that was declared then, as JSON.
+	Spec json.RawMessage `json:"spec"`
+	// Containers are as they were, without what belongs to their gofers. Those
+	// with an exit have no process in the checkpoint.
+	Containers []ContainerRecord `json:"containers"`
 }
 
 // Liveness is what is known of a recorded process.
@@ -162,6 +183,10 @@ type Sandbox struct {
 	// there can't be used (torn, foreign, of another boot or format).
 	Record *Record
 	Broken string
+	// Image is the checkpoint that it was suspended into; nil: it has none. As
+	// long as there is one nothing has run since it was made, unless the record
+	// says that it is being restored.
+	Image  *Image
 	Sentry Liveness
 	// Unresponsive is true when the sentry lives but did not answer within
 	// the prober's deadline; Containers then show the last recorded states.
