@@ -60,6 +60,15 @@ type Start struct {
 // StartContainer makes a container inside the sandbox and runs its command.
 // When it fails the sentry may know the container; Destroy takes it out.
 func (s Sentry) StartContainer(ctx context.Context, a Start) error {
+	if err := s.addContainer(ctx, boot.ContMgrStartSubcontainer, a); err != nil {
+		return fmt.Errorf("starting container %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+// addContainer makes a container known to the sandbox and hands it over by
+// method.
+func (s Sentry) addContainer(ctx context.Context, method string, a Start) error {
 	conf, err := runscConfig(filepath.Dir(s.Socket), a.HostNetwork)
 	if err != nil {
 		return err
@@ -69,7 +78,7 @@ func (s Sentry) StartContainer(ctx context.Context, a Start) error {
 	conf.EnableRaw, conf.OCISeccomp = true, true
 	create := struct{ CID string }{a.ID}
 	if err := s.call(ctx, boot.ContMgrCreateSubcontainer, &create, nil, nil); err != nil {
-		return fmt.Errorf("creating container %s: %w", a.ID, err)
+		return err
 	}
 	args := struct {
 		Spec                 *specs.Spec
@@ -80,10 +89,7 @@ func (s Sentry) StartContainer(ctx context.Context, a Start) error {
 	}{a.Spec, conf, a.ID, len(a.Filestores), a.Mounts}
 	files := append(a.Stdio[:], a.Filestores...)
 	files = append(files, a.Gofer...)
-	if err := s.call(ctx, boot.ContMgrStartSubcontainer, &args, files, nil); err != nil {
-		return fmt.Errorf("starting container %s: %w", a.ID, err)
-	}
-	return nil
+	return s.call(ctx, method, &args, files, nil)
 }
 
 // Destroy ends what is left of a container and takes it out of the sandbox;
@@ -251,6 +257,12 @@ const (
 
 // remoteError gives a type to what the sentry said in words.
 func remoteError(text string) error {
+	// Of what a checkpoint or a restore fails at it says what it was at work on,
+	// and where in its program. Only the cause means something to a user.
+	text, _, _ = strings.Cut(text, ":\ngoroutine ")
+	if at := strings.LastIndex(text, "}: "); at >= 0 && strings.HasPrefix(text, "error serializing object ") {
+		text = text[at+len("}: "):]
+	}
 	if len(text) > errorMax {
 		text = strings.ToValidUTF8(text[:errorMax], "") + " …"
 	}

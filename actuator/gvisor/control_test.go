@@ -143,3 +143,77 @@ func TestStartContainer(t *testing.T) {
 		t.Errorf("second call %v with %d descriptors, %v", c.request["method"], c.fds, arg["CID"])
 	}
 }
+
+// What a sentry says of a failed checkpoint is told without its insides.
+func TestCheckpointFails(t *testing.T) {
+	for said, want := range map[string]string{
+		"error serializing object &wire.Map{Keys:[]wire.Object{(*wire.String)(0x1)}: no space left on device:\ngoroutine 74 [running]:\nx": "no space left on device",
+		"gofer.dentry(\"/a\").prepareSaveDead: only deleted dentries: got pipe":                                                            "gofer.dentry(\"/a\").prepareSaveDead: only deleted dentries: got pipe",
+	} {
+		answer, err := json.Marshal(map[string]any{"success": false, "err": said})
+		check(t, err)
+		err = Sentry{Socket: say(t, string(answer)), Timeout: patience}.Checkpoint(context.Background(), t.TempDir())
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// A checkpoint outlasts the time-out of other calls, gets three files, which
+// nobody else may read, and leaves the sandbox to itself.
+func TestCheckpointCall(t *testing.T) {
+	const timeout = 20 * time.Millisecond
+	dir := t.TempDir()
+	socket := server(t, func(request map[string]any, fds int, w io.Writer) {
+		arg, _ := request["arg"].(map[string]any)
+		if request["method"] != boot.ContMgrCheckpoint || fds != 3 || arg["Resume"] != true || arg["have_pages_file"] != true {
+			t.Errorf("asked for %v with %d files", request, fds)
+		}
+		<-time.After(3 * timeout)
+		io.WriteString(w, `{"success": true}`)
+	})
+	check(t, Sentry{Socket: socket, Timeout: timeout}.Checkpoint(context.Background(), dir))
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", e.Name(), info.Mode(), err)
+		}
+	}
+	if len(entries) != 3 {
+		t.Errorf("%d files", len(entries))
+	}
+}
+
+// Restored waits until the sandbox takes containers, and tells what went wrong.
+func TestRestored(t *testing.T) {
+	ok, failed := `{"success": true}`, func(text string) string { return `{"success": false, "err": "` + text + `"}` }
+	for _, c := range []struct {
+		answers []string
+		want    string
+	}{
+		{[]string{failed("sandbox is not being restored, cannot wait for restore: state=started")}, ""},
+		{[]string{ok, ok, failed("sandbox is not being restored, cannot wait for restore: state=started")}, ""},
+		{[]string{failed("failed to load kernel: x")}, "failed to load kernel: x"},
+	} {
+		n := 0
+		socket := server(t, func(request map[string]any, _ int, w io.Writer) {
+			io.WriteString(w, c.answers[n])
+			n++
+		})
+		err := Sentry{Socket: socket, Timeout: patience}.Restored(context.Background())
+		if n != len(c.answers) || c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%v: %v after %d answers", c.answers, err, n)
+		}
+	}
+}
+
+// Executed names what exec started, not what the container did.
+func TestExecuted(t *testing.T) {
+	socket := say(t, `{"success": true, "result": [{"pid": 2, "ppid": 0, "cmd": "app"}, {"pid": 9, "ppid": 2, "cmd": "child"},
+		{"pid": 16, "ppid": 0, "cmd": "sh"}, {"pid": 17, "ppid": 16, "cmd": "ls"}, {"pid": 20, "ppid": 0, "cmd": "top"}]}`)
+	got, err := Sentry{Socket: socket, Timeout: patience}.Executed(context.Background(), "s.app.1")
+	if err != nil || strings.Join(got, " ") != "sh top" {
+		t.Errorf("%q, %v", got, err)
+	}
+}

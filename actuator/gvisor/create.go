@@ -26,6 +26,10 @@ type Create struct {
 	Image *os.File
 	// Cgroup is the sandbox's, in which all its processes begin; required.
 	Cgroup *cgroup.Cgroup
+	// Checkpoint is the directory of a checkpoint to restore, see
+	// Sentry.Checkpoint; nil: the sandbox is made anew. The infra container is
+	// then the only one that is back, and runs once all others are.
+	Checkpoint *os.File
 	// Children starts and waits for the launcher, so that whoever reaps the
 	// daemon's children leaves this one alone; required.
 	Children Children
@@ -42,6 +46,7 @@ type Children interface {
 // of this process, which must be a child subreaper. When ctx ends first the
 // launcher is killed; what it had started is then found in the cgroup.
 func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
+	c.Restore = c.Checkpoint != nil
 	config, err := json.Marshal(c.LaunchConfig)
 	if err != nil {
 		return LaunchResult{}, err
@@ -69,6 +74,10 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 		return LaunchResult{}, err
 	}
 	defer dir.Close()
+	donated := []*os.File{configEnd, resultEnd, dir, c.Image}
+	if c.Restore {
+		donated = append(donated, c.Checkpoint)
+	}
 
 	pidfd := -1
 	cmd := &exec.Cmd{
@@ -76,7 +85,7 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 		Args:       []string{LauncherArg0, c.ID},
 		Env:        []string{},
 		Dir:        "/",
-		ExtraFiles: []*os.File{configEnd, resultEnd, dir, c.Image},
+		ExtraFiles: donated,
 		// A group of its own: the terminal's signals are the daemon's.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	}

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"gvisor.dev/gvisor/runsc/specutils"
+
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/sentry"
 )
 
 // children starts and waits without a reaper beside it.
@@ -110,6 +113,21 @@ func TestInfraSpec(t *testing.T) {
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 				t.Errorf("%s: %v, %v", path, info.Mode(), err)
 			}
+		}
+	}
+}
+
+// A sandbox that is restored is told so, and its infra container goes by a name
+// that any sandbox's has.
+func TestInfraSpecRestored(t *testing.T) {
+	for _, restore := range []bool{false, true} {
+		spec, err := infraSpec(LaunchConfig{ID: "s", Restore: restore})
+		check(t, err)
+		if got := spec.Annotations[sentry.RestoredAnnotation] != ""; got != restore {
+			t.Errorf("to be restored %v, and told %v", restore, got)
+		}
+		if name := specutils.ContainerName(spec); name != infraName {
+			t.Errorf("it is called %s", name)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/internal/infra"
+	"sandboxer/internal/sentry"
 )
 
 // LauncherArg0 is the name under which a launcher shows in ps, and by which
@@ -27,10 +28,11 @@ const LauncherArg0 = "sandboxer-launch"
 
 // The descriptors that a launcher finds open.
 const (
-	launchConfigFD = 3 // reads a LaunchConfig as JSON
-	launchResultFD = 4 // takes a LaunchResult as JSON
-	launchDirFD    = 5 // the sandbox's directory
-	launchImageFD  = 6 // the infra container's root
+	launchConfigFD     = 3 // reads a LaunchConfig as JSON
+	launchResultFD     = 4 // takes a LaunchResult as JSON
+	launchDirFD        = 5 // the sandbox's directory
+	launchImageFD      = 6 // the infra container's root
+	launchCheckpointFD = 7 // the directory of the checkpoint to restore, if there is one
 )
 
 // Bundle is the folder of a sandbox's directory that holds the infra
@@ -47,6 +49,8 @@ type LaunchConfig struct {
 	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
 	MemoryBytes int64   `json:"memoryBytes"`
 	CPUs        float64 `json:"cpus"`
+	// Restore says that the sandbox is to be restored from a checkpoint.
+	Restore bool `json:"restore,omitempty"`
 }
 
 // LaunchResult is what became of it.
@@ -138,9 +142,13 @@ func create(c LaunchConfig) (LaunchResult, error) {
 	if err != nil {
 		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", err)
 	}
-	if err := sb.StartRoot(conf, spec); err != nil {
-		err = fmt.Errorf("starting the infra container: %w", err)
-		return LaunchResult{}, errors.Join(err, sb.DestroyContainer(c.ID))
+	if c.Restore {
+		err = sb.Restore(conf, spec, c.ID, "/proc/self/fd/"+strconv.Itoa(launchCheckpointFD), false, false)
+	} else {
+		err = sb.StartRoot(conf, spec)
+	}
+	if err != nil {
+		return LaunchResult{}, errors.Join(fmt.Errorf("starting the infra container: %w", err), sb.DestroyContainer(c.ID))
 	}
 	return LaunchResult{
 		PID:                 sb.Getpid(),
@@ -148,6 +156,10 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		OriginalOOMScoreAdj: sb.OriginalOOMScoreAdj,
 	}, nil
 }
+
+// infraName is by what a checkpoint knows the infra container, whatever the
+// sandbox is called. No other container can have it: it is no DNS label.
+const infraName = "(infra)"
 
 // infraSpec describes the infra container, and with it the sandbox: its user
 // namespace, host name and network.
@@ -169,8 +181,11 @@ func infraSpec(c LaunchConfig) (*specs.Spec, error) {
 		Annotations: map[string]string{
 			specutils.ContainerdContainerTypeAnnotation: specutils.ContainerdContainerTypeSandbox,
 			specutils.ContainerdSandboxIDAnnotation:     c.ID,
-			specutils.ContainerdContainerNameAnnotation: c.ID,
+			specutils.ContainerdContainerNameAnnotation: infraName,
 		},
+	}
+	if c.Restore {
+		spec.Annotations[sentry.RestoredAnnotation] = "true"
 	}
 	if c.HostNetwork {
 		// The host's network belongs to the host's user namespace, and so must

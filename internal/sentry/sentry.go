@@ -32,7 +32,7 @@ func Main() {
 	latencyMonitoring.Do(func() {})
 	meterMemory()
 	cli.Run(map[subcommands.Command]string{
-		new(cmd.Boot):   "",
+		new(command):    "",
 		new(cmd.Umount): "",
 	}, nil)
 }
