@@ -14,6 +14,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/gofer"
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/logs"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
@@ -42,9 +43,11 @@ type Config struct {
 	Cgroups      *cgroup.Host
 	Alarms       *cgroup.Alarms
 	Records      *observed.Records
-	Logs         *logs.Logs
-	Watcher      *observed.Watcher
-	Reaper       *observed.Reaper
+	// Checkpoints are those of suspended sandboxes.
+	Checkpoints checkpoint.Store
+	Logs        *logs.Logs
+	Watcher     *observed.Watcher
+	Reaper      *observed.Reaper
 	// Poke wakes the loop for a sandbox; it does not block.
 	Poke func(sandbox string)
 	// Ended is told of each container's end once it is recorded; optional. It
@@ -81,7 +84,7 @@ type Actuator struct {
 // New returns an Actuator. Close must be called.
 func New(c Config) (*Actuator, error) {
 	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Image == nil || c.CgroupParent == "" ||
-		c.Cgroups == nil || c.Alarms == nil || c.Records == nil || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
+		c.Cgroups == nil || c.Alarms == nil || c.Records == nil || c.Checkpoints.Dir == "" || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
 		return nil, errors.New("actuator: a required field is not set")
 	}
 	if c.Ended == nil {
@@ -135,6 +138,12 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.pause(ctx, w)
 	case reconcile.Resume:
 		return a.resume(ctx, w)
+	case reconcile.Suspend:
+		return a.suspend(ctx, w, d)
+	case reconcile.Restore:
+		return a.restore(ctx, w, d)
+	case reconcile.Discard:
+		return a.discardImage(w)
 	case reconcile.Stop:
 		return a.stop(ctx, w)
 	case reconcile.Destroy:

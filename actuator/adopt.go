@@ -52,12 +52,18 @@ func (a *Actuator) adopt(name string) error {
 	sentry := gvisor.Sentry{Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
-			errs = append(errs, a.watch(sentry, c))
-			// What is lost is dealt with when it is needed.
-			if _, err := a.kept(c); err != nil && !errors.Is(err, reconcile.ErrGoferLost) {
-				errs = append(errs, err)
-			}
+			errs = append(errs, a.attend(sentry, c))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// attend waits for the end of a container that runs and takes over what its
+// gofer may leave.
+func (a *Actuator) attend(sentry gvisor.Sentry, c observed.ContainerRecord) error {
+	_, err := a.kept(c)
+	if errors.Is(err, reconcile.ErrGoferLost) {
+		err = nil // what is lost is dealt with when it is needed
+	}
+	return errors.Join(a.watch(sentry, c), err)
 }

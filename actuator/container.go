@@ -41,7 +41,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 			return err
 		}
 	}
-	rec.ID = fmt.Sprintf("%s.%s.%d", w.Sandbox, c.Name, rec.Attempt)
+	rec.ID = instanceID(w.Sandbox, c.Name, rec.Attempt)
 	if err := moveContainer(&rec, observed.Creating); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		return err
 	}
 	started := time.Now()
-	err = a.run(ctx, sentry, &w, d, c, &rec)
+	err = a.run(ctx, &w, d, c, &rec, sentry.StartContainer)
 	if err == nil {
 		rec.StartedAt = started
 		err = moveContainer(&rec, observed.Running)
@@ -74,6 +74,11 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	return k.Stay()
 }
 
+// instanceID is the ID of an instance of a container.
+func instanceID(sandbox, container string, attempt int) string {
+	return fmt.Sprintf("%s.%s.%d", sandbox, container, attempt)
+}
+
 func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, string) {
 	for i := range d.Spec.Containers {
 		if c := &d.Spec.Containers[i]; c.Name == name {
@@ -83,9 +88,11 @@ func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, 
 	return nil, ""
 }
 
-// run starts the gofer and the container. On success what a replacement needs
-// is held, and the gofer is in rec.
-func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord) error {
+// run starts the gofer and hands the container over to the sentry. What a
+// replacement of the gofer needs is in rec before that, and is held afterwards.
+func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord,
+	handOver func(context.Context, gvisor.Start) error,
+) error {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
 		return err
@@ -128,10 +135,6 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 	for range b.mounts[1:] {
 		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
 	}
-	served, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return sentry.StartContainer(ctx, args) })
-	if err != nil {
-		return errors.Join(err, discardGofer(g))
-	}
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
@@ -139,6 +142,11 @@ func (a *Actuator) run(ctx context.Context, sentry gvisor.Sentry, w *work, d *re
 		return errors.Join(err, discardGofer(g))
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
+	served, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return handOver(ctx, args) })
+	if err != nil {
+		rec.Gofer, rec.GoferSince, rec.GoferState, rec.Process = observed.Process{}, time.Time{}, nil, nil
+		return errors.Join(err, discardGofer(g))
+	}
 	closeAll(g.Sockets)
 	if served {
 		a.hold(rec.ID, g.Kept)

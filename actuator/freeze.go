@@ -25,7 +25,7 @@ func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.Sand
 	if err != nil {
 		return err
 	}
-	unsure := w.rec.State == observed.SandboxPausing || w.rec.State == observed.SandboxResuming
+	unsure := w.rec.State == observed.SandboxPausing || w.rec.State == observed.SandboxResuming || w.rec.State == observed.SandboxSaving
 	if err := moveSandbox(w.rec, through); err != nil {
 		return err
 	}

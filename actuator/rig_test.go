@@ -13,6 +13,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
 	"sandboxer/observed"
@@ -78,8 +79,9 @@ func newRigIn(t *testing.T, state string) *rig {
 	r.Actuator = r.attach(Config{
 		Exe: program, StateDir: r.state, DataDir: r.data, Masked: []string{r.state, r.data},
 		Image: image, CgroupParent: parent, Cgroups: cgroups, Alarms: alarms, Records: records, Watcher: watcher, Reaper: reaper,
-		Poke:  func(name string) { r.pokes <- name },
-		Ended: func(rec observed.ContainerRecord) { r.ended <- rec },
+		Checkpoints: checkpoint.Store{Dir: filepath.Join(r.data, "checkpoints"), Runtime: "test"},
+		Poke:        func(name string) { r.pokes <- name },
+		Ended:       func(rec observed.ContainerRecord) { r.ended <- rec },
 	})
 	t.Cleanup(r.end)
 	return r
@@ -94,7 +96,7 @@ func (r *rig) attach(c Config) *Actuator {
 	a, err := New(c)
 	check(r.t, err)
 	r.looker, err = observed.New(observed.Config{
-		Records: c.Records, Prober: a, CgroupProcs: c.Cgroups.Procs, CgroupPath: a.cgroupPath, Memory: a.Memory,
+		Records: c.Records, Prober: a, CgroupProcs: c.Cgroups.Procs, CgroupPath: a.cgroupPath, Memory: a.Memory, Image: c.Checkpoints.Read,
 	})
 	check(r.t, err)
 	return a

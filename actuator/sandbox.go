@@ -15,10 +15,15 @@ import (
 	"sandboxer/reconcile"
 )
 
-// create makes the sandbox with its infra container. The order is such that a
-// crash at any step leaves a record that says "creating" or a cgroup that says
-// whose it is.
-func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (err error) {
+// create makes the sandbox with its infra container.
+func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) error {
+	return a.make(ctx, w, d, nil)
+}
+
+// make makes the sandbox with its infra container, from nothing or from a
+// checkpoint. The order is such that a crash at any step leaves a record that
+// says how far it came or a cgroup that says whose it is.
+func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from *source) (err error) {
 	rec := observed.Record{
 		Name:        w.Sandbox,
 		Runtime:     d.Spec.Runtime,
@@ -41,7 +46,7 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 			defer cancel()
 			w.rec = &rec
-			err = errors.Join(err, a.stop(cleanup, w))
+			err = errors.Join(err, a.unrestore(cleanup, w))
 		}
 	}()
 	if err := a.prepareVolumes(d.Sandbox); err != nil {
@@ -52,6 +57,13 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 	if err != nil {
 		return fmt.Errorf("making the cgroup: %w", err)
 	}
+	checkpoint, err := openSource(from)
+	if err != nil {
+		return err
+	}
+	if checkpoint != nil {
+		defer checkpoint.Close()
+	}
 	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
 		LaunchConfig: gvisor.LaunchConfig{
 			ID:          w.Sandbox,
@@ -61,10 +73,11 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 			MemoryBytes: inside.MemoryBytes,
 			CPUs:        inside.CPUQuota,
 		},
-		Exe:      a.c.Exe,
-		Image:    a.c.Image,
-		Cgroup:   cg,
-		Children: a.c.Reaper,
+		Exe:        a.c.Exe,
+		Image:      a.c.Image,
+		Cgroup:     cg,
+		Checkpoint: checkpoint,
+		Children:   a.c.Reaper,
 	})
 	if err != nil {
 		return err
@@ -74,11 +87,20 @@ func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) (e
 	}
 	rec.ControlSocket = made.ControlSocket
 	rec.OriginalOOMScoreAdj = made.OriginalOOMScoreAdj
-	if err := moveSandbox(&rec, observed.SandboxUp); err != nil {
+	reached := observed.SandboxUp
+	if from != nil {
+		reached = observed.SandboxRestoring
+	}
+	if err := moveSandbox(&rec, reached); err != nil {
 		return err
 	}
 	if err := a.c.Records.Save(rec); err != nil {
 		return err
+	}
+	if from != nil {
+		if err := a.restoreContainers(ctx, &rec, d, from); err != nil {
+			return err
+		}
 	}
 	return a.watchSentry(rec)
 }
@@ -106,17 +128,14 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 	// Nobody waits any more. An end that was seen until then is the true one.
 	loaded, err := a.c.Records.Load(w.Sandbox)
 	errs = append(errs, err)
-	for _, c := range loaded.Containers {
-		errs = append(errs, a.recordLostEnd(c, w.ExitReason, w.ExitMessage))
-	}
+	errs = append(errs, a.recordLostEnds(loaded, w))
 	errs = append(errs, a.clearDir(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	if w.rec == nil {
 		// What can't be used is replaced: else it would be in the way for ever.
-		return a.c.Records.Save(observed.Record{Name: w.Sandbox, Runtime: desired.RuntimeGVisor,
-			Cgroup: a.cgroupPath(w.Sandbox), State: observed.SandboxStopped, CreatedAt: time.Now()})
+		return a.c.Records.Save(a.stoppedRecord(w.Sandbox))
 	}
 	w.rec.Sentry, w.rec.ControlSocket = observed.Process{}, ""
 	if err := moveSandbox(w.rec, observed.SandboxStopped); err != nil {
@@ -194,7 +213,7 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	for _, c := range w.containers {
 		errs = append(errs, a.forget(c))
 	}
-	errs = append(errs, a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	errs = append(errs, a.c.Checkpoints.Remove(w.Sandbox), a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

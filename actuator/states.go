@@ -22,14 +22,16 @@ func (e *StateError) Error() string {
 // be reached. The empty state is that of a sandbox without a record. A state
 // may follow itself: what a crash cut off is done again.
 var sandboxStates = map[observed.SandboxState][]observed.SandboxState{
-	observed.SandboxCreating: {"", observed.SandboxStopped},
-	observed.SandboxUp:       {observed.SandboxCreating, observed.SandboxResuming},
-	observed.SandboxPausing:  {observed.SandboxUp, observed.SandboxPausing, observed.SandboxResuming},
-	observed.SandboxPaused:   {observed.SandboxPausing},
-	observed.SandboxResuming: {observed.SandboxPaused, observed.SandboxResuming, observed.SandboxPausing},
+	observed.SandboxCreating:  {"", observed.SandboxStopped},
+	observed.SandboxUp:        {observed.SandboxCreating, observed.SandboxResuming, observed.SandboxRestoring},
+	observed.SandboxPausing:   {observed.SandboxUp, observed.SandboxPausing, observed.SandboxResuming, observed.SandboxSaving},
+	observed.SandboxPaused:    {observed.SandboxPausing, observed.SandboxSaving},
+	observed.SandboxResuming:  {observed.SandboxPaused, observed.SandboxResuming, observed.SandboxPausing, observed.SandboxSaving},
+	observed.SandboxSaving:    {observed.SandboxUp, observed.SandboxPausing, observed.SandboxResuming, observed.SandboxSaving},
+	observed.SandboxRestoring: {observed.SandboxCreating},
 	observed.SandboxStopping: {
 		observed.SandboxCreating, observed.SandboxUp, observed.SandboxPausing, observed.SandboxPaused,
-		observed.SandboxResuming, observed.SandboxStopping, observed.SandboxStopped,
+		observed.SandboxResuming, observed.SandboxSaving, observed.SandboxRestoring, observed.SandboxStopping, observed.SandboxStopped,
 	},
 	observed.SandboxStopped: {observed.SandboxStopping},
 }
@@ -38,7 +40,7 @@ var sandboxStates = map[observed.SandboxState][]observed.SandboxState{
 // among them: it is the sandbox that is paused.
 var containerStates = map[observed.ContainerState][]observed.ContainerState{
 	observed.Creating: {""},
-	observed.Running:  {observed.Creating},
+	observed.Running:  {observed.Creating, observed.Running},
 	observed.Stopped:  {observed.Creating, observed.Running, observed.Stopped},
 }
 

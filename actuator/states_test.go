@@ -12,28 +12,39 @@ import (
 func TestSandboxTransitions(t *testing.T) {
 	all := []observed.SandboxState{
 		"", observed.SandboxCreating, observed.SandboxUp, observed.SandboxPausing, observed.SandboxPaused,
-		observed.SandboxResuming, observed.SandboxStopping, observed.SandboxStopped,
+		observed.SandboxResuming, observed.SandboxSaving, observed.SandboxRestoring, observed.SandboxStopping, observed.SandboxStopped,
 	}
 	allowed := map[[2]observed.SandboxState]bool{
-		{"", observed.SandboxCreating}:                       true,
-		{observed.SandboxStopped, observed.SandboxCreating}:  true,
-		{observed.SandboxCreating, observed.SandboxUp}:       true,
-		{observed.SandboxUp, observed.SandboxPausing}:        true,
-		{observed.SandboxPausing, observed.SandboxPausing}:   true, // again, after a crash
-		{observed.SandboxResuming, observed.SandboxPausing}:  true, // changed its mind
-		{observed.SandboxPausing, observed.SandboxPaused}:    true,
-		{observed.SandboxPaused, observed.SandboxResuming}:   true,
-		{observed.SandboxResuming, observed.SandboxResuming}: true,
-		{observed.SandboxPausing, observed.SandboxResuming}:  true,
-		{observed.SandboxResuming, observed.SandboxUp}:       true,
-		{observed.SandboxCreating, observed.SandboxStopping}: true,
-		{observed.SandboxUp, observed.SandboxStopping}:       true,
-		{observed.SandboxPausing, observed.SandboxStopping}:  true,
-		{observed.SandboxPaused, observed.SandboxStopping}:   true,
-		{observed.SandboxResuming, observed.SandboxStopping}: true,
-		{observed.SandboxStopping, observed.SandboxStopping}: true,
-		{observed.SandboxStopped, observed.SandboxStopping}:  true,
-		{observed.SandboxStopping, observed.SandboxStopped}:  true,
+		{"", observed.SandboxCreating}:                        true,
+		{observed.SandboxStopped, observed.SandboxCreating}:   true,
+		{observed.SandboxCreating, observed.SandboxUp}:        true,
+		{observed.SandboxUp, observed.SandboxPausing}:         true,
+		{observed.SandboxPausing, observed.SandboxPausing}:    true, // again, after a crash
+		{observed.SandboxResuming, observed.SandboxPausing}:   true, // changed its mind
+		{observed.SandboxPausing, observed.SandboxPaused}:     true,
+		{observed.SandboxPaused, observed.SandboxResuming}:    true,
+		{observed.SandboxResuming, observed.SandboxResuming}:  true,
+		{observed.SandboxPausing, observed.SandboxResuming}:   true,
+		{observed.SandboxResuming, observed.SandboxUp}:        true,
+		{observed.SandboxUp, observed.SandboxSaving}:          true,
+		{observed.SandboxPausing, observed.SandboxSaving}:     true, // changed its mind
+		{observed.SandboxResuming, observed.SandboxSaving}:    true,
+		{observed.SandboxSaving, observed.SandboxSaving}:      true,
+		{observed.SandboxSaving, observed.SandboxPaused}:      true,
+		{observed.SandboxSaving, observed.SandboxPausing}:     true,
+		{observed.SandboxSaving, observed.SandboxResuming}:    true,
+		{observed.SandboxCreating, observed.SandboxRestoring}: true,
+		{observed.SandboxRestoring, observed.SandboxUp}:       true,
+		{observed.SandboxSaving, observed.SandboxStopping}:    true,
+		{observed.SandboxRestoring, observed.SandboxStopping}: true,
+		{observed.SandboxCreating, observed.SandboxStopping}:  true,
+		{observed.SandboxUp, observed.SandboxStopping}:        true,
+		{observed.SandboxPausing, observed.SandboxStopping}:   true,
+		{observed.SandboxPaused, observed.SandboxStopping}:    true,
+		{observed.SandboxResuming, observed.SandboxStopping}:  true,
+		{observed.SandboxStopping, observed.SandboxStopping}:  true,
+		{observed.SandboxStopped, observed.SandboxStopping}:   true,
+		{observed.SandboxStopping, observed.SandboxStopped}:   true,
 	}
 	for _, from := range all {
 		for _, to := range all {
@@ -51,6 +62,7 @@ func TestContainerTransitions(t *testing.T) {
 	allowed := map[[2]observed.ContainerState]bool{
 		{"", observed.Creating}:               true,
 		{observed.Creating, observed.Running}: true,
+		{observed.Running, observed.Running}:  true, // again, after a crash
 		{observed.Creating, observed.Stopped}: true, // could not be started
 		{observed.Running, observed.Stopped}:  true,
 		{observed.Stopped, observed.Stopped}:  true,

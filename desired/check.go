@@ -62,11 +62,7 @@ func (c *checker) sandbox(s *Sandbox) {
 }
 
 func (c *checker) spec(s *Spec) {
-	if s.State == "Suspended" {
-		c.add("spec.state", "Suspended is %s", notYet)
-	} else {
-		oneOf(c, "spec.state", s.State, Running, Paused, Stopped, Created)
-	}
+	oneOf(c, "spec.state", s.State, Running, Paused, Stopped, Suspended, Created)
 	if s.Runtime != RuntimeGVisor {
 		c.add("spec.runtime", "%q is %s: only %q", clip(s.Runtime), notYet, RuntimeGVisor)
 	}
@@ -77,6 +73,9 @@ func (c *checker) spec(s *Spec) {
 	}
 	if m := s.Network.Mode; m != NetworkNone && m != NetworkHost {
 		c.add("spec.network.mode", "the network %q is %s: only none and host%s", clip(m), notYet, suggest(m, []string{NetworkNone, NetworkHost}))
+	}
+	if s.RestoreFrom != "" {
+		c.addIf("spec.restoreFrom", hostPathFault(s.RestoreFrom))
 	}
 	volumes := c.volumes(s.Volumes)
 	if len(s.Containers) == 0 {

@@ -28,6 +28,7 @@ func setDefaults(s *Sandbox) {
 		grace := int64(defaultGrace)
 		sp.TerminationGracePeriodSeconds = &grace
 	}
+	sp.RestoreFrom = cleanHost(sp.RestoreFrom)
 	literal := map[string]bool{}
 	for i := range sp.Volumes {
 		v := &sp.Volumes[i]

@@ -17,13 +17,16 @@ func (s *Sandbox) SandboxHash() string {
 
 // Hash identifies the fields whose change makes this one container anew. What
 // is changed in place (limits, score, restart policy, stop signal) is left out.
-func (c *Container) Hash() string {
+func (c *Container) Hash() string { return digest(c.identity()) }
+
+// identity is c without what is changed in place.
+func (c *Container) identity() Container {
 	d := *c
 	d.Resources = Resources{}
 	d.OOMScoreAdj = nil
 	d.RestartPolicy = ""
 	d.Lifecycle = Lifecycle{}
-	return digest(d)
+	return d
 }
 
 // digest hashes the canonical JSON of its arguments: struct fields in order,

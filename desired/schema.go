@@ -48,7 +48,7 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 			},
 		}
 	case reflect.TypeFor[State]():
-		return enum(Running, Paused, Stopped, Created)
+		return enum(Running, Paused, Stopped, Suspended, Created)
 	case reflect.TypeFor[RestartPolicy]():
 		return enum(Always, OnFailure, Never)
 	}

@@ -53,7 +53,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for place, want := range map[*map[string]any][]any{
-		new(s.Defs["Spec"].Properties["state"]):              {"Running", "Paused", "Stopped", "Created"},
+		new(s.Defs["Spec"].Properties["state"]):              {"Running", "Paused", "Stopped", "Suspended", "Created"},
 		new(s.Defs["Spec"].Properties["runtime"]):            {"gvisor"},
 		new(s.Defs["Container"].Properties["restartPolicy"]): {"Always", "OnFailure", "Never"},
 		new(s.Defs["Network"].Properties["mode"]):            {"none", "host"},

@@ -13,10 +13,11 @@ type State string
 
 // The states that a manifest can declare.
 const (
-	Running State = "Running"
-	Paused  State = "Paused"
-	Stopped State = "Stopped"
-	Created State = "Created"
+	Running   State = "Running"
+	Paused    State = "Paused"
+	Stopped   State = "Stopped"
+	Suspended State = "Suspended"
+	Created   State = "Created"
 )
 
 // RestartPolicy says which ends of a container are followed by a new start.
@@ -57,10 +58,13 @@ type Spec struct {
 	RestartBackoff RestartBackoff `json:"restartBackoff,omitzero"`
 	// TerminationGracePeriodSeconds is how long a container may take to end
 	// after its stop signal, 0 (killed at once) and up; default 30.
-	TerminationGracePeriodSeconds *int64      `json:"terminationGracePeriodSeconds,omitempty" jsonschema:"minimum=0"`
-	Network                       Network     `json:"network,omitzero"`
-	Volumes                       []Volume    `json:"volumes,omitempty"`
-	Containers                    []Container `json:"containers" jsonschema:"minItems=1"`
+	TerminationGracePeriodSeconds *int64 `json:"terminationGracePeriodSeconds,omitempty" jsonschema:"minimum=0"`
+	// RestoreFrom is the directory of a checkpoint (sandboxer checkpoint) that
+	// the sandbox is restored from whenever it is made; empty: it is made anew.
+	RestoreFrom string      `json:"restoreFrom,omitempty"`
+	Network     Network     `json:"network,omitzero"`
+	Volumes     []Volume    `json:"volumes,omitempty"`
+	Containers  []Container `json:"containers" jsonschema:"minItems=1"`
 }
 
 // RestartBackoff bounds the waits between restarts: none before the first,

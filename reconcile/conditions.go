@@ -16,6 +16,14 @@ const (
 	LimitsDenied = "LimitsDenied"
 	// CreateFailed: the last attempt to create the sandbox failed.
 	CreateFailed = "CreateFailed"
+	// RestoreFailed: nothing can be restored from the checkpoint, or the last
+	// attempt to failed. The checkpoint is kept.
+	RestoreFailed = "RestoreFailed"
+	// SuspendFailed: the last attempt to write a checkpoint failed. The sandbox
+	// goes on as it was.
+	SuspendFailed = "SuspendFailed"
+	// Unsupported: the sandbox can't be in the declared state at all.
+	Unsupported = "Unsupported"
 )
 
 // Condition is a state of affairs that a user may wait for or act upon.

@@ -26,6 +26,9 @@ type Declared struct {
 	LimitsHash string
 	// ContainerHash holds desired.Container.Hash in the containers' order.
 	ContainerHash []string
+	// Leaving says that the state is Stopped only because the daemon ends: what
+	// is suspended stays so.
+	Leaving bool
 	// Scores identifies the OOM scores that are declared.
 	Scores string
 

@@ -45,11 +45,17 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 		return m
 	}
 	switch a.Verb {
-	case Create:
+	case Create, Restore:
 		if d != nil {
 			m.CreateFailures++
 			m.NextCreate = now.Add(createDelay(d.Spec.RestartBackoff, a.Sandbox, m.CreateFailures))
 			m.LastError = err.Error()
+		}
+	case Suspend:
+		if d != nil {
+			m.SuspendFailures++
+			m.NextSuspend = now.Add(createDelay(d.Spec.RestartBackoff, a.Sandbox, m.SuspendFailures))
+			m.SuspendError = err.Error()
 		}
 	case SetOOMScore:
 		var denied *ScoreDeniedError

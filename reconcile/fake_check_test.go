@@ -60,10 +60,16 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 	defer w.mu.Unlock()
 	b := w.boxes[name]
 	if d == nil {
+		if w.images[name] != nil {
+			return fmt.Errorf("the checkpoint of %s is left", name)
+		}
 		if b != nil && (b.rec != nil || b.broken != "" || b.sentry || b.cgroup || len(b.containers) > 0 || len(b.torn) > 0) {
 			return fmt.Errorf("%s is left: %+v", name, *b)
 		}
 		return nil
+	}
+	if done, err := w.suspendedAsDeclared(name, d); done {
+		return err
 	}
 	if d.Spec.State == desired.Stopped {
 		if b != nil && (b.sentry || b.cgroup) {

@@ -28,11 +28,14 @@ type fakeWorld struct {
 	deny bool
 	// stubborn containers ignore their stop signal.
 	stubborn map[string]bool
+	// uncheckpointable has every checkpoint fail.
+	uncheckpointable bool
 	// changed is called, unlocked, after something changed by itself.
 	changed func(name string)
 
 	mu         sync.Mutex
 	boxes      map[string]*fakeBox
+	images     map[string]*fakeImage
 	pid        int
 	started    map[string]bool // containers that ever were
 	violations []string
@@ -47,6 +50,8 @@ type fakeBox struct {
 	score      int
 	containers map[string]*fakeContainer
 	torn       map[string]string
+	// restored says that the sentry has taken up all of a checkpoint.
+	restored bool
 }
 
 type fakeContainer struct {
@@ -62,7 +67,7 @@ type fakeContainer struct {
 }
 
 func newFakeWorld(now func() time.Time) *fakeWorld {
-	return &fakeWorld{now: now, boxes: make(map[string]*fakeBox), stubborn: make(map[string]bool), started: make(map[string]bool), changed: func(string) {}}
+	return &fakeWorld{now: now, boxes: make(map[string]*fakeBox), images: make(map[string]*fakeImage), stubborn: make(map[string]bool), started: make(map[string]bool), changed: func(string) {}}
 }
 
 func (w *fakeWorld) violate(format string, args ...any) {
@@ -75,7 +80,9 @@ func (w *fakeWorld) failing() bool { return w.fails != nil && w.fails() }
 func (w *fakeWorld) Names(context.Context) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Sorted(maps.Keys(w.boxes)), nil
+	names := slices.AppendSeq(slices.Collect(maps.Keys(w.boxes)), maps.Keys(w.images))
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Look makes it a Looker.
@@ -85,6 +92,9 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 	o := observed.Sandbox{Name: name}
 	if w.blind {
 		return o, errFake
+	}
+	if image := w.images[name]; image != nil {
+		o.Image = &image.Image
 	}
 	b := w.boxes[name]
 	if b == nil {
@@ -171,7 +181,14 @@ func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
 
 func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 	up := b.sentry && b.rec != nil && b.rec.State == observed.SandboxUp
+	w.working(a)
 	switch a.Verb {
+	case Suspend:
+		return w.suspend(b, a, d)
+	case Restore:
+		return w.restore(b, a, d)
+	case Discard:
+		return w.discard(b, a, d)
 	case Create:
 		return w.create(b, d)
 	case Start:
@@ -323,6 +340,11 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 		return errFake
 	}
 	b.sentry, b.silent, b.cgroup = false, false, false
+	if w.images[a.Sandbox] != nil {
+		// That says how to go on with them.
+		clear(b.containers)
+		clear(b.torn)
+	}
 	for _, c := range b.containers {
 		known := a.ExitReason == ""
 		if c.rec.Exit == nil && c.rec.State != observed.Creating {
@@ -340,6 +362,7 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 		b.rec.State = observed.SandboxStopped
 	}
 	if a.Verb == Destroy {
+		delete(w.images, a.Sandbox)
 		delete(w.boxes, a.Sandbox)
 	}
 	return nil

@@ -67,8 +67,11 @@ type Config struct {
 	ResyncOnly bool
 	// LookTimeout and ActionTimeout bound one call; default 10 s and 30 s. An
 	// action that has begun is given its time also when the loop is ended.
+	// ImageTimeout bounds actions that write or read all of a sandbox's memory;
+	// default 10 min.
 	LookTimeout   time.Duration
 	ActionTimeout time.Duration
+	ImageTimeout  time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log gets what the loop itself can't do, once each; default: nothing.
@@ -107,9 +110,12 @@ type Loop struct {
 
 	mu     sync.Mutex
 	wake   *sync.Cond // queue or closed has changed
+	freed  *sync.Cond // a key is worked on no more, or closed has changed
 	keys   map[string]*key
 	queue  []string
 	closed bool
+
+	seized sync.WaitGroup // keys that Exclusively works on
 }
 
 // key is the state of one sandbox's work. Its first group is guarded by
@@ -148,6 +154,9 @@ func New(cfg Config) (*Loop, error) {
 	if cfg.ActionTimeout <= 0 {
 		cfg.ActionTimeout = 30 * time.Second
 	}
+	if cfg.ImageTimeout <= 0 {
+		cfg.ImageTimeout = 10 * time.Minute
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -158,7 +167,7 @@ func New(cfg Config) (*Loop, error) {
 		cfg.OnAction = func(Action, error, time.Duration) {}
 	}
 	l := &Loop{cfg: cfg, keys: make(map[string]*key)}
-	l.wake = sync.NewCond(&l.mu)
+	l.wake, l.freed = sync.NewCond(&l.mu), sync.NewCond(&l.mu)
 	return l, nil
 }
 
@@ -181,5 +190,6 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	l.close()
 	wg.Wait()
+	l.seized.Wait()
 	return nil
 }

@@ -38,7 +38,7 @@ func settles(t *testing.T, events bool, r *rand.Rand) {
 		h.world.changed = func(string) {}
 	}
 	h.run()
-	states := []desired.State{desired.Running, desired.Running, desired.Paused, desired.Stopped, desired.Created}
+	states := []desired.State{desired.Running, desired.Running, desired.Paused, desired.Suspended, desired.Stopped, desired.Created}
 	names := []string{"a", "b", "c", "d"}
 	for range 80 {
 		dice.Lock()

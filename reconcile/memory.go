@@ -28,6 +28,10 @@ type Memory struct {
 	CreateFailures int       `json:"createFailures,omitempty"`
 	NextCreate     time.Time `json:"nextCreate,omitzero"`
 	LastError      string    `json:"lastError,omitempty"`
+	// SuspendFailures, NextSuspend and SuspendError are the same for checkpoints.
+	SuspendFailures int       `json:"suspendFailures,omitempty"`
+	NextSuspend     time.Time `json:"nextSuspend,omitzero"`
+	SuspendError    string    `json:"suspendError,omitempty"`
 	// Losses counts sentries that died in a row without a run of ResetAfter
 	// between them; LostSentry is the last one that was counted.
 	Losses     int              `json:"losses,omitempty"`
@@ -114,6 +118,9 @@ func (m Memory) Equal(o Memory) bool {
 		m.CreateFailures == o.CreateFailures &&
 		m.NextCreate.Equal(o.NextCreate) &&
 		m.LastError == o.LastError &&
+		m.SuspendFailures == o.SuspendFailures &&
+		m.NextSuspend.Equal(o.NextSuspend) &&
+		m.SuspendError == o.SuspendError &&
 		m.Losses == o.Losses &&
 		m.LostSentry == o.LostSentry &&
 		m.OOMKills == o.OOMKills &&

@@ -105,7 +105,11 @@ func earliest(a, b time.Time) time.Time {
 func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
 	errs := make([]error, len(actions))
 	do := func(i int) {
-		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.ActionTimeout)
+		timeout := l.cfg.ActionTimeout
+		if v := actions[i].Verb; v == Suspend || v == Restore {
+			timeout = l.cfg.ImageTimeout
+		}
+		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		began := l.cfg.Now()
 		errs[i] = l.cfg.Actor.Do(actCtx, actions[i], d)

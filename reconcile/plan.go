@@ -34,9 +34,8 @@ const (
 // same input gives the same result, and in is not modified. A world that is
 // as declared gives no actions.
 //
-// Create, Pause, Resume, Stop, Destroy, SetLimits and SetOOMScore are alone in
-// their result; the other actions are at most one per container, sorted by
-// container.
+// What acts on the sandbox as a whole is alone in its result; the other actions
+// are at most one per container, sorted by container.
 func Plan(in Input) Result {
 	p := planner{in: &in, d: in.Desired, o: &in.Observed, now: in.Now, mem: in.Memory}
 	switch {
@@ -53,6 +52,7 @@ func Plan(in Input) Result {
 		if p.d == nil {
 			p.remove()
 		} else {
+			p.want = p.wanted()
 			p.remember()
 			p.keep()
 		}
@@ -75,6 +75,7 @@ type planner struct {
 	o      *observed.Sandbox
 	now    time.Time
 	world  world
+	want   desired.State // that is sought, where something is declared
 	mem    Memory
 	cloned bool
 	ending bool // the graceful end of the whole sandbox goes on
@@ -141,6 +142,10 @@ func (p *planner) grace() time.Duration {
 // remove plans for a sandbox that is declared no more.
 func (p *planner) remove() {
 	const why = "the sandbox is declared no more"
+	if p.suspended() {
+		p.act(Action{Verb: Destroy, Reason: why + "; it is suspended, so nothing runs in it that could be asked to end"})
+		return
+	}
 	switch p.world {
 	case up, paused, between:
 		if how, done := p.end(why, ""); done {
@@ -187,7 +192,11 @@ func (p *planner) keep() {
 		p.limitsInUse()
 	}
 	if p.mem.CreateFailures > 0 {
-		p.condition(CreateFailed, "CreateFailed", "%s (failed %s in a row)", p.mem.LastError, times(p.mem.CreateFailures))
+		typ := CreateFailed
+		if p.suspended() || p.d.Spec.RestoreFrom != "" {
+			typ = RestoreFailed
+		}
+		p.condition(typ, typ, "%s (failed %s in a row)", p.mem.LastError, times(p.mem.CreateFailures))
 	}
 }
 
@@ -298,5 +307,7 @@ func times(n int) string {
 }
 
 // wantsRun reports whether the declared state has commands running, or frozen
-// while they run.
-func wantsRun(s desired.State) bool { return s == desired.Running || s == desired.Paused }
+// or on disk while they run.
+func wantsRun(s desired.State) bool {
+	return s == desired.Running || s == desired.Paused || s == desired.Suspended
+}

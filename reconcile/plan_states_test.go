@@ -9,11 +9,16 @@ import (
 	"sandboxer/observed"
 )
 
-// worlds are the observed states that a declared state can meet.
-var worlds = []struct {
+// plans are what is planned in each of some worlds, by the world's name.
+type plans map[string][]string
+
+type builder struct {
 	name  string
 	build func(in *Input)
-}{
+}
+
+// worlds are the observed states that a declared state can meet.
+var worlds = []builder{
 	{"absent", func(in *Input) { in.Observed = observed.Sandbox{Name: in.Name}; forgetLive(in) }},
 	{"broken", func(in *Input) { in.Observed.Record, in.Observed.Broken = nil, "torn" }},
 	{"half-made", func(in *Input) { recordState(in, observed.SandboxCreating) }},
@@ -52,6 +57,8 @@ func TestPlanStates(t *testing.T) {
 		reviveR = "create: the declared state is Running and no process is left"
 		reviveP = "create: the declared state is Paused and no process is left"
 		reviveC = "create: the declared state is Created and no process is left"
+		reviveS = "create: the declared state is Suspended and no process is left"
+		save    = "suspend: the declared state is Suspended"
 		startA  = `start app: container "app" was not started yet`
 		startW  = `start web: container "web" was not started yet`
 		thawR   = "resume: the declared state is Running"
@@ -61,7 +68,6 @@ func TestPlanStates(t *testing.T) {
 		left    = "destroy: the sandbox is declared no more; nothing runs in it that could be asked to end"
 		refreez = "pause: the declared state is Paused, and freezing it was not finished"
 	)
-	type plans map[string][]string
 	asks := func(why string) []string {
 		return []string{
 			"signal app: " + why + `; container "app" has 30s to end`,
@@ -89,6 +95,12 @@ func TestPlanStates(t *testing.T) {
 			"up, running":         asks(whyStopped),
 			"paused":              one(thawS), "pausing": one(thawS), "resuming": one(thawS),
 		},
+		desired.Suspended: {
+			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"stopped": one(reviveS), "lost": one(gone), "silent": one(mute),
+			"up, nothing started": {startA, startW}, "up, running": one(save),
+			"paused": one(save), "pausing": one(save), "resuming": one(save),
+		},
 		desired.Created: {
 			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
 			"stopped": one(reviveC), "lost": one(gone), "silent": one(mute),
@@ -104,6 +116,12 @@ func TestPlanStates(t *testing.T) {
 			"paused":              one(thawN), "pausing": one(thawN), "resuming": one(thawN),
 		},
 	}
+	checkStates(t, worlds, want)
+}
+
+// checkStates tries the declared states on worlds; "" is no manifest.
+func checkStates(t *testing.T, worlds []builder, want map[desired.State]plans) {
+	t.Helper()
 	for s, plans := range want {
 		for _, w := range worlds {
 			t.Run(string(s)+"/"+w.name, func(t *testing.T) {

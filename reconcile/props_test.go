@@ -15,11 +15,14 @@ import (
 	"sandboxer/observed"
 )
 
+var anyState = []desired.State{desired.Running, desired.Running, desired.Paused, desired.Stopped, desired.Suspended, desired.Suspended, desired.Created}
+
 // anySandbox draws a declaration of up to three containers of which some have
 // the base case's names and content.
 func anySandbox(t *rapid.T) *desired.Sandbox {
 	s := newSandbox()
-	s.Spec.State = rapid.SampledFrom([]desired.State{desired.Running, desired.Running, desired.Paused, desired.Stopped, desired.Created}).Draw(t, "state")
+	s.Spec.State = rapid.SampledFrom(anyState).Draw(t, "state")
+	s.Spec.RestoreFrom = rapid.SampledFrom([]string{"", "", "", "/srv/image"}).Draw(t, "restore from")
 	s.Spec.Hostname = rapid.SampledFrom([]string{"box", "box", "other"}).Draw(t, "hostname")
 	s.Spec.TerminationGracePeriodSeconds = new(rapid.SampledFrom([]int64{0, 5, 30}).Draw(t, "grace"))
 	s.Spec.Containers = append(s.Spec.Containers, desired.Container{Name: "db", Command: []string{"/bin/db"}})
@@ -46,7 +49,7 @@ func anyInput(t *rapid.T) Input {
 	o := &in.Observed
 	o.Record.State = rapid.SampledFrom([]observed.SandboxState{
 		observed.SandboxUp, observed.SandboxUp, observed.SandboxUp, observed.SandboxCreating, observed.SandboxPausing, observed.SandboxPaused,
-		observed.SandboxResuming, observed.SandboxStopping, observed.SandboxStopped, "unheard-of",
+		observed.SandboxResuming, observed.SandboxSaving, observed.SandboxRestoring, observed.SandboxStopping, observed.SandboxStopped, "unheard-of",
 	}).Draw(t, "record")
 	o.Sentry = rapid.SampledFrom([]observed.Liveness{observed.Alive, observed.Alive, observed.Gone, observed.None}).Draw(t, "sentry")
 	o.Unresponsive = rapid.IntRange(0, 5).Draw(t, "silent") == 0
@@ -92,12 +95,28 @@ func anyInput(t *rapid.T) Input {
 		c.Name, c.ID = "extra", "box.extra.1"
 		o.Containers = append(o.Containers, c)
 	}
+	if rapid.IntRange(0, 2).Draw(t, "image") == 0 {
+		o.Image = anyImage(t, d)
+	}
 	in.Memory.SpecHash = rapid.SampledFrom([]string{d.WorkHash, "", "old"}).Draw(t, "spec")
 	in.Memory.UnresponsiveSince = anyTime(t, "silence")
 	in.Memory.StopAsked = anyTime(t, "stop")
 	in.Memory.NextCreate = anyTime(t, "next create")
 	in.Memory.CreateFailures = rapid.IntRange(0, 3).Draw(t, "failures")
 	return in
+}
+
+func anyImage(t *rapid.T, d *Declared) *observed.Image {
+	image := &observed.Image{Sandbox: d.Name, CreatedAt: createdAt}
+	spec := d.Spec
+	switch rapid.IntRange(0, 4).Draw(t, "what is wrong with it") {
+	case 0:
+		image.Unusable = "torn"
+	case 1:
+		spec.Hostname = "another"
+	}
+	image.Spec, _ = json.Marshal(spec) // plain data
+	return image
 }
 
 func anyContainerMemory(t *rapid.T, m *Memory, name string) {
@@ -143,7 +162,7 @@ func TestPlanProperties(t *testing.T) {
 
 		shuffled := in
 		shuffled.Observed.Containers = rapid.Permutation(in.Observed.Containers).Draw(t, "observed order")
-		if d := in.Desired; d != nil && d.Spec.State != desired.Paused {
+		if d := in.Desired; d != nil && d.Spec.State != desired.Paused && d.Spec.State != desired.Suspended {
 			// Thawing is explained by the first container that needs it, so
 			// that Paused has an order that shows.
 			shuffled.Desired = reordered(d, rapid.Permutation(indices(len(d.Spec.Containers))).Draw(t, "declared order"))
@@ -196,8 +215,10 @@ func checkActions(t *rapid.T, in Input, r Result) {
 			t.Fatalf("two actions on one container: %+v", r.Actions)
 		case a.Verb == Destroy && in.Desired != nil:
 			t.Fatalf("what is declared is destroyed: %+v", a)
-		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause):
+		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause || a.Verb == Suspend || a.Verb == Restore || a.Verb == Discard):
 			t.Fatalf("nothing is declared, and yet: %+v", a)
+		case in.Observed.Image != nil && a.Verb != Stop && a.Verb != Destroy && a.Verb != Restore && a.Verb != Discard:
+			t.Fatalf("work in a sandbox that has a checkpoint: %+v", a)
 		case a.Verb == Create && (in.Observed.Sentry == observed.Alive || in.Observed.CgroupProcs > 0):
 			t.Fatalf("a second sentry: %+v", a)
 		case a.Container != "" && a.Verb != ReplaceGofer && a.Verb != Keep && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
@@ -229,7 +250,7 @@ func TestPlanConverges(t *testing.T) {
 		for range rapid.IntRange(0, 25).Draw(t, "disturbances") {
 			s.disturb()
 		}
-		calm, w.deny = true, false
+		calm, w.deny, w.uncheckpointable = true, false, false
 		var last Result
 		for range rounds {
 			if last = s.round(); len(last.Actions) == 0 {
@@ -294,7 +315,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"ask", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "undeclare", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"ask", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "state", "undeclare", "checkpoints fail", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -354,7 +375,7 @@ func (s *session) disturb() {
 	case "state":
 		if s.d != nil {
 			changed := *s.d.Sandbox
-			changed.Spec.State = rapid.SampledFrom([]desired.State{desired.Running, desired.Paused, desired.Stopped, desired.Created}).Draw(t, "state")
+			changed.Spec.State = rapid.SampledFrom(anyState).Draw(t, "state")
 			s.d = Declare(&changed)
 		}
 	case "undeclare":
@@ -374,6 +395,8 @@ func (s *session) disturb() {
 		w.blind = false
 	case "deny":
 		w.deny = !w.deny
+	case "checkpoints fail":
+		w.uncheckpointable = !w.uncheckpointable
 	case "stubborn":
 		w.stubborn[container] = !w.stubborn[container]
 	case "reboot":

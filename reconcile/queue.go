@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -82,6 +83,7 @@ func (l *Loop) close() {
 		}
 	}
 	l.wake.Broadcast()
+	l.freed.Broadcast()
 }
 
 func (l *Loop) worker(ctx context.Context) {
@@ -112,6 +114,50 @@ func (l *Loop) take() (name string, k *key, ok bool) {
 	return name, k, true
 }
 
+// Exclusively does something to a sandbox while nobody else works on it, and
+// has it looked at afterwards. It waits for the pass under way, until ctx is
+// done.
+func (l *Loop) Exclusively(ctx context.Context, name string, do func() error) error {
+	k, err := l.seize(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer l.seized.Done()
+	defer l.release(name, k, next{now: true})
+	return do()
+}
+
+// seize takes a key out of the workers' hands.
+func (l *Loop) seize(ctx context.Context, name string) (*key, error) {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.freed.Broadcast()
+	})
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ctx.Err() == nil && !l.closed {
+		if k := l.key(name); !k.running {
+			k.running = true
+			l.seized.Add(1)
+			if k.queued {
+				k.queued = false
+				l.queue = slices.DeleteFunc(l.queue, func(other string) bool { return other == name })
+			}
+			return k, nil
+		}
+		l.freed.Wait()
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, errClosed
+}
+
+// errClosed is what comes too late.
+var errClosed = errors.New("the daemon is ending")
+
 // next is when a key wants its next pass without being poked.
 type next struct {
 	now  bool
@@ -123,6 +169,7 @@ func (l *Loop) release(name string, k *key, n next) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k.running = false
+	l.freed.Broadcast()
 	switch {
 	case l.closed:
 	case k.again || n.now:

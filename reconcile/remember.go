@@ -25,6 +25,9 @@ func (p *planner) remember() {
 	if p.running() {
 		p.killed()
 	}
+	if p.want != desired.Suspended || p.suspended() {
+		m.SuspendFailures, m.NextSuspend, m.SuspendError = 0, time.Time{}, ""
+	}
 	for i := range p.d.Spec.Containers {
 		p.rememberContainer(i)
 	}
@@ -44,9 +47,10 @@ func (p *planner) rememberSpec() {
 	m.SpecHash = p.d.WorkHash
 	if changed {
 		m.CreateFailures, m.NextCreate, m.LastError, m.Losses = 0, time.Time{}, "", 0
+		m.SuspendFailures, m.NextSuspend, m.SuspendError = 0, time.Time{}, ""
 	}
-	anew := !wantsRun(p.d.Spec.State) || p.outdated() ||
-		changed && (!p.running() && p.world != silent || p.finished())
+	anew := !wantsRun(p.want) || !p.suspended() &&
+		(p.outdated() || changed && (!p.running() && p.world != silent || p.finished()))
 	if !anew && !changed {
 		return
 	}
@@ -72,6 +76,8 @@ func (p *planner) rememberContainer(i int) {
 	was := cm
 	c := p.find(dc.Name)
 	switch {
+	case p.suspended():
+		// It is as it was when the checkpoint was made.
 	case c == nil:
 		cm = p.missed(dc, cm)
 	case c.ID != "" && (live(c) || ended(c)):
@@ -89,7 +95,7 @@ func (p *planner) rememberContainer(i int) {
 			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
 		}
 		if cm.StopID == c.ID && cm.StopReason == "" && c.Hash == hash && !p.now.Before(cm.StopAsked.Add(p.grace())) &&
-			wantsRun(p.d.Spec.State) && !p.outdated() && !c.StartedAt.Before(cm.RestartAsked) {
+			wantsRun(p.want) && !p.outdated() && !c.StartedAt.Before(cm.RestartAsked) {
 			// It outlived a stop that was called off since.
 			cm.StopID, cm.StopAsked = "", time.Time{}
 		}
@@ -100,7 +106,9 @@ func (p *planner) rememberContainer(i int) {
 		}
 		cm.Hash = hash
 	}
-	cm = heed(c, cm)
+	if !p.suspended() {
+		cm = heed(c, cm)
+	}
 	cm.StopSignal = dc.Lifecycle.StopSignal
 	if cm != was {
 		p.setContainer(dc.Name, cm)
@@ -188,7 +196,7 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 
 // forget drops containers that are neither declared nor observed.
 func (p *planner) forget() {
-	if len(p.mem.Containers) <= len(p.d.Spec.Containers) {
+	if len(p.mem.Containers) <= len(p.d.Spec.Containers) || p.suspended() {
 		return // every declared one has an entry by now
 	}
 	for name := range p.mem.Containers {

@@ -16,10 +16,12 @@ const (
 // seek plans the next step to the declared state from a world that is whole:
 // absent, stopped, up, paused or between.
 func (p *planner) seek() {
-	switch p.d.Spec.State {
-	case desired.Stopped:
+	switch {
+	case p.suspended():
+		p.seekSuspended()
+	case p.want == desired.Stopped:
 		p.seekStopped()
-	case desired.Created:
+	case p.want == desired.Created:
 		p.seekCreated()
 	default:
 		p.seekRunning()
@@ -50,7 +52,7 @@ func (p *planner) seekCreated() {
 	switch {
 	case p.outdated():
 		why, class = whyReplaced, classSandbox
-	case p.mem.RanIn == p.o.Record.Sentry:
+	case p.mem.RanIn == p.o.Record.Sentry || p.o.Record.Restored:
 		why = whyCreated
 	}
 	switch {
@@ -71,7 +73,8 @@ func (p *planner) seekCreated() {
 }
 
 // seekRunning wants every container to run, or to have ended as its policy
-// allows; for Paused, it wants that first and the sandbox frozen then.
+// allows; for Paused and Suspended, it wants that first and the sandbox frozen,
+// or on disk, then.
 func (p *planner) seekRunning() {
 	switch {
 	case !p.running():
@@ -89,10 +92,10 @@ func (p *planner) seekRunning() {
 	}
 }
 
-// seekFrozen leaves a frozen sandbox alone if it is to be frozen, but for
-// work that was declared since: that needs it thawed.
+// seekFrozen leaves a frozen sandbox alone if it is to be frozen, or to go to
+// disk as it is, but for work that was declared since: that needs it thawed.
 func (p *planner) seekFrozen() {
-	if p.d.Spec.State != desired.Paused {
+	if p.want == desired.Running {
 		p.act(Action{Verb: Resume, Reason: fmt.Sprintf("the declared state is %s", p.d.Spec.State), Class: classInPlace})
 		return
 	}
@@ -118,6 +121,8 @@ func (p *planner) seekFrozen() {
 	switch {
 	case p.finished():
 		p.stopFinished()
+	case p.want == desired.Suspended:
+		p.suspend()
 	case p.world == between:
 		p.act(Action{Verb: Pause, Reason: "the declared state is Paused, and freezing it was not finished", Class: classInPlace})
 	case !p.limits():
@@ -127,6 +132,10 @@ func (p *planner) seekFrozen() {
 
 func (p *planner) seekUp() {
 	if p.limits() {
+		return
+	}
+	if r := p.o.Record; p.d.Spec.RestoreFrom != "" && !r.Restored && p.mem.RanIn != r.Sentry {
+		p.stop("the sandbox was made anew, and is to be restored from "+p.d.Spec.RestoreFrom, classSandbox, "")
 		return
 	}
 	waits := false
@@ -140,7 +149,10 @@ func (p *planner) seekUp() {
 		p.scores()
 	case p.finished():
 		p.stopFinished()
-	case p.d.Spec.State == desired.Paused:
+	case p.want == desired.Suspended:
+		p.again = time.Time{} // restarts rest while it is on disk
+		p.suspend()
+	case p.want == desired.Paused:
 		p.again = time.Time{} // restarts rest while it is frozen
 		p.act(Action{Verb: Pause, Reason: "the declared state is Paused", Class: classInPlace})
 	default:
@@ -169,7 +181,10 @@ func (p *planner) create(due time.Time) {
 		p.lookAt(due)
 		return
 	}
-	reason, class := "the sandbox is declared and not there", ""
+	verb, reason, class := Create, "the sandbox is declared and not there", ""
+	if p.d.Spec.RestoreFrom != "" && p.want != desired.Created {
+		verb = Restore
+	}
 	switch r := p.o.Record; {
 	case p.mem.CreateFailures > 0:
 		reason = fmt.Sprintf("creating the sandbox failed %s in a row and is tried again", times(p.mem.CreateFailures))
@@ -181,7 +196,7 @@ func (p *planner) create(due time.Time) {
 		reason = fmt.Sprintf("the declared state is %s and no process is left", p.d.Spec.State)
 	}
 	// Whom it expects to meet is nobody: the record's sentry has ended.
-	p.actions = append(p.actions, Action{Verb: Create, Sandbox: p.in.Name, Reason: reason, Class: class})
+	p.actions = append(p.actions, Action{Verb: verb, Sandbox: p.in.Name, Reason: reason, Class: class})
 }
 
 // nextStart is when the first container is due that is to run (zero: now);

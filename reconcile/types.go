@@ -33,9 +33,19 @@ const (
 	// Pause and Resume freeze and thaw the whole sandbox.
 	Pause  Verb = "pause"
 	Resume Verb = "resume"
+	// Suspend writes a checkpoint of the sandbox and leaves it frozen; where that
+	// fails the sandbox goes on as it was.
+	Suspend Verb = "suspend"
+	// Restore makes the sandbox from its checkpoint, or from the one that
+	// restoreFrom names, with all containers as they were. Its own checkpoint
+	// is removed then.
+	Restore Verb = "restore"
+	// Discard removes the sandbox's checkpoint. Where nothing else is left of
+	// the processes in it, their ends are recorded as Discarded.
+	Discard Verb = "discard"
 	// Stop ends every process of the sandbox at once and removes its cgroup;
 	// records, logs and emptyDir volumes stay. Containers get their ends
-	// recorded.
+	// recorded, unless a checkpoint says how to go on with them.
 	Stop Verb = "stop"
 	// Destroy leaves nothing: Stop, then record, logs, volumes, memory.
 	Destroy Verb = "destroy"

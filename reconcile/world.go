@@ -6,16 +6,17 @@ import "sandboxer/observed"
 type world int
 
 const (
-	absent   world = iota // nothing that runs, no record of the sandbox
-	broken                // something that no usable record explains
-	halfMade              // a creation that was not finished
-	stopping              // a stop that was not finished
-	stopped               // no process, only records
-	lost                  // the record says that it runs, and its sentry is gone
-	silent                // its sentry lives and does not answer
-	up                    // its sentry answers
-	paused                // frozen
-	between               // left while it was being frozen or thawed
+	absent    world = iota // nothing that runs, no record of the sandbox
+	broken                 // something that no usable record explains
+	halfMade               // a creation that was not finished
+	stopping               // a stop that was not finished
+	stopped                // no process, only records
+	lost                   // the record says that it runs, and its sentry is gone
+	silent                 // its sentry lives and does not answer
+	up                     // its sentry answers
+	paused                 // frozen
+	between                // left while it was being frozen or thawed
+	restoring              // left while it was being restored
 )
 
 func classify(o *observed.Sandbox) world {
@@ -48,15 +49,17 @@ func classify(o *observed.Sandbox) world {
 		return up
 	case observed.SandboxPaused:
 		return paused
-	case observed.SandboxPausing, observed.SandboxResuming:
+	case observed.SandboxPausing, observed.SandboxResuming, observed.SandboxSaving:
 		return between
+	case observed.SandboxRestoring:
+		return restoring
 	}
 	return broken // a state that this build does not know
 }
 
 // nothing reports whether nothing at all is left of a sandbox.
 func nothing(o *observed.Sandbox) bool {
-	return classify(o) == absent &&
+	return classify(o) == absent && o.Image == nil &&
 		len(o.Containers) == 0 && len(o.BrokenContainers) == 0 && len(o.Scores) == 0
 }
 

@@ -28,7 +28,7 @@ func badManifests(w *world) map[string]struct{ text, want string } {
 		"no-containers": {spec("state: Running"), `:\d+: spec.containers: required.*`},
 		"not-yet":       {spec("dependsOn: [db]\ncontainers:\n" + good), `:5: spec.dependsOn: not supported yet`},
 		"image":         {spec("containers:\n- {name: app, image: x}"), `:6: spec.containers\[0\].image: not supported yet`},
-		"suspended":     {spec("state: Suspended\ncontainers:\n" + good), `:5: spec.state: Suspended is not supported yet`},
+		"restore-from":  {spec("restoreFrom: image\ncontainers:\n" + good), `:5: spec.restoreFrom: .*relative.*`},
 		"runtime":       {spec("runtime: runc\ncontainers:\n" + good), `:5: spec.runtime: .*not supported yet.*`},
 		"network":       {spec("network: {mode: bridge}\ncontainers:\n" + good), `:5: spec.network.mode: .*`},
 		"two-sources":   {spec("containers:\n- {name: app, rootfs: {path: /}, bundle: /b, command: [/w]}"), `:6: spec.containers\[0\]: rootfs and bundle exclude each other.*`},

@@ -11,7 +11,7 @@ const nothing = "nothing"
 
 func TestEveryStateFromEveryOther(t *testing.T) {
 	w := start(t)
-	states := []string{"Running", "Paused", "Stopped", "Created", nothing}
+	states := []string{"Running", "Paused", "Stopped", "Suspended", "Created", nothing}
 	for i, from := range states {
 		for j, to := range states {
 			if from == to {
@@ -24,7 +24,7 @@ func TestEveryStateFromEveryOther(t *testing.T) {
 				var before sandbox
 				switch from {
 				case nothing:
-				case "Paused":
+				case "Paused", "Suspended":
 					// Frozen before it is ready, it could not say how it ended.
 					w.reach(name, "Running")
 					before = w.reach(name, from)
@@ -72,7 +72,7 @@ func (w *world) isState(s sandbox, state string) {
 		want.state, want.processes, want.gofer = "paused", true, true
 	case "Created":
 		want.state, want.processes = "created", true
-	case "Stopped":
+	case "Stopped", "Suspended":
 		want.state = "stopped"
 	}
 	if c.State != want.state || (c.GoferPID != nil) != want.gofer || (s.Status.SandboxPID != 0) != want.processes ||
@@ -95,6 +95,20 @@ func (w *world) checkPassage(before, after sandbox, from, to string) {
 		w.t.Errorf("the sandbox of before goes on")
 	}
 	c := after.box("app")
+	switch {
+	case from != "Suspended":
+	case to == "Running", to == "Paused":
+		if was := before.box("app"); c.ID != was.ID || !c.StartedAt.Equal(*was.StartedAt) {
+			w.t.Errorf("%+v came back as %+v", was, c)
+		}
+		if log := w.ok("logs", after.Name); log != "ready\n" {
+			w.t.Errorf("it did not go on where it was: %q", log)
+		}
+	case to == "Stopped":
+		if c.Reason != "Discarded" || c.ExitCode != nil {
+			w.t.Errorf("its checkpoint was discarded, and it is %+v", c)
+		}
+	}
 	if c.RestartCount != 0 {
 		w.t.Errorf("%d restarts were counted", c.RestartCount)
 	}

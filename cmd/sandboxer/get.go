@@ -278,5 +278,6 @@ func printValue(w io.Writer, v any, asYAML bool) error {
 // conditionTypes are those that wait knows, sorted.
 func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
-		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed}))
+		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed,
+		reconcile.RestoreFailed, reconcile.SuspendFailed}))
 }

@@ -62,6 +62,9 @@ type Backend interface {
 	Processes(ctx context.Context, sandbox string) (map[string][]Process, error)
 	// Kill signals a container or one of its processes, with the same errors.
 	Kill(ctx context.Context, sandbox, container string, r KillRequest) error
+	// Checkpoint writes a checkpoint of a running sandbox, which goes on as it
+	// was, into path, which is absolute and clean.
+	Checkpoint(ctx context.Context, sandbox, path string) (Checkpoint, error)
 
 	// ConfirmDeletions lets the deletions that the guard holds go ahead and
 	// returns their names, sorted.

@@ -125,6 +125,10 @@ func (f *fake) Kill(_ context.Context, _, _ string, r KillRequest) error {
 	return f.err
 }
 
+func (f *fake) Checkpoint(_ context.Context, sandbox, path string) (Checkpoint, error) {
+	return Checkpoint{Sandbox: sandbox, Path: path, Bytes: 42}, f.err
+}
+
 func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
 
 func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {

@@ -42,6 +42,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
 		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},
 		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},
+		{method: "POST", path: "/v1/sandboxes/{name}/checkpoint", stream: s.checkpoint},
 		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},
 		{method: "POST", path: "/v1/plan", answer: s.plan},

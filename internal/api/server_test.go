@@ -48,6 +48,12 @@ func TestAnswers(t *testing.T) {
 		code         int
 		want         string // the answer, or with … a part of it
 	}{
+		{"checkpoint", full, "POST", "/v1/sandboxes/web/checkpoint", `{"path": "/srv/x/"}`, 200, `{"sandbox":"web","path":"/srv/x","bytes":42}`},
+		{"checkpoint of nothing", full, "POST", "/v1/sandboxes/nobody/checkpoint", `{"path": "/srv/x"}`, 404, `there is no sandbox \"nobody\"…`},
+		{"checkpoint to a relative path", full, "POST", "/v1/sandboxes/web/checkpoint", `{"path": "x"}`, 400, `path \"x\" is relative…`},
+		{"checkpoint to nowhere", full, "POST", "/v1/sandboxes/web/checkpoint", `{"image": "/x"}`, 400, `the request is not understood…`},
+		{"checkpoint that fails", &fake{sandboxes: full.sandboxes, err: errors.New("the disk is full")}, "POST", "/v1/sandboxes/web/checkpoint",
+			`{"path": "/x"}`, 500, `{"code":500,"error":"the disk is full"}`},
 		{"healthy", full, "GET", "/healthz", "", 200, `{"status":"ok"}`},
 		{"not healthy", starting, "GET", "/healthz", "", 503, `{"code":503,"error":"the daemon is starting"}`},
 		{"version while it starts", starting, "GET", "/v1/version", "", 200, `…v1.2.3…`},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
@@ -17,6 +18,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/events"
 	"sandboxer/internal/goferbin"
 	"sandboxer/internal/infra"
@@ -62,6 +64,7 @@ type daemon struct {
 	directory *desired.Directory
 	source    *source
 	memories  memories
+	images    checkpoint.Store
 	looker    *observed.Looker
 	actuator  *actuator.Actuator
 	loop      *reconcile.Loop
@@ -166,6 +169,7 @@ func (d *daemon) open() (err error) {
 	if d.alarms, err = cgroup.NewAlarms(d.cgroups); err != nil {
 		return err
 	}
+	d.images = checkpoint.Store{Dir: filepath.Join(d.c.DataDir, "checkpoints"), Runtime: runtimeOf(d.c.Version)}
 	image, err := infra.File()
 	if err != nil {
 		return err
@@ -189,6 +193,7 @@ func (d *daemon) open() (err error) {
 		Cgroups:      d.cgroups,
 		Alarms:       d.alarms,
 		Records:      d.records,
+		Checkpoints:  d.images,
 		Logs:         d.logs,
 		Watcher:      d.watcher,
 		Reaper:       d.reaper,
@@ -202,6 +207,7 @@ func (d *daemon) open() (err error) {
 	d.looker, err = observed.New(observed.Config{
 		Records:     d.records,
 		Prober:      d.actuator,
+		Image:       d.images.Read,
 		CgroupProcs: d.cgroups.Procs,
 		Memory:      d.actuator.Memory,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
@@ -294,8 +300,8 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, below.wait())
 }
 
-// Names lists every sandbox of which something exists: a record, or a cgroup
-// below the parent that belongs to nobody else. It implements
+// Names lists every sandbox of which something exists: a record, a checkpoint,
+// or a cgroup below the parent that belongs to nobody else. It implements
 // reconcile.Lister.
 func (d *daemon) Names(context.Context) ([]string, error) {
 	names, err := d.looker.List()
@@ -306,5 +312,9 @@ func (d *daemon) Names(context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(names, cgroups...), nil
+	images, err := d.images.Names()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(names, cgroups, images), nil
 }

@@ -133,7 +133,8 @@ func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[event
 var verbDone = map[reconcile.Verb]string{
 	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.Signal: "Signalled",
 	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
-	reconcile.Resume: "Resumed", reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
+	reconcile.Resume: "Resumed", reconcile.Suspend: "Suspended", reconcile.Restore: "Restored", reconcile.Discard: "CheckpointDiscarded",
+	reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
 	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",
 }
 

@@ -46,6 +46,7 @@ func (s *source) Declared(name string) (*reconcile.Declared, bool) {
 		stopped := *sandbox
 		stopped.Spec.State = desired.Stopped
 		d = reconcile.Declare(&stopped)
+		d.Leaving = true
 	}
 	return d, false
 }

@@ -33,9 +33,10 @@ var fields = map[string]field{
 	"Spec.restartBackoff": {"", inPlace, "The waits between restarts."},
 	"Spec.terminationGracePeriodSeconds": {"`30`", inPlace,
 		"How long a container may take to end after its stop signal; 0 kills at once."},
-	"Spec.network":    {"", sandbox, "What the sandbox sees of the network."},
-	"Spec.volumes":    {"", sandbox, "Named sources of files. A changed source replaces the sandbox."},
-	"Spec.containers": {"", as, "At least one. All share the sandbox's kernel, cgroup, host name and network; each has its own root, mounts and process IDs. A container added or removed leaves its siblings running."},
+	"Spec.restoreFrom": {"none", inPlace, "The directory of a checkpoint that `sandboxer checkpoint` wrote, absolute. Whenever the sandbox is made, it is restored from there instead of being made anew; one that runs is left alone. See [Checkpoints](#checkpoints)."},
+	"Spec.network":     {"", sandbox, "What the sandbox sees of the network."},
+	"Spec.volumes":     {"", sandbox, "Named sources of files. A changed source replaces the sandbox."},
+	"Spec.containers":  {"", as, "At least one. All share the sandbox's kernel, cgroup, host name and network; each has its own root, mounts and process IDs. A container added or removed leaves its siblings running."},
 
 	"RestartBackoff.initial":    {"`1s`", inPlace, "The wait before the second restart in a row; the first is immediate. Then doubled, ±10 %."},
 	"RestartBackoff.max":        {"`5m`, or `initial` if that is more", inPlace, "The longest wait; not less than `initial`."},
@@ -107,8 +108,7 @@ var later = []struct {
 	fields []string
 	yaml   func(field string) string
 }{
-	{"`spec`", []string{"dependsOn", "initContainers", "restoreFrom", "pidFile", "consoleSocket", "userLog"}, inSpec("%s: x")},
-	{"`spec.state`", []string{"Suspended"}, inSpec("state: %s")},
+	{"`spec`", []string{"dependsOn", "initContainers", "pidFile", "consoleSocket", "userLog"}, inSpec("%s: x")},
 	{"`spec.runtime`", []string{"runc", "crun"}, inSpec("runtime: %s")},
 	{"`spec.network`", []string{"ports"}, inSpec("network: {%s: x}")},
 	{"`spec.network.mode`", []string{"bridge"}, inSpec("network: {mode: %s}")},

@@ -45,6 +45,11 @@ func (v *view) containers() []api.Container {
 	for name := range v.o.BrokenContainers {
 		others[name] = true
 	}
+	if v.suspended() {
+		for _, c := range v.o.Image.Containers {
+			others[c.Name] = true
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(others)) {
 		if !declared[name] {
 			list = append(list, v.container(name, nil))
@@ -57,6 +62,9 @@ func (v *view) containers() []api.Container {
 func (v *view) container(name string, dc *desired.Container) api.Container {
 	cm := v.mem.Containers[name]
 	a := api.Container{Name: name, RestartCount: cm.Restarts}
+	if v.suspended() && v.onDisk(&a) {
+		return a
+	}
 	c := v.find(name)
 	if c != nil && v.d != nil && v.d.Spec.State == desired.Created && v.alive() && !v.ranHere(c) {
 		c, cm.Exit = nil, nil // an instance of an earlier sandbox
@@ -166,7 +174,7 @@ func (v *view) next(a *api.Container, dc *desired.Container, cm reconcile.Contai
 			at = v.mem.NextCreate
 		}
 		if v.mem.CreateFailures > 0 && a.Reason == "" {
-			a.Reason, a.Message = createFailed, v.mem.LastError
+			a.Reason, a.Message = v.creation(), v.mem.LastError
 		}
 	}
 	if at.After(v.Now) {

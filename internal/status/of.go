@@ -77,7 +77,7 @@ type view struct {
 // nothing reports whether a look found nothing at all.
 func (v *view) nothing() bool {
 	o := v.o
-	return o.Record == nil && o.Broken == "" && o.Sentry != observed.Alive && !o.CgroupExists &&
+	return o.Record == nil && o.Broken == "" && o.Image == nil && o.Sentry != observed.Alive && !o.CgroupExists &&
 		o.CgroupProcs == 0 && len(o.Containers) == 0 && len(o.BrokenContainers) == 0 && len(o.Scores) == 0
 }
 
@@ -164,7 +164,7 @@ func (v *view) conditions() []api.Condition {
 // wrong must show in a table. What only the user can settle, a document that
 // was rejected and a deletion that is held, is told in any case.
 func explain(s *api.Status, blind bool) {
-	order := []string{api.RuntimeUnreachable, api.ManifestRejected, api.DeletionHeld}
+	order := []string{api.RuntimeUnreachable, api.ManifestRejected, api.DeletionHeld, api.Unsupported}
 	rank := func(c api.Condition) int {
 		if i := slices.Index(order, c.Type); i >= 0 {
 			return i

@@ -14,22 +14,27 @@ import (
 // The reasons that are ours; the others are the runtime's (observed.Exit).
 const (
 	backOff      = "BackOff"
-	createFailed = "CreateFailed"
+	createFailed = reconcile.CreateFailed
 	startError   = "StartError"
 )
 
 // phase says where the sandbox stands and, where that is not as declared, why.
 func (v *view) phase(list []api.Container) (phase api.Phase, reason, message string) {
 	if v.d == nil {
-		return v.undeclared(list)
+		return v.undeclared()
 	}
 	state := v.d.Spec.State
+	if v.suspended() || state == desired.Suspended {
+		if phase, reason, message, ok := v.suspension(); ok {
+			return phase, reason, message
+		}
+	}
 	if v.mem.CreateFailures > 0 && !v.alive() && state != desired.Stopped {
-		return api.Failed, createFailed, v.mem.LastError + nextTry(v.mem.NextCreate, v.Now)
+		return api.Failed, v.creation(), v.mem.LastError + nextTry(v.mem.NextCreate, v.Now)
 	}
 	switch state {
 	case desired.Stopped:
-		if v.o.Sentry != observed.Alive && v.o.CgroupProcs == 0 {
+		if v.o.Sentry != observed.Alive && v.o.CgroupProcs == 0 && (v.o.Image == nil || v.d.Leaving) {
 			return api.Stopped, "", ""
 		}
 	case desired.Created:
@@ -73,20 +78,27 @@ func (v *view) running(list []api.Container) (phase api.Phase, reason, message s
 
 // undeclared is phase for what is to go, or would be if its absence could be
 // trusted.
-func (v *view) undeclared(list []api.Container) (phase api.Phase, reason, message string) {
+func (v *view) undeclared() (phase api.Phase, reason, message string) {
 	if !v.Pass.Held {
 		_, _, message = v.onItsWay()
 		return api.Terminating, "", message
 	}
+	return v.standing(), "", ""
+}
+
+// standing is the phase of what is, whatever is declared.
+func (v *view) standing() api.Phase {
 	switch {
+	case v.suspended():
+		return api.Suspended
 	case v.alive() && v.o.Record.State == observed.SandboxPaused:
-		return api.Paused, "", ""
-	case slices.ContainsFunc(list, func(c api.Container) bool { return c.State == string(observed.Running) }):
-		return api.Running, "", ""
+		return api.Paused
+	case slices.ContainsFunc(v.o.Containers, func(c observed.Container) bool { return live(&c) }):
+		return api.Running
 	case v.alive():
-		return api.Created, "", ""
+		return api.Created
 	}
-	return api.Stopped, "", ""
+	return api.Stopped
 }
 
 // onItsWay is the phase between two states, explained by what is done next.
@@ -110,6 +122,12 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		reason = "Pausing"
 	case reconcile.Resume:
 		reason = "Resuming"
+	case reconcile.Suspend:
+		reason = "Suspending"
+	case reconcile.Restore:
+		reason = "Restoring"
+	case reconcile.Discard:
+		reason = "Discarding"
 	case reconcile.SetLimits, reconcile.SetOOMScore, reconcile.Remove, reconcile.ReplaceGofer, reconcile.Keep:
 		reason = "Updating"
 	default:

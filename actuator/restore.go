@@ -1,0 +1,268 @@
+package actuator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
+	"sandboxer/internal/checkpoint"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// source is what a sandbox is restored from.
+type source struct {
+	*observed.Image
+	dir string
+	own bool // it is the sandbox's own and goes once it is restored
+}
+
+// restore makes a sandbox from its checkpoint, or else from the one that its
+// declaration names. It runs before this is over: where a daemon was killed
+// meanwhile, the sentry tells how far it came.
+func (a *Actuator) restore(ctx context.Context, w work, d *reconcile.Declared) error {
+	if w.rec != nil && w.rec.State == observed.SandboxRestoring {
+		return a.restoreOn(ctx, w)
+	}
+	from, err := a.source(d)
+	if err != nil {
+		return err
+	}
+	if why := reconcile.Refusal(from.Image, d); why != "" {
+		return errors.New(why)
+	}
+	if err := a.checkVolumes(d.Sandbox, from); err != nil {
+		return err
+	}
+	return a.make(ctx, w, d, from)
+}
+
+func (a *Actuator) source(d *reconcile.Declared) (*source, error) {
+	image, err := a.c.Checkpoints.Read(d.Name)
+	if err != nil {
+		return nil, err
+	}
+	if image != nil {
+		return &source{image, a.c.Checkpoints.Path(d.Name), true}, nil
+	}
+	image, err = checkpoint.Read(d.Spec.RestoreFrom, a.c.Checkpoints.Runtime)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("restoreFrom: %w; make one with \"sandboxer checkpoint\", or leave restoreFrom out", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restoreFrom: %w", err)
+	}
+	return &source{image, d.Spec.RestoreFrom, false}, nil
+}
+
+// checkVolumes refuses a sandbox's own checkpoint where a volume that it had
+// in memory has gone with the host's.
+func (a *Actuator) checkVolumes(d *desired.Sandbox, from *source) error {
+	for _, v := range d.Spec.Volumes {
+		if !from.own || v.EmptyDir == nil || v.EmptyDir.SizeLimit == nil {
+			continue
+		}
+		mounted, err := isMountPoint(filepath.Join(a.volumesDir(d.Name), v.Name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !mounted {
+			return fmt.Errorf("the emptyDir volume %q was in memory, as it has a sizeLimit, and is gone: declare Stopped to discard the checkpoint", v.Name)
+		}
+	}
+	return nil
+}
+
+// restoreContainers gives the sentry all containers that were running. The
+// last of them sets the sandbox going, all of it at once.
+func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, d *reconcile.Declared, from *source) (err error) {
+	w := work{Action: reconcile.Action{Sandbox: d.Name}, rec: rec}
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	loaded, err := a.c.Records.Load(d.Name)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	var ended []observed.ContainerRecord
+	var gofers []observed.Process
+	for _, was := range from.Containers {
+		if !from.own {
+			was.Attempt = 1
+			for _, earlier := range loaded.Containers {
+				if earlier.Name == was.Name {
+					was.Attempt = earlier.Attempt + 1
+				}
+			}
+			was.Sandbox, was.ID = d.Name, instanceID(d.Name, was.Name, was.Attempt)
+		}
+		if was.State == observed.Stopped {
+			ended = append(ended, was)
+			continue
+		}
+		if !from.own {
+			was.StartedAt = now
+		}
+		if gofers, err = a.restoreContainer(ctx, sentry, &w, d, was, gofers); err != nil {
+			return err
+		}
+	}
+	// Where nothing ran, and there was no last one, it has long been set going.
+	if err := sentry.Restored(ctx); err != nil {
+		return err
+	}
+	return a.restored(rec, sentry, ended)
+}
+
+// restoreContainer gives the sentry one of them. It returns the gofers of all
+// that it has, any of which may hold up the last container.
+func (a *Actuator) restoreContainer(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, rec observed.ContainerRecord,
+	gofers []observed.Process,
+) ([]observed.Process, error) {
+	c, _ := declaredContainer(d, rec.Name)
+	if c == nil {
+		return nil, fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, rec.Name)
+	}
+	rec.State = observed.Creating
+	// The record is there before the container is, so that its gofer is known
+	// to whoever finds it.
+	err := a.run(ctx, w, d, c, &rec, func(ctx context.Context, args gvisor.Start) error {
+		if err := a.c.Records.SaveContainer(rec); err != nil {
+			return err
+		}
+		gofers = append(gofers, rec.Gofer)
+		return whileServed(ctx, gofers, func(ctx context.Context) error { return sentry.RestoreContainer(ctx, args) })
+	})
+	return gofers, err
+}
+
+// restoreOn deals with a sandbox that an earlier daemon left while it was being
+// restored: one that has begun to run is kept, whatever it has done since; one
+// that has not is ended and restored again.
+func (a *Actuator) restoreOn(ctx context.Context, w work) error {
+	sentry, err := w.sentry()
+	if err != nil {
+		return err
+	}
+	asked, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	if err := sentry.Restored(asked); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return a.unrestore(ctx, w)
+	}
+	image, err := a.c.Checkpoints.Read(w.Sandbox)
+	if err != nil {
+		return err
+	}
+	var ended []observed.ContainerRecord
+	if image != nil {
+		ended = slices.DeleteFunc(image.Containers, func(c observed.ContainerRecord) bool { return c.State != observed.Stopped })
+	}
+	return a.restored(w.rec, sentry, ended)
+}
+
+// unrestore ends what was not restored to the end, as if it had never been
+// tried.
+func (a *Actuator) unrestore(ctx context.Context, w work) error {
+	loaded, err := a.c.Records.Load(w.Sandbox)
+	if err != nil {
+		return err
+	}
+	w.containers = loaded.Containers
+	errs := []error{a.stop(ctx, w)}
+	for _, c := range w.containers {
+		if c.State == observed.Creating {
+			errs = append(errs, a.c.Records.DeleteContainer(w.Sandbox, c.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// restored takes over what now runs, and records what had ended. The checkpoint
+// goes last but for the sandbox's own record, which says until then that it may
+// be stale.
+func (a *Actuator) restored(rec *observed.Record, sentry gvisor.Sentry, ended []observed.ContainerRecord) error {
+	for _, c := range ended {
+		if err := a.c.Records.SaveContainer(c); err != nil {
+			return err
+		}
+	}
+	loaded, err := a.c.Records.Load(rec.Name)
+	if err != nil {
+		return err
+	}
+	for _, c := range loaded.Containers {
+		if c.State == observed.Stopped {
+			continue
+		}
+		if err := moveContainer(&c, observed.Running); err != nil {
+			return err
+		}
+		if err := a.c.Records.SaveContainer(c); err != nil {
+			return err
+		}
+		if err := errors.Join(a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID), a.attend(sentry, c)); err != nil {
+			return err
+		}
+	}
+	if err := a.c.Checkpoints.Remove(rec.Name); err != nil {
+		return err
+	}
+	rec.Restored = true
+	if err := moveSandbox(rec, observed.SandboxUp); err != nil {
+		return err
+	}
+	return a.c.Records.Save(*rec)
+}
+
+// discardImage removes a sandbox's checkpoint. What was only there has ended,
+// and nobody will know how it would have gone on.
+func (a *Actuator) discardImage(w work) error {
+	image, err := a.c.Checkpoints.Read(w.Sandbox)
+	if err != nil || image == nil {
+		return err
+	}
+	if w.rec == nil || w.rec.Sentry.PID == 0 {
+		if err := a.recordDiscarded(w, image); err != nil {
+			return err
+		}
+	}
+	return a.c.Checkpoints.Remove(w.Sandbox)
+}
+
+func (a *Actuator) recordDiscarded(w work, image *observed.Image) error {
+	if w.rec == nil {
+		if err := a.c.Records.Save(a.stoppedRecord(w.Sandbox)); err != nil {
+			return err
+		}
+	}
+	for _, c := range image.Containers {
+		if c.Exit == nil {
+			c.Exit = &observed.Exit{At: time.Now(), Reason: "Discarded", Message: "it was suspended, and its checkpoint was discarded"}
+		}
+		c.State = observed.Stopped
+		if err := a.c.Records.SaveContainer(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSource opens the directory of a checkpoint; nil: there is none to open.
+func openSource(from *source) (*os.File, error) {
+	if from == nil {
+		return nil, nil
+	}
+	return os.Open(from.dir)
+}

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"runtime"
+	"time"
+
+	"sandboxer/internal/api"
+	"sandboxer/internal/events"
+	"sandboxer/internal/infra"
+)
+
+// runtimeOf names all that a checkpoint can be read by: gVisor keeps no format
+// over its versions, and the infra container's program is not in a checkpoint.
+func runtimeOf(v api.Version) string {
+	return fmt.Sprintf("gVisor %s (%s, infra %08x)", v.GVisor, runtime.GOARCH, crc32.ChecksumIEEE(infra.Image()))
+}
+
+// checkpointTime is what writing a checkpoint may take.
+const checkpointTime = 10 * time.Minute
+
+// Checkpoint writes a checkpoint of a running sandbox, while the loop leaves
+// that alone. What was begun is finished also when nobody waits for it any
+// more.
+func (d *daemon) Checkpoint(ctx context.Context, name, path string) (api.Checkpoint, error) {
+	began := time.Now()
+	err := d.loop.Exclusively(ctx, name, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkpointTime)
+		defer cancel()
+		declared, _ := d.source.Declared(name)
+		if declared == nil {
+			return errors.New("nothing declares it any more")
+		}
+		return d.actuator.Checkpoint(ctx, name, path, declared)
+	})
+	e := events.Event{Sandbox: name, Type: events.Normal, Reason: "Checkpointed", Action: "checkpoint",
+		Message: "a checkpoint was asked for: " + path, Took: time.Since(began)}
+	if err != nil {
+		e.Type, e.Reason, e.Message = events.Warning, "ActionFailed", fmt.Sprintf("%s: %v", e.Message, err)
+		d.events.Append(e)
+		return api.Checkpoint{}, fmt.Errorf("no checkpoint of sandbox %q: %w", name, err)
+	}
+	d.events.Append(e)
+	size, err := sizeOf(path)
+	return api.Checkpoint{Sandbox: name, Path: path, Bytes: size}, err
+}
+
+func sizeOf(dir string) (size int64, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return 0, err
+		}
+		size += info.Size()
+	}
+	return size, err
+}
