@@ -289,6 +289,34 @@ func TestSuspendFails(t *testing.T) {
 	w.witnessed("web", n)
 }
 
+// A socket of the host has its other end outside: a sandbox with one goes on,
+// and so does the socket.
+func TestSuspendWithHostSockets(t *testing.T) {
+	w := start(t)
+	services := w.folders("v")
+	spec := func(command string) string {
+		return "volumes: [{name: v, hostPath: {path: DIR/v, sockets: true}}]\ncontainers:\n- " +
+			box("app", command, "volumeMounts: [{name: v, mountPath: /v}]")
+	}
+	w.declare("server", spec("listen /v/app"))
+	w.declare("client", spec("dial /v/host"))
+	w.running("server")
+	w.running("client")
+	w.said("server", "listening")
+	conn, _ := services["v"].accept()
+	for name, command := range map[string]string{"server": "listen /v/app", "client": "dial /v/host"} {
+		w.declare(name, "state: Suspended\n"+spec(command))
+		s := w.wait(name, "not suspended", func(s sandbox) bool { return s.has("SuspendFailed") })
+		c, _ := s.condition("SuspendFailed")
+		t.Log(c.Message)
+		if s.Status.SandboxPID == 0 || !strings.Contains(c.Message, "socket") {
+			t.Errorf("not suspended: %+v", s.Status)
+		}
+	}
+	w.reaches("v/app")
+	echoes(t, conn, "still there")
+}
+
 // The host's network can't be on disk: the sandbox stays as it was.
 func TestSuspendWithHostNetwork(t *testing.T) {
 	w := start(t)
