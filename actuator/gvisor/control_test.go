@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,12 +197,12 @@ func TestRestored(t *testing.T) {
 		{[]string{ok, ok, failed("sandbox is not being restored, cannot wait for restore: state=started")}, ""},
 		{[]string{failed("failed to load kernel: x")}, "failed to load kernel: x"},
 	} {
-		n := 0
+		var asked atomic.Int32
 		socket := server(t, func(request map[string]any, _ int, w io.Writer) {
-			io.WriteString(w, c.answers[n])
-			n++
+			io.WriteString(w, c.answers[asked.Add(1)-1])
 		})
 		err := Sentry{Socket: socket, Timeout: patience}.Restored(context.Background())
+		n := int(asked.Load())
 		if n != len(c.answers) || c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
 			t.Errorf("%v: %v after %d answers", c.answers, err, n)
 		}
