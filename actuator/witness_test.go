@@ -30,7 +30,10 @@ func (r *rig) steps(sandbox, container string) int {
 	}
 	n := 0
 	for line := range strings.Lines(string(b)) {
-		text := strings.TrimSpace(line[strings.LastIndex(line, " F ")+3:])
+		_, text, said := strings.Cut(strings.TrimSpace(line), " stdout F ")
+		if !said { // where an instance begins
+			continue
+		}
 		word, number, _ := strings.Cut(text, " ")
 		if word != "step" {
 			r.t.Fatalf("%s says %q", container, text)
