@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -289,8 +290,8 @@ func TestSuspendFails(t *testing.T) {
 	w.witnessed("web", n)
 }
 
-// A socket of the host has its other end outside: a sandbox with one goes on,
-// and so does the socket.
+// A socket of the host has its other end outside: one that is listened on keeps
+// its sandbox from disk and goes on, and a connection ends.
 func TestSuspendWithHostSockets(t *testing.T) {
 	w := start(t)
 	services := w.folders("v")
@@ -298,23 +299,32 @@ func TestSuspendWithHostSockets(t *testing.T) {
 		return "volumes: [{name: v, hostPath: {path: DIR/v, sockets: true}}]\ncontainers:\n- " +
 			box("app", command, "volumeMounts: [{name: v, mountPath: /v}]")
 	}
-	w.declare("server", spec("listen /v/app"))
-	w.declare("client", spec("dial /v/host"))
-	w.running("server")
+	server, client := spec("listen /v/app"), spec("dial /v/host")
+	w.declare("server", server)
+	w.declare("client", client)
 	w.running("client")
+	was := w.running("server")
 	w.said("server", "listening")
 	conn, _ := services["v"].accept()
-	for name, command := range map[string]string{"server": "listen /v/app", "client": "dial /v/host"} {
-		w.declare(name, "state: Suspended\n"+spec(command))
-		s := w.wait(name, "not suspended", func(s sandbox) bool { return s.has("SuspendFailed") })
-		c, _ := s.condition("SuspendFailed")
-		t.Log(c.Message)
-		if s.Status.SandboxPID == 0 || !strings.Contains(c.Message, "socket") {
-			t.Errorf("not suspended: %+v", s.Status)
-		}
+	echoes(t, conn, "there")
+
+	w.declare("server", "state: Suspended\n"+server)
+	s := w.wait("server", "not suspended", func(s sandbox) bool { return s.has("SuspendFailed") })
+	c, _ := s.condition("SuspendFailed")
+	if s.Status.SandboxPID != was.Status.SandboxPID || !strings.Contains(c.Message, "host socket") {
+		t.Errorf("not suspended: %+v", s.Status)
 	}
 	w.reaches("v/app")
-	echoes(t, conn, "still there")
+
+	w.declare("client", "state: Suspended\n"+client)
+	w.suspended("client")
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the connection of a suspended sandbox gives %d bytes, %v", n, err)
+	}
+	w.declare("client", client)
+	w.running("client")
+	conn, _ = services["v"].accept() // the command ends with its connection, and is run again
+	echoes(t, conn, "again")
 }
 
 // The host's network can't be on disk: the sandbox stays as it was.
