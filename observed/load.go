@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -121,30 +120,34 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 func readRecord(path string, into any) (broken string, exists bool, err error) {
 	// Neither following a link nor waiting for a pipe's writer: what isn't a
 	// plain file is no record of ours.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", false, nil
 	case errors.Is(err, errNotDir), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
 		return "it is not a plain file", true, nil
 	case err != nil:
-		return "", false, err
+		return "", false, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", false, err
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", false, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if !st.Mode().IsRegular() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return "it is not a plain file", true, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(f, recordMax+1))
-	if err != nil {
-		return "", false, err
-	}
-	if len(data) > recordMax {
+	if st.Size > recordMax {
 		return "it is longer than any record", true, nil
 	}
+	// Records are replaced, never written to: one read gives all. Another file
+	// that grows or shrinks meanwhile can't be decoded.
+	data := make([]byte, st.Size)
+	n, err := unix.Read(fd, data)
+	if err != nil {
+		return "", false, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	data = data[:n]
 	if err := json.Unmarshal(data, into); err != nil {
 		return "it can't be decoded: " + err.Error(), true, nil
 	}

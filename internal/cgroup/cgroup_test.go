@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,41 @@ func TestNested(t *testing.T) {
 		}
 		if _, err := h.Load(inner.Path()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("Load of the nested one = %v", err)
+		}
+	})
+}
+
+// Who is in any hierarchy joined the first one before.
+func TestStarted(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		name := parent(t, h)
+		if pids, exists, err := h.Started(name); len(pids) > 0 || exists || err != nil {
+			t.Errorf("Started before Create = %v, %t, %v", pids, exists, err)
+		}
+		c := create(t, h, name, Limits{})
+		inner := create(t, h, name+"/a", Limits{})
+		want := []int{start(t, c, "idle").Process.Pid, start(t, inner, "idle").Process.Pid}
+		slices.Sort(want)
+		if pids, exists, err := h.Started(name); !slices.Equal(pids, want) || !exists || err != nil {
+			t.Errorf("Started = %v, %t, %v; want %v", pids, exists, err, want)
+		}
+		dirs := h.dirs(name)
+		if len(dirs) == 1 {
+			return
+		}
+		for _, pid := range want {
+			if err := writeFile(filepath.Dir(dirs[0])+"/cgroup.procs", strconv.Itoa(pid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if pids, exists, err := h.Started(name); len(pids) > 0 || !exists || err != nil {
+			t.Errorf("moved away from the first, Started = %v, %t, %v", pids, exists, err)
+		}
+		if err := errors.Join(os.Remove(dirs[0]+"/a"), os.Remove(dirs[0])); err != nil {
+			t.Fatal(err)
+		}
+		if pids, exists, err := h.Started(name); !slices.Equal(pids, want) || !exists || err != nil {
+			t.Errorf("left over in others, Started = %v, %t, %v; want %v", pids, exists, err, want)
 		}
 	})
 }

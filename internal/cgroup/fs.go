@@ -15,6 +15,10 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
 }
 
+// shortRead is asked for first, in bytes. The kernel makes a page of such a
+// file at a time: where it gives less than that, there is no more.
+const shortRead = 1024
+
 // readFile reads a small file without the poller's system calls that os.Open
 // makes for every file of a cgroup: a look at a sandbox reads several.
 func readFile(path string) ([]byte, error) {
@@ -23,7 +27,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	data := make([]byte, 0, 1024)
+	data := make([]byte, 0, shortRead)
 	for {
 		if len(data) == cap(data) {
 			data = append(data, make([]byte, cap(data))...)[:len(data)]
@@ -37,6 +41,9 @@ func readFile(path string) ([]byte, error) {
 			return data, nil
 		default:
 			data = data[:len(data)+n]
+			if n < shortRead && n == len(data) {
+				return data, nil
+			}
 		}
 	}
 }

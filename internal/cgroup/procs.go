@@ -29,10 +29,23 @@ func (c *Cgroup) Procs() ([]int, error) {
 // Procs is Cgroup.Procs by path; exists is false, and no error returned, where
 // there is no such cgroup.
 func (h *Host) Procs(name string) (pids []int, exists bool, err error) {
+	return h.procs(name, false)
+}
+
+// Started is Procs for who looks often: it asks one hierarchy only, the one that
+// Start joins first. Who was moved out of that since is not listed.
+func (h *Host) Started(name string) (pids []int, exists bool, err error) {
+	return h.procs(name, true)
+}
+
+func (h *Host) procs(name string, once bool) (pids []int, exists bool, err error) {
 	if err := checkName(name); err != nil {
 		return nil, false, err
 	}
 	for _, top := range h.dirs(name) {
+		if once && exists {
+			break
+		}
 		dirs, err := subtree(top)
 		if err != nil {
 			return nil, false, fmt.Errorf("reading cgroup %s: %w", name, err)

@@ -208,7 +208,7 @@ func (d *daemon) open() (err error) {
 		Records:     d.records,
 		Prober:      d.actuator,
 		Image:       d.images.Read,
-		CgroupProcs: d.cgroups.Procs,
+		CgroupProcs: d.cgroups.Started,
 		Memory:      d.actuator.Memory,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
 	})
