@@ -30,7 +30,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if c == nil {
 		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
 	}
-	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: c.Name, Hash: hash, Attempt: 1}
+	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: c.Name, Hash: hash, Fields: c.Fields(), Attempt: 1}
 	earlier, err := a.instances(&w)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 		Name:        w.Sandbox,
 		Runtime:     d.Spec.Runtime,
 		SandboxHash: d.SandboxHash,
+		Fields:      d.Fields(),
 		LimitsHash:  d.LimitsHash,
 		Cgroup:      a.cgroupPath(w.Sandbox),
 		CreatedAt:   time.Now(),

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Differences names the fields that make a and b different sandboxes or
@@ -18,18 +19,73 @@ func Differences(a, b *Spec) []string {
 }
 
 // identity is what of s is not changed in place.
-func identity(s *Spec) any {
-	containers := make([]Container, len(s.Containers))
-	for i := range s.Containers {
-		containers[i] = s.Containers[i].identity()
+func identity(s *Spec) Spec {
+	id := s.of(ClassSandbox)
+	for _, c := range s.Containers {
+		id.Containers = append(id.Containers, c.of(ClassContainer))
 	}
-	return struct {
-		Runtime    string      `json:"runtime"`
-		Hostname   string      `json:"hostname"`
-		Network    Network     `json:"network"`
-		Volumes    []Volume    `json:"volumes"`
-		Containers []Container `json:"containers"`
-	}{s.Runtime, s.Hostname, s.Network, s.Volumes, containers}
+	return id
+}
+
+// Fields are digests of what SandboxHash stands for, part by part and by path:
+// what has changed can be told from them later, and nothing else.
+func (s *Sandbox) Fields() map[string]string { return digests(s.Spec.of(ClassSandbox)) }
+
+// Fields are the same of what the container's Hash stands for.
+func (c *Container) Fields() map[string]string { return digests(c.of(ClassContainer)) }
+
+func digests(v any) map[string]string {
+	all := map[string]string{}
+	digestParts("", plain(v), all)
+	return all
+}
+
+// digestParts adds the deepest parts of v, and those on the way to them with
+// no digest, so that a part that comes or goes as a whole can be named.
+func digestParts(path string, v any, all map[string]string) {
+	parts, ok := children(v)
+	if !ok {
+		all[path] = digest(v)[:8]
+		return
+	}
+	if path != "" {
+		all[path] = ""
+	}
+	_, list := v.([]any)
+	for key, part := range parts {
+		digestParts(partPath(path, key, list), part, all)
+	}
+}
+
+func partPath(path, key string, list bool) string {
+	if list {
+		return path + "[" + key + "]"
+	}
+	return join(path, key)
+}
+
+// ChangedFields names the paths at which two results of Fields are not the
+// same, sorted; of those that lie within each other the outermost. None where
+// there is nothing to compare with, or only the order of a list has changed.
+func ChangedFields(was, is map[string]string) []string {
+	if len(was) == 0 {
+		return nil
+	}
+	var changed []string
+	for path := range union(was, is) {
+		before, had := was[path]
+		after, has := is[path]
+		if had != has || before != after {
+			changed = append(changed, path)
+		}
+	}
+	slices.Sort(changed)
+	return slices.DeleteFunc(changed, func(path string) bool {
+		return slices.ContainsFunc(changed, func(outer string) bool {
+			rest, within := strings.CutPrefix(path, outer)
+			return within && rest != "" && strings.ContainsAny(rest[:1], ".[")
+		})
+	})
 }
 
 // plain is v as JSON has it.
@@ -57,11 +113,7 @@ func differ(path string, a, b any, paths *[]string) {
 	default:
 		_, list := a.([]any)
 		for key := range union(am, bm) {
-			at := join(path, key)
-			if list {
-				at = path + "[" + key + "]"
-			}
-			differ(at, am[key], bm[key], paths)
+			differ(partPath(path, key, list), am[key], bm[key], paths)
 		}
 	}
 }
@@ -87,7 +139,7 @@ func children(v any) (parts map[string]any, ok bool) {
 	return nil, false
 }
 
-func union(a, b map[string]any) map[string]any {
+func union[V any](a, b map[string]V) map[string]V {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all

@@ -11,23 +11,11 @@ func (s *Sandbox) Hash() string { return digest(s.Spec, s.Labels) }
 
 // SandboxHash identifies the fields whose change replaces the whole sandbox:
 // runtime, hostname, network and the volumes' sources.
-func (s *Sandbox) SandboxHash() string {
-	return digest(s.Spec.Runtime, s.Spec.Hostname, s.Spec.Network, s.Spec.Volumes)
-}
+func (s *Sandbox) SandboxHash() string { return digest(s.Spec.of(ClassSandbox)) }
 
 // Hash identifies the fields whose change makes this one container anew. What
 // is changed in place (limits, score, restart policy, stop signal) is left out.
-func (c *Container) Hash() string { return digest(c.identity()) }
-
-// identity is c without what is changed in place.
-func (c *Container) identity() Container {
-	d := *c
-	d.Resources = Resources{}
-	d.OOMScoreAdj = nil
-	d.RestartPolicy = ""
-	d.Lifecycle = Lifecycle{}
-	return d
-}
+func (c *Container) Hash() string { return digest(c.of(ClassContainer)) }
 
 // digest hashes the canonical JSON of its arguments: struct fields in order,
 // map keys sorted.

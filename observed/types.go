@@ -69,6 +69,8 @@ type Record struct {
 	State   SandboxState `json:"state"`
 	// SandboxHash is the desired.Sandbox.SandboxHash that it was made from.
 	SandboxHash string `json:"sandboxHash"`
+	// Fields are the desired.Sandbox.Fields that belong to it.
+	Fields map[string]string `json:"fields,omitempty"`
 	// LimitsHash identifies the cgroup limits that are in force.
 	LimitsHash string `json:"limitsHash"`
 	// Cgroup is the path below each hierarchy's mount point.
@@ -84,15 +86,17 @@ type Record struct {
 // ContainerRecord is what is stored of one container instance; a container
 // that is made anew gets a new ID and overwrites its record.
 type ContainerRecord struct {
-	Version int            `json:"version"`
-	BootID  string         `json:"bootID"`
-	Sandbox string         `json:"sandbox"`
-	Name    string         `json:"name"`
-	ID      string         `json:"id"` // SANDBOX.NAME.ATTEMPT
-	Attempt int            `json:"attempt"`
-	Hash    string         `json:"hash"` // desired.Container.Hash
-	State   ContainerState `json:"state"`
-	Gofer   Process        `json:"gofer"`
+	Version int    `json:"version"`
+	BootID  string `json:"bootID"`
+	Sandbox string `json:"sandbox"`
+	Name    string `json:"name"`
+	ID      string `json:"id"` // SANDBOX.NAME.ATTEMPT
+	Attempt int    `json:"attempt"`
+	Hash    string `json:"hash"` // desired.Container.Hash
+	// Fields are the desired.Container.Fields that belong to it.
+	Fields map[string]string `json:"fields,omitempty"`
+	State  ContainerState    `json:"state"`
+	Gofer  Process           `json:"gofer"`
 	// GoferSince is when that gofer began to serve, GoferVersion the version of
 	// the daemon that started it.
 	GoferSince   time.Time `json:"goferSince,omitzero"`

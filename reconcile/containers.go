@@ -75,7 +75,7 @@ func (p *planner) step(i int) step {
 	dc := &p.d.Spec.Containers[i]
 	c := p.find(dc.Name)
 	if c != nil && live(c) {
-		return p.stepLive(c, p.d.ContainerHash[i])
+		return p.stepLive(c, i)
 	}
 	why, torn := p.o.BrokenContainers[dc.Name]
 	cm := p.mem.Containers[dc.Name]
@@ -102,7 +102,9 @@ func (p *planner) step(i int) step {
 	case c != nil && c.State == observed.Created && c.Exit == nil:
 		s.reason = fmt.Sprintf("container %q was made and its command not started", dc.Name)
 	case c != nil && c.Hash != p.d.ContainerHash[i]:
-		s.reason, s.class = fmt.Sprintf("container %q was changed", dc.Name), classContainer
+		s.reason, s.class = whyChanged(c, dc), classContainer
+	case p.added(dc.Name):
+		s.reason, s.class = fmt.Sprintf("container %q was added", dc.Name), classContainer
 	case cm.Live == "":
 		s.reason = fmt.Sprintf("container %q was not started yet", dc.Name)
 	case cm.Fresh:
@@ -114,8 +116,8 @@ func (p *planner) step(i int) step {
 	return s
 }
 
-// stepLive decides for a declared container whose command runs.
-func (p *planner) stepLive(c *observed.Container, hash string) step {
+// stepLive decides for the i-th declared container, whose command runs.
+func (p *planner) stepLive(c *observed.Container, i int) step {
 	cm := p.mem.Containers[c.Name]
 	over, isOver := p.overLimit(c)
 	switch {
@@ -123,8 +125,8 @@ func (p *planner) stepLive(c *observed.Container, hash string) step {
 		return p.stepGofer(c)
 	case isOver:
 		return over
-	case c.Hash != hash:
-		return p.anew(c, fmt.Sprintf("container %q was changed", c.Name), classContainer)
+	case c.Hash != p.d.ContainerHash[i]:
+		return p.anew(c, whyChanged(c, &p.d.Spec.Containers[i]), classContainer)
 	case c.StartedAt.Before(cm.RestartAsked):
 		return p.anew(c, fmt.Sprintf("a restart of container %q was asked for", c.Name), "")
 	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:

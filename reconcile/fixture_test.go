@@ -77,7 +77,7 @@ func settled(d *Declared) Input {
 			Name: d.Name,
 			Record: &observed.Record{
 				Version: observed.RecordVersion, Name: d.Name, Runtime: d.Spec.Runtime, State: observed.SandboxUp,
-				SandboxHash: d.SandboxHash, LimitsHash: d.LimitsHash, Cgroup: "/sandboxer/box",
+				SandboxHash: d.SandboxHash, Fields: d.Fields(), LimitsHash: d.LimitsHash, Cgroup: "/sandboxer/box",
 				Sentry: sentry, OriginalOOMScoreAdj: 0, CreatedAt: createdAt,
 			},
 			Sentry:       observed.Alive,
@@ -99,7 +99,7 @@ func settled(d *Declared) Input {
 		in.Observed.Containers = append(in.Observed.Containers, observed.Container{
 			ContainerRecord: observed.ContainerRecord{
 				Version: observed.RecordVersion, Sandbox: d.Name, Name: c.Name, ID: "box." + c.Name + ".1", Attempt: 1,
-				Hash: d.ContainerHash[i], State: observed.Running, StartedAt: startedAt,
+				Hash: d.ContainerHash[i], Fields: c.Fields(), State: observed.Running, StartedAt: startedAt,
 				Gofer: map[string]observed.Process{"app": appGofer, "web": webGofer}[c.Name],
 			},
 			State: observed.Running, GoferRun: observed.Alive, KeeperRun: observed.Alive,

@@ -25,9 +25,9 @@ const (
 	goferLost   = "GoferLost"
 	oomKilled   = "OOMKilled"
 
-	classInPlace   = "in place"
-	classContainer = "container"
-	classSandbox   = "sandbox"
+	classInPlace   = string(desired.ClassInPlace)
+	classContainer = string(desired.ClassContainer)
+	classSandbox   = string(desired.ClassSandbox)
 )
 
 // Plan decides what to do next for one sandbox. It is a pure function: the

@@ -133,7 +133,7 @@ func TestPlanContainers(t *testing.T) {
 				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"fixed"} })
 			},
 			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `container "app" was changed`, Class: classContainer}},
+				Reason: `container "app" was changed: args`, Class: classContainer}},
 			memory: func(m *Memory) {
 				d := newDeclared(func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"fixed"} })
 				m.SpecHash = d.WorkHash
@@ -470,7 +470,7 @@ func TestPlanContainers(t *testing.T) {
 			mutate: func(in *Input) {
 				redeclare(in, func(s *desired.Sandbox) { s.Spec.Containers[0].Args = []string{"new"} })
 			},
-			actions: []Action{signal("app", "SIGINT", `container "app" was changed; it has 30s to end`, classContainer)},
+			actions: []Action{signal("app", "SIGINT", `container "app" was changed: args; it has 30s to end`, classContainer)},
 			memory: func(m *Memory) {
 				changedApp(m)
 				asked(false, "app")(m)
@@ -493,7 +493,7 @@ func TestPlanContainers(t *testing.T) {
 				recall(&in.Memory, "app", func(c *ContainerMemory) { c.StopAsked, c.StopID = t0.Add(-30*time.Second), "box.app.1" })
 			},
 			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Class: classContainer,
-				Reason: `container "app" was changed; its grace period of 30s is over`}},
+				Reason: `container "app" was changed: args; its grace period of 30s is over`}},
 		},
 		{
 			name: "restart asked for: grace is over",
@@ -514,7 +514,7 @@ func TestPlanContainers(t *testing.T) {
 				end(in, "app", 3, time.Second)
 			},
 			actions: []Action{{Verb: Start, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Class: classContainer,
-				Reason: `container "app" was changed`}},
+				Reason: `container "app" was changed: args`}},
 			memory: counted(failed, func(c *ContainerMemory) { c.Attempts, c.StopID, c.StopAsked, c.Fresh = 0, "", time.Time{}, true }),
 		},
 		{

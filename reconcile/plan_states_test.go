@@ -252,7 +252,7 @@ func TestPlanStateDetails(t *testing.T) {
 				freeze(in)
 			},
 			actions: []Action{{Verb: Resume, Sandbox: "box", Sentry: sentry, Class: classContainer,
-				Reason: `thawed for a while: container "app" was changed; it has 30s to end`}},
+				Reason: `thawed for a while: container "app" was changed: args; it has 30s to end`}},
 		},
 		{
 			name: "Paused, a container was added: thawed for a while",

@@ -236,7 +236,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				freeze(in)
 			},
 			actions: []Action{{Verb: Resume, Sandbox: "box", Sentry: sentry, Class: classContainer,
-				Reason: `thawed for a while: container "app" was changed; it has 30s to end`}},
+				Reason: `thawed for a while: container "app" was changed: args; it has 30s to end`}},
 		},
 		{
 			name: "all have ended for good: nothing to suspend",

@@ -254,8 +254,8 @@ func TestPlanSandbox(t *testing.T) {
 				in.Memory.SpecHash = in.Desired.WorkHash
 			},
 			actions: []Action{
-				signal("app", "SIGINT", whyReplaced+`; container "app" has 30s to end`, classSandbox),
-				signal("web", "SIGTERM", whyReplaced+`; container "web" has 30s to end`, classSandbox),
+				signal("app", "SIGINT", `the sandbox was changed: hostname; container "app" has 30s to end`, classSandbox),
+				signal("web", "SIGTERM", `the sandbox was changed: hostname; container "web" has 30s to end`, classSandbox),
 			},
 			memory: asked(true, "app", "web"),
 			again:  30 * time.Second,
@@ -269,7 +269,7 @@ func TestPlanSandbox(t *testing.T) {
 				end(in, "app", 143, 0)
 				end(in, "web", 143, 0)
 			},
-			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: whyReplaced + "; no container runs", Class: classSandbox}},
+			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: "the sandbox was changed: hostname; no container runs", Class: classSandbox}},
 			memory: func(m *Memory) {
 				m.StopAsked = time.Time{}
 				for _, name := range []string{"app", "web"} {
@@ -291,7 +291,7 @@ func TestPlanSandbox(t *testing.T) {
 				in.Observed.Containers = nil
 				forgetLive(in)
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: whyReplaced, Class: classSandbox}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox was changed: hostname", Class: classSandbox}},
 		},
 		{
 			name: "limits drift",

@@ -8,9 +8,8 @@ import (
 )
 
 const (
-	whyStopped  = "the declared state is Stopped"
-	whyCreated  = "the declared state is Created and commands were started"
-	whyReplaced = "runtime, hostname, network or volumes were changed"
+	whyStopped = "the declared state is Stopped"
+	whyCreated = "the declared state is Created and commands were started"
 )
 
 // seek plans the next step to the declared state from a world that is whole:
@@ -51,7 +50,7 @@ func (p *planner) seekCreated() {
 	why, class := "", classInPlace
 	switch {
 	case p.outdated():
-		why, class = whyReplaced, classSandbox
+		why, class = p.whyReplaced(), classSandbox
 	case p.mem.RanIn == p.o.Record.Sentry || p.o.Record.Restored:
 		why = whyCreated
 	}
@@ -82,8 +81,8 @@ func (p *planner) seekRunning() {
 			p.create(due)
 		}
 	case p.outdated():
-		if how, done := p.end(whyReplaced, classSandbox); done {
-			p.stop(whyReplaced+"; "+how, classSandbox, "")
+		if how, done := p.end(p.whyReplaced(), classSandbox); done {
+			p.stop(p.whyReplaced()+"; "+how, classSandbox, "")
 		}
 	case p.world != up:
 		p.seekFrozen()
@@ -189,7 +188,7 @@ func (p *planner) create(due time.Time) {
 	case p.mem.CreateFailures > 0:
 		reason = fmt.Sprintf("creating the sandbox failed %s in a row and is tried again", times(p.mem.CreateFailures))
 	case p.outdated():
-		reason, class = whyReplaced, classSandbox
+		reason, class = p.whyReplaced(), classSandbox
 	case r != nil && p.mem.Losses > 0 && p.mem.LostSentry == p.mem.RanIn:
 		reason = "the sandbox was lost and is made anew"
 	case r != nil:

@@ -99,8 +99,11 @@ func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
 // Plan looks at every sandbox that is declared or exists and says what its
 // next actions would be.
 func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
-	set := d.directory.Set()
-	var plan api.Plan
+	set, now := d.directory.Set(), map[string]*desired.Sandbox{}
+	if set != nil {
+		now = set.Sandboxes
+	}
+	plan := api.Plan{Actions: []api.Action{}}
 	if len(paths) > 0 {
 		for _, p := range paths {
 			if _, err := os.Stat(p); err != nil {
@@ -118,7 +121,6 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 	}
 	names = append(names, slices.Collect(maps.Keys(set.Sandboxes))...)
 	slices.Sort(names)
-	var actions []reconcile.Action
 	names = slices.Compact(names)
 	looks := make([]observed.Sandbox, len(names))
 	blind := make([]error, len(names))
@@ -136,8 +138,9 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 		if in.Memory, err = d.memories.Load(name); err != nil {
 			return api.Plan{}, err
 		}
-		actions = append(actions, reconcile.Plan(in).Actions...)
+		actions := reconcile.Plan(in).Actions
+		plan.Actions = append(plan.Actions, status.Updates(now[name], set.Sandboxes[name], actions)...)
+		plan.Actions = append(plan.Actions, status.Actions(actions)...)
 	}
-	plan.Actions = status.Actions(actions)
 	return plan, nil
 }

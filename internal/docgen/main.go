@@ -89,6 +89,10 @@ func writeTable(b *strings.Builder, name string, t *jsonschema.Schema) error {
 		if !ok {
 			return fmt.Errorf("fields.go says nothing of %s.%s", name, p.Key)
 		}
+		class, ok := desired.ClassOf(name, p.Key)
+		if ok && f.change != string(class) && (f.change == inPlace || f.change == container || f.change == sandbox) {
+			return fmt.Errorf("fields.go says of %s.%s that it changes %q; desired/class.go says %q", name, p.Key, f.change, class)
+		}
 		def := f.byDefault
 		switch {
 		case required[p.Key]:

@@ -1,0 +1,46 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+
+	"sandboxer/desired"
+	"sandboxer/observed"
+)
+
+// mostFields is how many changed fields a reason names.
+const mostFields = 6
+
+// whyChanged says of a container what of it is declared otherwise than what it
+// was made from.
+func whyChanged(c *observed.Container, now *desired.Container) string {
+	return fmt.Sprintf("container %q was changed", c.Name) + naming(c.Fields, now.Fields())
+}
+
+// whyReplaced says the same of the sandbox.
+func (p *planner) whyReplaced() string {
+	if which := naming(p.o.Record.Fields, p.d.Fields()); which != "" {
+		return "the sandbox was changed" + which
+	}
+	return "runtime, hostname, network or volumes were changed"
+}
+
+// naming says which fields differ; nothing where nobody knows.
+func naming(was, is map[string]string) string {
+	fields := desired.ChangedFields(was, is)
+	if len(fields) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(fields) - mostFields; n > 0 {
+		fields, more = fields[:mostFields], fmt.Sprintf(" and %d more", n)
+	}
+	return ": " + strings.Join(fields, ", ") + more
+}
+
+// added reports whether a container is new in a sandbox whose commands run.
+func (p *planner) added(name string) bool {
+	before := &p.in.Memory
+	_, known := before.Containers[name]
+	return !known && p.o.Record != nil && before.RanIn == p.o.Record.Sentry && before.SpecHash != ""
+}
