@@ -30,7 +30,7 @@ func TestClassesOfChanges(t *testing.T) {
 		t.Errorf("a change in place touched a process: %+v became %+v", was, now)
 	}
 
-	in = spec("hostname: a", "print anew then sleep")
+	in = spec("hostname: a\nrestartPolicy: OnFailure\nterminationGracePeriodSeconds: 7", "print anew then sleep")
 	if out := plan(in); !strings.Contains(out, `"class": "container"`) || !strings.Contains(out, `"container": "one"`) || strings.Contains(out, `"two"`) {
 		t.Errorf("the plan for a changed command is %s", out)
 	}
