@@ -99,6 +99,9 @@ func (o *execOptions) request(command []string) (api.ExecRequest, error) {
 
 // exec runs the command and ends as it does.
 func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execOptions, req api.ExecRequest) error {
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	signals := forward(giveUp)
 	// A reader that leaves ends nothing but what is written to it.
 	signal.Ignore(unix.SIGPIPE)
 	open := pipes
@@ -117,10 +120,6 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	if container, err = oneContainer(container, o.container); err != nil {
 		return err
 	}
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	signals := forward(giveUp)
-	defer signals.stop()
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
 	if errors.Is(err, api.ErrNotFound) {
 		var t target

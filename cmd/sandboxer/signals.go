@@ -16,24 +16,25 @@ import (
 // startPatience is how long a signal waits for what is being started.
 const startPatience = 2 * time.Second
 
-// forwarder takes the signals that this program is sent, to hand them on.
+// forwarder takes the signals that this program is sent, to hand them on, until
+// the program ends.
 type forwarder struct {
 	signals chan os.Signal
 	ready   chan func(unix.Signal)
-	done    chan struct{}
 }
 
-// forward takes signals from now on. They wait until to is called; where that
-// takes long, giveUp is called. stop must be called.
+// forward begins to take signals. They wait until to is called; where that
+// takes long, giveUp is called. Each signal that a Go program takes costs it
+// two changes of threads, so this does not wait for them.
 func forward(giveUp func()) *forwarder {
-	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal)), done: make(chan struct{})}
-	signal.Notify(f.signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
-		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
+	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal))}
 	go f.run(giveUp)
 	return f
 }
 
 func (f *forwarder) run(giveUp func()) {
+	signal.Notify(f.signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
 	var send func(unix.Signal)
 	var waiting []unix.Signal
 	var late <-chan time.Time
@@ -54,20 +55,12 @@ func (f *forwarder) run(giveUp func()) {
 			}
 		case <-late:
 			giveUp()
-		case <-f.done:
-			return
 		}
 	}
 }
 
 // to hands signals to send from now on, one after the other.
 func (f *forwarder) to(send func(unix.Signal)) { f.ready <- send }
-
-// stop has signals do what they do by default again.
-func (f *forwarder) stop() {
-	signal.Stop(f.signals)
-	close(f.done)
-}
 
 // sendSignal passes a signal on. It waits for a daemon that is away, or that
 // has begun and does not know its sandboxes yet; one that goes while it is
