@@ -215,10 +215,11 @@ func (r *rig) frozenWhileEnding(d *reconcile.Declared, sentry gvisor.Sentry) boo
 	r.t.Helper()
 	r.must(reconcile.Start, d, "early")
 	id := r.container(d.Name, "early").ID
-	// A container's end takes its gofer along, and that gives up a call.
+	// A container's end takes its gofer along, and that gives up a call, which
+	// the sentry may carry out later.
 	insist := func(verb reconcile.Verb) {
 		err := errGoferDied
-		for errors.Is(err, errGoferDied) {
+		for end := time.Now().Add(patience); time.Now().Before(end) && (errors.Is(err, errGoferDied) || errors.Is(err, gvisor.ErrNoAnswer)); {
 			err = r.do(reconcile.Action{Verb: verb, Sandbox: d.Name}, d)
 		}
 		check(r.t, err)
