@@ -45,6 +45,18 @@ func (w *world) followLogs(args ...string) *follower {
 	return f
 }
 
+// begun waits until it prints.
+func (f *follower) begun() {
+	f.t.Helper()
+	printed := func() bool {
+		st, err := f.out.Stat()
+		return err == nil && st.Size() > 0
+	}
+	if !poll(printed) {
+		f.t.Fatal("following prints nothing")
+	}
+}
+
 // wait waits until it ends by itself, and returns what it printed.
 func (f *follower) wait() (out, errs string) {
 	f.t.Helper()
@@ -105,6 +117,7 @@ func TestDaemonKilledUnderLoad(t *testing.T) {
 	w.declare("web", app(fmt.Sprintf("pour %d 10", n), "restartPolicy: Never"))
 	w.wait("web", "writing", func(s sandbox) bool { return s.box("app").StartedAt != nil })
 	f := w.followLogs("web")
+	f.begun()
 	for i := range 6 {
 		// This sleep is the dice, not a wait for anything.
 		time.Sleep(time.Duration(200+97*i) * time.Millisecond)

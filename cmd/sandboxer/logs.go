@@ -60,11 +60,11 @@ the container has ended for good, or is removed.`,
 }
 
 // readLogs writes a container's output to text. What follows it goes on where it
-// was when the daemon comes back.
+// was when the daemon, which has named the container, comes back.
 func readLogs(ctx context.Context, client *api.Client, t target, o logs.Options, text *logs.Text) error {
-	for began := false; ; began = true {
+	for {
 		err := client.Logs(ctx, t.sandbox.Name, t.container, o, text)
-		if cut := errors.Is(err, api.ErrCut) || began && away(err); !o.Follow || !cut || ctx.Err() != nil {
+		if !o.Follow || !away(err) || ctx.Err() != nil {
 			return err
 		}
 		if o.After = text.Resume(); o.After != "" {
