@@ -26,7 +26,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if err != nil {
 		return err
 	}
-	c, hash := declaredContainer(d, w.Container)
+	c, hash := d.Container(w.Container)
 	if c == nil {
 		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
 	}
@@ -77,15 +77,6 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 // instanceID is the ID of an instance of a container.
 func instanceID(sandbox, container string, attempt int) string {
 	return fmt.Sprintf("%s.%s.%d", sandbox, container, attempt)
-}
-
-func declaredContainer(d *reconcile.Declared, name string) (*desired.Container, string) {
-	for i := range d.Spec.Containers {
-		if c := &d.Spec.Containers[i]; c.Name == name {
-			return c, d.ContainerHash[i]
-		}
-	}
-	return nil, ""
 }
 
 // run starts the gofer and hands the container over to the sentry. What a

@@ -128,7 +128,7 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 func (a *Actuator) restoreContainer(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, rec observed.ContainerRecord,
 	gofers []observed.Process,
 ) ([]observed.Process, error) {
-	c, _ := declaredContainer(d, rec.Name)
+	c, _ := d.Container(rec.Name)
 	if c == nil {
 		return nil, fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, rec.Name)
 	}

@@ -11,29 +11,25 @@ import (
 
 // setScores gives every process of the sandbox its declared OOM score: a
 // container's gofer and keeper that container's own, the sentry and all below
-// it the lowest of all, and whoever has none declared the one that the sandbox
+// it the lowest of all that count, and whoever has none declared the one that the sandbox
 // was born with.
 func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 	if w.rec == nil || d == nil {
 		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
 	}
 	helpers := map[observed.Process]int{}
-	declared := make([]oom.Declared, len(d.Spec.Containers))
-	for i := range d.Spec.Containers {
-		c := &d.Spec.Containers[i]
-		declared[i].Score = c.OOMScoreAdj
-		for _, rec := range w.containers {
-			if rec.Name != c.Name {
-				continue
-			}
-			own := w.rec.OriginalOOMScoreAdj
-			if c.OOMScoreAdj != nil {
-				own = *c.OOMScoreAdj
-			}
-			helpers[rec.Gofer], helpers[rec.Keeper] = own, own
+	for _, rec := range w.containers {
+		c, _ := d.Container(rec.Name)
+		if c == nil {
+			continue
 		}
+		own := w.rec.OriginalOOMScoreAdj
+		if c.OOMScoreAdj != nil {
+			own = *c.OOMScoreAdj
+		}
+		helpers[rec.Gofer], helpers[rec.Keeper] = own, own
 	}
-	score, ok := oom.Score(declared)
+	score, ok := d.Score(w.InitDone)
 	if !ok {
 		score = w.rec.OriginalOOMScoreAdj
 	}

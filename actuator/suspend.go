@@ -200,7 +200,7 @@ func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d 
 		case observed.Stopped:
 			err = sentry.Destroy(ctx, c.ID)
 		case observed.Running:
-			if _, hash := declaredContainer(d, c.Name); c.Hash != hash {
+			if _, hash := d.Container(c.Name); c.Hash != hash {
 				return observed.Image{}, fmt.Errorf("container %q does not run as it is declared yet", c.Name)
 			}
 			// What is left in a pipe would come back as the container's input.

@@ -78,10 +78,12 @@ func (c *checker) spec(s *Spec) {
 		c.addIf("spec.restoreFrom", hostPathFault(s.RestoreFrom))
 	}
 	volumes := c.volumes(s.Volumes)
+	c.dependsOn(s.DependsOn)
 	if len(s.Containers) == 0 {
 		c.missing("spec.containers", "required: at least one container")
 	}
 	names := map[string]bool{}
+	c.initContainers(s.InitContainers, names, volumes)
 	for i := range s.Containers {
 		at := fmt.Sprintf("spec.containers[%d]", i)
 		c.name(at+".name", s.Containers[i].Name, names)

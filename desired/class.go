@@ -32,6 +32,8 @@ var specClasses = map[string]Class{
 	"hostname":                      ClassSandbox,
 	"network":                       ClassSandbox,
 	"volumes":                       ClassSandbox,
+	"dependsOn":                     ClassInPlace,
+	"initContainers":                ClassSandbox,   // but for what is in place of a container
 	"containers":                    ClassContainer, // but as containerClasses says
 }
 
@@ -59,6 +61,16 @@ func ClassOf(typ, field string) (class Class, ok bool) {
 
 // of gives s with the fields of a class alone.
 func (s Spec) of(class Class) Spec { return keep(s, specClasses, class) }
+
+// whole gives s with what identifies the sandbox.
+func (s Spec) whole() Spec {
+	id := s.of(ClassSandbox)
+	id.InitContainers = nil
+	for _, c := range s.InitContainers {
+		id.InitContainers = append(id.InitContainers, c.of(ClassContainer))
+	}
+	return id
+}
 
 // of gives c with the fields of a class alone.
 func (c Container) of(class Class) Container { return keep(c, containerClasses, class) }
@@ -103,6 +115,13 @@ func Changes(a, b *Sandbox) []Change {
 	}
 	add(ClassInPlace, "", inPlace(a), inPlace(b))
 	add(ClassSandbox, "", a.Fields(), b.Fields())
+	for _, is := range b.Spec.InitContainers {
+		for _, was := range a.Spec.InitContainers {
+			if was.Name == is.Name {
+				add(ClassInPlace, is.Name, digests(was.of(ClassInPlace)), digests(is.of(ClassInPlace)))
+			}
+		}
+	}
 	for i := range b.Spec.Containers {
 		is := &b.Spec.Containers[i]
 		for j := range a.Spec.Containers {

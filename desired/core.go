@@ -95,7 +95,9 @@ type step struct {
 	next     state
 	problems []Problem
 	rejected map[string]bool // paths of files that hold a rejected document
-	wake     time.Time
+	// cyclic: sandboxes would wait for each other.
+	cyclic bool
+	wake   time.Time
 }
 
 // decide is the whole policy of what a directory change means. It is pure:
@@ -108,6 +110,7 @@ func decide(r rules, prev state, sc scan) outcome {
 	for name, cs := range claims {
 		s.present(name, cs, prev)
 	}
+	s.acyclic(claims, prev)
 	missing := map[string][]string{} // by path of a file with a rejected document
 	for name, e := range prev.entries {
 		if _, claimed := claims[name]; !claimed {
@@ -119,7 +122,11 @@ func decide(r rules, prev state, sc scan) outcome {
 			s.next.removed[name] = at
 		}
 	}
+	before := len(s.next.entries)
 	s.remove()
+	if s.cyclic && len(s.next.entries) < before {
+		s.wakeAt(sc.at) // what is gone may have been part of the cycle
+	}
 	s.attribute(missing)
 	return outcome{state: s.next, set: s.set(), wake: s.wake}
 }

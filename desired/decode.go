@@ -30,6 +30,8 @@ type Document struct {
 	Sandbox *Sandbox
 	// Problems says why it is rejected, every reason found.
 	Problems []Problem
+	// dependsOn are the lines of spec.dependsOn's entries.
+	dependsOn []int
 }
 
 // Decode reads every document of a manifest file; data is at most MaxFileSize
@@ -118,8 +120,13 @@ func (c chunk) decode(file string) []Document {
 
 func (c chunk) document(file string, n *yaml.Node) Document {
 	doc := Document{Line: c.before + n.Line}
-	sandbox, name, faults := decodeNode(file, n)
+	sandbox, name, lines, faults := decodeNode(file, n)
 	doc.Name = name
+	if sandbox != nil {
+		for i := range sandbox.Spec.DependsOn {
+			doc.dependsOn = append(doc.dependsOn, c.before+lines[dependsOnPath(i)])
+		}
+	}
 	for i, f := range faults {
 		if i == maxProblems {
 			doc.Problems = append(doc.Problems, Problem{File: file, Line: doc.Line, Name: name,
@@ -134,29 +141,29 @@ func (c chunk) document(file string, n *yaml.Node) Document {
 	return doc
 }
 
-// decodeNode returns the sandbox that n declares, the name it gives, and all
-// that is wrong; lines count from the node's own text.
-func decodeNode(file string, n *yaml.Node) (*Sandbox, string, []fault) {
+// decodeNode returns the sandbox that n declares, the name it gives, the line
+// of each field, and all that is wrong; lines count from the node's own text.
+func decodeNode(file string, n *yaml.Node) (s *Sandbox, name string, lines map[string]int, faults []fault) {
 	e := expander{open: map[*yaml.Node]bool{}}
 	tree, err := e.expand(n, "", 0)
 	if f := (*fault)(nil); errors.As(err, &f) {
-		return nil, nameOf(n), append(e.faults, *f)
+		return nil, nameOf(n), nil, append(e.faults, *f)
 	}
-	name := nameOf(tree)
+	name = nameOf(tree)
 	if fs := envelope(tree); len(fs) > 0 {
-		return nil, name, append(e.faults, fs...)
+		return nil, name, nil, append(e.faults, fs...)
 	}
 	w := walker{lines: map[string]int{"": n.Line}}
 	m, err := w.manifest(tree)
-	faults := append(e.faults, w.faults...)
+	faults = append(e.faults, w.faults...)
 	if err != nil {
-		return nil, name, append(faults, fault{line: n.Line, message: err.Error()})
+		return nil, name, nil, append(faults, fault{line: n.Line, message: err.Error()})
 	}
-	s := &Sandbox{Name: m.Metadata.Name, Labels: m.Metadata.Labels, Source: file, Spec: m.Spec}
+	s = &Sandbox{Name: m.Metadata.Name, Labels: m.Metadata.Labels, Source: file, Spec: m.Spec}
 	setDefaults(s)
 	v := checker{}
 	v.sandbox(s)
-	return s, name, append(faults, w.place(v.faults, faults)...)
+	return s, name, w.lines, append(faults, w.place(v.faults, faults)...)
 }
 
 // manifest decodes what is right in the tree.

@@ -37,6 +37,9 @@ func setDefaults(s *Sandbox) {
 			v.HostPath.Path = cleanHost(v.HostPath.Path)
 		}
 	}
+	for i := range sp.InitContainers {
+		setInitDefaults(&sp.InitContainers[i], literal)
+	}
 	for i := range sp.Containers {
 		setContainerDefaults(&sp.Containers[i], sp.RestartPolicy, literal)
 	}

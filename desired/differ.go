@@ -14,13 +14,16 @@ import (
 func Differences(a, b *Spec) []string {
 	var paths []string
 	differ("spec", plain(identity(a)), plain(identity(b)), &paths)
+	if len(paths) == 0 && !slices.EqualFunc(a.InitContainers, b.InitContainers, func(x, y Container) bool { return x.Name == y.Name }) {
+		paths = append(paths, "spec.initContainers") // their order
+	}
 	slices.Sort(paths)
 	return paths
 }
 
 // identity is what of s is not changed in place.
 func identity(s *Spec) Spec {
-	id := s.of(ClassSandbox)
+	id := s.whole()
 	for _, c := range s.Containers {
 		id.Containers = append(id.Containers, c.of(ClassContainer))
 	}
@@ -29,7 +32,7 @@ func identity(s *Spec) Spec {
 
 // Fields are digests of what SandboxHash stands for, part by part and by path:
 // what has changed can be told from them later, and nothing else.
-func (s *Sandbox) Fields() map[string]string { return digests(s.Spec.of(ClassSandbox)) }
+func (s *Sandbox) Fields() map[string]string { return digests(s.Spec.whole()) }
 
 // Fields are the same of what the container's Hash stands for.
 func (c *Container) Fields() map[string]string { return digests(c.of(ClassContainer)) }

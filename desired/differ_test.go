@@ -16,6 +16,7 @@ func TestDifferences(t *testing.T) {
 				{Name: "app", Rootfs: &Rootfs{Path: "/a"}, Args: []string{"x"}, RestartPolicy: Always, Env: []EnvVar{{Name: "A", Value: "1"}}},
 				{Name: "log", Rootfs: &Rootfs{Path: "/b"}},
 			},
+			InitContainers: []Container{{Name: "make", Bundle: "/m"}, {Name: "fill", Bundle: "/f"}},
 		}}
 	}
 	for _, c := range []struct {
@@ -25,7 +26,8 @@ func TestDifferences(t *testing.T) {
 	}{
 		{"nothing", func(*Spec) {}, nil},
 		{"in place", func(s *Spec) {
-			s.State, s.RestartPolicy, s.RestoreFrom = Suspended, Never, "/c"
+			s.State, s.RestartPolicy, s.RestoreFrom, s.DependsOn = Suspended, Never, "/c", []string{"db"}
+			s.InitContainers[0].OOMScoreAdj = new(3)
 			s.Containers[0].OOMScoreAdj, s.Containers[0].RestartPolicy = new(3), Never
 			s.Containers[0].Lifecycle.StopSignal = "SIGHUP"
 		}, nil},
@@ -34,6 +36,9 @@ func TestDifferences(t *testing.T) {
 		{"literal file", func(s *Spec) { s.Volumes[0].Files["a.conf"] = "2" }, []string{"spec.volumes[v].files[a.conf]"}},
 		{"no volume", func(s *Spec) { s.Volumes = nil }, []string{"spec.volumes"}},
 		{"a container", func(s *Spec) { s.Containers = s.Containers[:1] }, []string{"spec.containers[log]"}},
+		{"an init container", func(s *Spec) { s.InitContainers[1].Args = []string{"y"} }, []string{"spec.initContainers[fill].args"}},
+		{"no init container", func(s *Spec) { s.InitContainers = nil }, []string{"spec.initContainers"}},
+		{"order of init containers", func(s *Spec) { slices.Reverse(s.InitContainers) }, []string{"spec.initContainers"}},
 		{"several", func(s *Spec) {
 			s.Containers[0].Args, s.Containers[1].Rootfs.Path, s.Containers[0].Env[0].Value = []string{"y"}, "/c", "2"
 		}, []string{"spec.containers[app].args", "spec.containers[app].env[A].value", "spec.containers[log].rootfs.path"}},

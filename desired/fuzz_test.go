@@ -13,6 +13,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(one+"    env: [{name: A, valueFrom: {file: /t}}]\n    resources: {limits: {cpu: 100m, memory: 1e9}}\n    oomScoreAdj: -5\n---\n"+one), false)
 	f.Add([]byte(one+"    securityContext: {runAsUser: 0, capabilities: {add: [ALL], drop: []}}\n    lifecycle: {stopSignal: RTMIN+3}\n"), false)
 	f.Add([]byte(one+"    securityContext: {capabilities: {add: [], drop: []}}\n    env: []\n"), false)
+	f.Add([]byte(head+"  dependsOn: [db]\n  initContainers: [{name: i, bundle: /b, lifecycle: {}, resources: {limits: {memory: 4Mi}}}]"+tail), false)
 	f.Add([]byte("a: &a {<<: *a}\nb: [*a, *a]\n"), false)
 	f.Add([]byte(`{"apiVersion":"sandboxer/v1","kind":"Sandbox","metadata":{"name":"j"},"spec":{"containers":[{"name":"a","bundle":"\/b\ud83d\ude00"}]}}`), true)
 	f.Fuzz(func(t *testing.T, data []byte, isJSON bool) {

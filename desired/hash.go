@@ -10,8 +10,9 @@ import (
 func (s *Sandbox) Hash() string { return digest(s.Spec, s.Labels) }
 
 // SandboxHash identifies the fields whose change replaces the whole sandbox:
-// runtime, hostname, network and the volumes' sources.
-func (s *Sandbox) SandboxHash() string { return digest(s.Spec.of(ClassSandbox)) }
+// runtime, hostname, network, the volumes' sources, and what of the init
+// containers is not changed in place.
+func (s *Sandbox) SandboxHash() string { return digest(s.Spec.whole()) }
 
 // Hash identifies the fields whose change makes this one container anew. What
 // is changed in place (limits, score, restart policy, stop signal) is left out.

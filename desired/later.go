@@ -19,7 +19,7 @@ func later(t reflect.Type, field string) string {
 	}
 	switch t {
 	case reflect.TypeFor[Spec]():
-		return known("dependsOn", "initContainers", "pidFile", "consoleSocket", "userLog")
+		return known("pidFile", "consoleSocket", "userLog")
 	case reflect.TypeFor[Network]():
 		return known("ports")
 	case reflect.TypeFor[EmptyDir]():

@@ -109,8 +109,22 @@ func TestDecodeRejectsSpec(t *testing.T) {
 		{"grace beyond int64", head + "  terminationGracePeriodSeconds: 99999999999999999999" + tail, []string{`w.yaml:5: spec.terminationGracePeriodSeconds: must be an integer, not the number 99999999999999999999`}},
 		{"CNI network", head + "  network: {mode: bridge}" + tail, []string{`w.yaml:5: spec.network.mode: the network "bridge" is not supported yet: only none and host`}},
 		{"ports", head + "  network:\n    ports: [{hostPort: 1}]" + tail, []string{`w.yaml:6: spec.network.ports: not supported yet`}},
-		{"dependsOn", head + "  dependsOn: [db]" + tail, []string{`w.yaml:5: spec.dependsOn: not supported yet`}},
-		{"initContainers", head + "  initContainers: [{name: i}]" + tail, []string{`w.yaml:5: spec.initContainers: not supported yet`}},
+		{"dependsOn", head + "  dependsOn:\n  - db\n  - DB\n  - db" + tail, []string{
+			`w.yaml:7: spec.dependsOn[1]: "DB" is no sandbox's name: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends`,
+			`w.yaml:8: spec.dependsOn[2]: "db" is named twice`}},
+		{"init container without a root", head + "  initContainers: [{name: i}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0]: no source for its file system: one of rootfs, bundle`}},
+		{"init container's name", head + "  initContainers:\n  - {name: app, bundle: /b}\n  - {name: i, bundle: /b}\n  - {name: i, bundle: /b}" + tail, []string{
+			`w.yaml:8: spec.initContainers[2].name: "i" is declared twice`,
+			`w.yaml:10: spec.containers[0].name: "app" is declared twice`}},
+		{"init container that stays", head + "  initContainers: [{name: i, bundle: /b, restartPolicy: Always}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].restartPolicy: an init container that runs on beside the containers is not supported yet; one that ends leaves it out`}},
+		{"init container with a policy", head + "  initContainers: [{name: i, bundle: /b, restartPolicy: Never}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].restartPolicy: an init container follows spec.restartPolicy: leave it out`}},
+		{"init container with a life cycle", head + "  initContainers: [{name: i, bundle: /b, lifecycle: {stopSignal: INT}}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].lifecycle: an init container has none: it ends by itself`}},
+		{"init container's mount", head + "  initContainers: [{name: i, bundle: /b, volumeMounts: [{name: v, mountPath: /v}]}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].volumeMounts[0].name: there is no volume "v"`}},
 		{"no containers", head + "  containers: []\n", []string{`w.yaml:5: spec.containers: required: at least one container`}},
 		{"containers as mapping", head + "  containers: {name: a}\n", []string{`w.yaml:5: spec.containers: must be a list, not a mapping`}},
 		{"a container is null", head + "  containers: [~]\n", []string{`w.yaml:5: spec.containers[0]: must not be null`}},

@@ -51,9 +51,12 @@ type Sandbox struct {
 
 // Spec is the part of a document that a user writes below "spec".
 type Spec struct {
-	State          State          `json:"state,omitempty"`
-	Runtime        string         `json:"runtime,omitempty" jsonschema:"enum=gvisor"`
-	Hostname       string         `json:"hostname,omitempty"`
+	State    State  `json:"state,omitempty"`
+	Runtime  string `json:"runtime,omitempty" jsonschema:"enum=gvisor"`
+	Hostname string `json:"hostname,omitempty"`
+	// DependsOn names the sandboxes that have to be ready before this one is
+	// started. No chain of them leads back to it.
+	DependsOn      []string       `json:"dependsOn,omitempty"`
 	RestartPolicy  RestartPolicy  `json:"restartPolicy,omitempty"`
 	RestartBackoff RestartBackoff `json:"restartBackoff,omitzero"`
 	// TerminationGracePeriodSeconds is how long a container may take to end
@@ -61,10 +64,14 @@ type Spec struct {
 	TerminationGracePeriodSeconds *int64 `json:"terminationGracePeriodSeconds,omitempty" jsonschema:"minimum=0"`
 	// RestoreFrom is the directory of a checkpoint (sandboxer checkpoint) that
 	// the sandbox is restored from whenever it is made; empty: it is made anew.
-	RestoreFrom string      `json:"restoreFrom,omitempty"`
-	Network     Network     `json:"network,omitzero"`
-	Volumes     []Volume    `json:"volumes,omitempty"`
-	Containers  []Container `json:"containers" jsonschema:"minItems=1"`
+	RestoreFrom string   `json:"restoreFrom,omitempty"`
+	Network     Network  `json:"network,omitzero"`
+	Volumes     []Volume `json:"volumes,omitempty"`
+	// InitContainers run one after the other, each to success, before any of
+	// Containers is started. They have no restart policy or life cycle of their
+	// own.
+	InitContainers []Container `json:"initContainers,omitempty"`
+	Containers     []Container `json:"containers" jsonschema:"minItems=1"`
 }
 
 // RestartBackoff bounds the waits between restarts: none before the first,

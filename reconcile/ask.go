@@ -51,6 +51,16 @@ func Restart(containers []string, at time.Time) func(Memory) Memory {
 	}
 }
 
+// Renew asks for a new sandbox in place of one that was created before at, so
+// that its init containers run again; containers, none of which is one of
+// these, run again as well where they have ended, under every restart policy.
+func Renew(containers []string, at time.Time) func(Memory) Memory {
+	return func(m Memory) Memory {
+		m.RestartAsked = at
+		return Restart(containers, at)(m)
+	}
+}
+
 // RestartGofers asks that the gofers of containers be replaced that began
 // before at.
 func RestartGofers(containers []string, at time.Time) func(Memory) Memory {

@@ -22,7 +22,7 @@ func (p *planner) whyReplaced() string {
 	if which := naming(p.o.Record.Fields, p.d.Fields()); which != "" {
 		return "the sandbox was changed" + which
 	}
-	return "runtime, hostname, network or volumes were changed"
+	return "runtime, hostname, network, volumes or init containers were changed"
 }
 
 // naming says which fields differ; nothing where nobody knows.

@@ -22,6 +22,10 @@ const (
 	// SuspendFailed: the last attempt to write a checkpoint failed. The sandbox
 	// goes on as it was.
 	SuspendFailed = "SuspendFailed"
+	// DependencyMissing: the sandbox waits for one that is not declared.
+	DependencyMissing = "DependencyMissing"
+	// DependencyNotReady: the sandbox waits for one that is not ready.
+	DependencyNotReady = "DependencyNotReady"
 	// Unsupported: the sandbox can't be in the declared state at all.
 	Unsupported = "Unsupported"
 )

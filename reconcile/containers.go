@@ -35,23 +35,29 @@ type step struct {
 	waits bool
 }
 
-// steps decides for every declared container, then for those that are
-// declared no more. It changes nothing but when to look again.
+// steps decides for every declared container whose turn it is, then for those
+// that are declared no more. It changes nothing but when to look again.
 func (p *planner) steps() iter.Seq[step] {
 	return func(yield func(step) bool) {
+		done := initDone(p.d, p.mem)
+		for i := range p.d.Init {
+			if !yield(p.stepInit(i, done)) {
+				return
+			}
+		}
 		for i := range p.d.Spec.Containers {
-			if !yield(p.step(i)) {
+			if done == len(p.d.Init) && !yield(p.step(&p.d.Spec.Containers[i], p.d.ContainerHash[i])) {
 				return
 			}
 		}
 		for i := range p.o.Containers {
 			c := &p.o.Containers[i]
-			if _, ok := p.d.container(c.Name); !ok && !yield(p.leave(c)) {
+			if dc, _ := p.d.Container(c.Name); dc == nil && !yield(p.leave(c)) {
 				return
 			}
 		}
 		for _, name := range p.torn() {
-			if _, ok := p.d.container(name); ok {
+			if dc, _ := p.d.Container(name); dc != nil {
 				continue
 			}
 			if !yield(step{verb: Remove, name: name, class: classContainer,
@@ -70,12 +76,11 @@ func (p *planner) torn() []string {
 	return slices.Sorted(maps.Keys(p.o.BrokenContainers))
 }
 
-// step decides for the i-th declared container.
-func (p *planner) step(i int) step {
-	dc := &p.d.Spec.Containers[i]
+// step decides for a declared container.
+func (p *planner) step(dc *desired.Container, hash string) step {
 	c := p.find(dc.Name)
 	if c != nil && live(c) {
-		return p.stepLive(c, i)
+		return p.stepLive(c, dc, hash)
 	}
 	why, torn := p.o.BrokenContainers[dc.Name]
 	cm := p.mem.Containers[dc.Name]
@@ -101,7 +106,7 @@ func (p *planner) step(i int) step {
 		s.reason = fmt.Sprintf("container %q was left half-made", dc.Name)
 	case c != nil && c.State == observed.Created && c.Exit == nil:
 		s.reason = fmt.Sprintf("container %q was made and its command not started", dc.Name)
-	case c != nil && c.Hash != p.d.ContainerHash[i]:
+	case c != nil && c.Hash != hash:
 		s.reason, s.class = whyChanged(c, dc), classContainer
 	case p.added(dc.Name):
 		s.reason, s.class = fmt.Sprintf("container %q was added", dc.Name), classContainer
@@ -116,8 +121,8 @@ func (p *planner) step(i int) step {
 	return s
 }
 
-// stepLive decides for the i-th declared container, whose command runs.
-func (p *planner) stepLive(c *observed.Container, i int) step {
+// stepLive decides for the declared container dc, whose command runs.
+func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash string) step {
 	cm := p.mem.Containers[c.Name]
 	over, isOver := p.overLimit(c)
 	switch {
@@ -125,8 +130,8 @@ func (p *planner) stepLive(c *observed.Container, i int) step {
 		return p.stepGofer(c)
 	case isOver:
 		return over
-	case c.Hash != p.d.ContainerHash[i]:
-		return p.anew(c, whyChanged(c, &p.d.Spec.Containers[i]), classContainer)
+	case c.Hash != hash:
+		return p.anew(c, whyChanged(c, dc), classContainer)
 	case c.StartedAt.Before(cm.RestartAsked):
 		return p.anew(c, fmt.Sprintf("a restart of container %q was asked for", c.Name), "")
 	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:
@@ -270,9 +275,13 @@ func finished(c *desired.Container, cm ContainerMemory) bool {
 }
 
 // Ended reports whether every container of d has ended as its restart policy
-// allows, so that nothing will run until something else is declared, and
-// whether any of them failed in that.
+// allows, or an init container has failed for good, so that nothing will run
+// until something else is declared, and whether any of them failed in that.
 func Ended(d *Declared, m Memory) (all, failed bool) {
+	if c := initFailed(d, m); c != nil {
+		_, hash := d.Container(c.Name)
+		return m.Containers[c.Name].Hash == hash, true
+	}
 	for i := range d.Spec.Containers {
 		c := &d.Spec.Containers[i]
 		cm := m.Containers[c.Name]

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
-	"sandboxer/oom"
 )
 
 // Declared is a declaration with everything that Plan derives from it. The
@@ -26,14 +25,17 @@ type Declared struct {
 	LimitsHash string
 	// ContainerHash holds desired.Container.Hash in the containers' order.
 	ContainerHash []string
+	// Init are the init containers, each with the policy that it follows: one
+	// that failed runs again (OnFailure) or not (Never). InitHash is in their order.
+	Init     []desired.Container
+	InitHash []string
 	// Leaving says that the state is Stopped only because the daemon ends: what
 	// is suspended stays so.
 	Leaving bool
 	// Scores identifies the OOM scores that are declared.
 	Scores string
 
-	score    int // of the sentry and all below it
-	scoreSet bool
+	scores []score // by how many init containers have succeeded
 }
 
 // Declare derives what Plan needs from s, which must not change any more.
@@ -48,24 +50,26 @@ func Declare(s *desired.Sandbox) *Declared {
 		LimitsHash:    limitsHash(SumLimits(s)),
 		ContainerHash: make([]string, len(s.Spec.Containers)),
 	}
-	scores := make([]oom.Declared, len(s.Spec.Containers))
 	for i := range s.Spec.Containers {
-		c := &s.Spec.Containers[i]
-		d.ContainerHash[i] = c.Hash()
-		scores[i].Score = c.OOMScoreAdj
+		d.ContainerHash[i] = s.Spec.Containers[i].Hash()
 	}
-	d.score, d.scoreSet = oom.Score(scores)
+	d.declareInit()
+	d.declareScores()
 	d.Scores = scoresString(d)
 	return d
 }
 
 // SumLimits is what the sandbox's cgroup is limited to before the headroom
-// that the sentry gets: the sum of its containers' limits where every
-// container has one, else none (nil).
+// that the sentry gets: the sum of its containers' limits, or an init
+// container's if that is more, where every one of them has a limit, else none
+// (nil). A Pod has the same.
 func SumLimits(s *desired.Sandbox) desired.Limits {
+	of := func(limit func(desired.Limits) *resource.Quantity) *resource.Quantity {
+		return atLeast(sum(s.Spec.Containers, limit), s.Spec.InitContainers, limit)
+	}
 	return desired.Limits{
-		CPU:    sum(s.Spec.Containers, func(l desired.Limits) *resource.Quantity { return l.CPU }),
-		Memory: sum(s.Spec.Containers, func(l desired.Limits) *resource.Quantity { return l.Memory }),
+		CPU:    of(func(l desired.Limits) *resource.Quantity { return l.CPU }),
+		Memory: of(func(l desired.Limits) *resource.Quantity { return l.Memory }),
 	}
 }
 
@@ -98,15 +102,14 @@ func limitsHash(l desired.Limits) string {
 }
 
 // scoresString says every declared score: the sandbox's, then each
-// container's in order of declaration.
+// container's in the order of all.
 func scoresString(d *Declared) string {
 	var b strings.Builder
 	b.WriteString("sandbox=")
-	if d.scoreSet {
-		fmt.Fprint(&b, d.score)
+	if score, set := d.Score(len(d.Init)); set {
+		fmt.Fprint(&b, score)
 	}
-	for i := range d.Spec.Containers {
-		c := &d.Spec.Containers[i]
+	for c := range d.all() {
 		fmt.Fprintf(&b, ",%s=", c.Name)
 		if c.OOMScoreAdj != nil {
 			fmt.Fprint(&b, *c.OOMScoreAdj)
@@ -115,17 +118,17 @@ func scoresString(d *Declared) string {
 	return b.String()
 }
 
-// container finds a declared container by name.
-func (d *Declared) container(name string) (index int, ok bool) {
-	if d == nil {
-		return 0, false
-	}
-	for i := range d.Spec.Containers {
-		if d.Spec.Containers[i].Name == name {
-			return i, true
+// Container finds a declared container, init ones among them, by name, with its
+// desired.Container.Hash; nil where there is none.
+func (d *Declared) Container(name string) (c *desired.Container, hash string) {
+	if d != nil {
+		for c, hash := range d.all() {
+			if c.Name == name {
+				return c, hash
+			}
 		}
 	}
-	return 0, false
+	return nil, ""
 }
 
 // defaultGrace holds where no declaration was ever seen: the manifest page's

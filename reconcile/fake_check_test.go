@@ -39,6 +39,9 @@ func (w *fakeWorld) alive(box, container string) bool {
 func (w *fakeWorld) exit(box, container string, code int) {
 	w.disturb(box, func(b *fakeBox) {
 		if c := b.containers[container]; c != nil && b.sentry && b.rec != nil && b.rec.State != observed.SandboxPaused {
+			if c.alive && code == 0 {
+				b.succeeded[container] = true
+			}
 			w.end(c, code, "Error")
 		}
 	})
@@ -93,13 +96,20 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 	if b.rec.SandboxHash != d.SandboxHash || b.rec.LimitsHash != d.LimitsHash {
 		return fmt.Errorf("%s is outdated", name)
 	}
-	if d.scoreSet && b.score != d.score {
-		return fmt.Errorf("%s has the score %d, not %d", name, b.score, d.score)
+	if err := b.initAsDeclared(name, d); err != nil {
+		return err
+	}
+	if score, set := d.Score(b.initDone(d)); set && b.score != score && len(b.excused) == 0 {
+		return fmt.Errorf("%s has the score %d, not %d", name, b.score, score)
 	}
 	for i := range d.Spec.Containers {
 		dc := &d.Spec.Containers[i]
 		c := b.containers[dc.Name]
 		switch {
+		case b.initDone(d) < len(d.Init) && d.Spec.State != desired.Created:
+			if c != nil && c.alive {
+				return fmt.Errorf("%s runs, and not all init containers have succeeded", dc.Name)
+			}
 		case d.Spec.State == desired.Created:
 			if c != nil && (c.alive || c.sentry == b.rec.Sentry) {
 				return fmt.Errorf("%s: a command was started", dc.Name)
@@ -119,7 +129,7 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 	}
 	if d.Spec.State != desired.Created {
 		for name := range b.containers {
-			if _, ok := d.container(name); !ok {
+			if dc, _ := d.Container(name); dc == nil {
 				return fmt.Errorf("%s is declared no more", name)
 			}
 		}
@@ -129,6 +139,12 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 
 // over reports whether each container has ended as its policy allows.
 func (w *fakeWorld) over(b *fakeBox, d *Declared) bool {
+	for i := range d.Init {
+		name := d.Init[i].Name
+		if d.Init[i].RestartPolicy == desired.Never && w.started[name] && (b == nil || !b.succeeded[name]) {
+			return true
+		}
+	}
 	for i := range d.Spec.Containers {
 		dc := &d.Spec.Containers[i]
 		switch {

@@ -3,19 +3,23 @@ package reconcile
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
+	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
 // fakeImage is a checkpoint in the fake world: it outlives a reboot.
 type fakeImage struct {
 	observed.Image
-	containers map[string]fakeContainer
+	containers         map[string]fakeContainer
+	succeeded, excused map[string]bool
 }
 
 // imageOf makes one of a frozen box.
 func imageOf(b *fakeBox, d *Declared, at observed.Image) *fakeImage {
-	image := &fakeImage{Image: at, containers: map[string]fakeContainer{}}
+	image := &fakeImage{Image: at, containers: map[string]fakeContainer{}, succeeded: maps.Clone(b.succeeded), excused: maps.Clone(b.excused)}
 	image.Spec, _ = json.Marshal(d.Spec) // plain data
 	for name, c := range b.containers {
 		if b.torn[name] == "" {
@@ -79,7 +83,9 @@ func (w *fakeWorld) restore(b *fakeBox, a Action, d *Declared) error {
 	if image == nil {
 		image = w.template(b, d)
 	}
+	b.begun, b.succeeded, b.excused = true, maps.Clone(image.succeeded), maps.Clone(image.excused)
 	b.containers = map[string]*fakeContainer{}
+	clear(b.torn) // they are recorded anew
 	for name, c := range image.containers {
 		if c.rec.Exit == nil {
 			c.rec.State, c.rec.Gofer, c.gofer, c.sockets, c.alive = observed.Creating, w.process(), true, true, true
@@ -94,19 +100,25 @@ func (w *fakeWorld) restore(b *fakeBox, a Action, d *Declared) error {
 	return w.finishRestore(b, a)
 }
 
-// template is what restoreFrom names: every container of d, at work.
+// template is what restoreFrom names: every container of d at work, after its
+// init containers.
 func (w *fakeWorld) template(b *fakeBox, d *Declared) *fakeImage {
-	image := &fakeImage{containers: map[string]fakeContainer{}}
-	for i := range d.Spec.Containers {
-		name, attempt := d.Spec.Containers[i].Name, 1
+	image := &fakeImage{containers: map[string]fakeContainer{}, succeeded: map[string]bool{}, excused: map[string]bool{}}
+	for dc, hash := range d.all() {
+		name, attempt := dc.Name, 1
 		if c := b.containers[name]; c != nil {
 			attempt = c.rec.Attempt + 1
 		}
 		w.started[name] = true
-		image.containers[name] = fakeContainer{rec: observed.ContainerRecord{
+		c := fakeContainer{rec: observed.ContainerRecord{
 			Name: name, Sandbox: d.Name, ID: fmt.Sprintf("%s.%s.%d", d.Name, name, attempt), Attempt: attempt,
-			Hash: d.ContainerHash[i], StartedAt: w.now(),
+			Hash: hash, StartedAt: w.now(),
 		}}
+		if slices.ContainsFunc(d.Init, func(init desired.Container) bool { return init.Name == name }) {
+			image.succeeded[name] = true
+			c.rec.State, c.rec.Exit = observed.Stopped, &observed.Exit{Known: true, Reason: "Completed", At: w.now()}
+		}
+		image.containers[name] = c
 	}
 	return image
 }

@@ -50,6 +50,10 @@ type fakeBox struct {
 	score      int
 	containers map[string]*fakeContainer
 	torn       map[string]string
+	// begun: something was started in the sentry. succeeded are the containers that
+	// have ended well in it, excused those of which that may have been forgotten.
+	begun              bool
+	succeeded, excused map[string]bool
 	// restored says that the sentry has taken up all of a checkpoint.
 	restored bool
 }
@@ -161,7 +165,7 @@ func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
 	}
 	b := w.boxes[a.Sandbox]
 	if b == nil {
-		b = &fakeBox{containers: make(map[string]*fakeContainer), torn: make(map[string]string)}
+		b = &fakeBox{containers: make(map[string]*fakeContainer), torn: make(map[string]string), succeeded: make(map[string]bool), excused: make(map[string]bool)}
 		w.boxes[a.Sandbox] = b
 	}
 	if b.sentry && b.rec != nil && a.Sentry != b.rec.Sentry {
@@ -243,7 +247,7 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 	case Stop, Destroy:
 		return w.stop(b, a)
 	case SetOOMScore:
-		if w.setScores(b, d) {
+		if w.setScores(b, a, d) {
 			return &ScoreDeniedError{Lowest: 0, Err: errors.New("permission denied")}
 		}
 	case SetLimits:
@@ -262,6 +266,7 @@ func (w *fakeWorld) create(b *fakeBox, d *Declared) error {
 		w.violate("a second sentry for %s", d.Name)
 	}
 	b.broken, b.silent = "", false
+	b.begun, b.succeeded, b.excused = false, map[string]bool{}, map[string]bool{}
 	b.rec = &observed.Record{Name: d.Name, State: observed.SandboxCreating, SandboxHash: d.SandboxHash, LimitsHash: d.LimitsHash, CreatedAt: w.now()}
 	b.cgroup = true
 	if w.failing() {
@@ -277,22 +282,24 @@ func (w *fakeWorld) create(b *fakeBox, d *Declared) error {
 }
 
 func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
-	i, ok := d.container(a.Container)
-	if !ok {
+	dc, hash := d.Container(a.Container)
+	if dc == nil {
 		w.violate("start of %s, which nobody declares", a.Container)
 		return errFake
 	}
-	w.started[a.Container] = true
+	w.turn(b, a, d)
+	delete(b.succeeded, a.Container)
+	w.started[a.Container], b.begun = true, true
 	c, attempt := b.containers[a.Container], 1
 	if c != nil {
 		attempt = c.rec.Attempt + 1
-		if c.alive && c.gofer && c.rec.Hash == d.ContainerHash[i] && b.torn[a.Container] == "" && !wanted(a) {
+		if c.alive && c.gofer && c.rec.Hash == hash && b.torn[a.Container] == "" && !wanted(a) {
 			w.violate("a live %s, as declared, is replaced", a.Container)
 		}
 	}
 	c = &fakeContainer{rec: observed.ContainerRecord{
 		Name: a.Container, Sandbox: a.Sandbox, ID: fmt.Sprintf("%s.%s.%d", a.Sandbox, a.Container, attempt), Attempt: attempt,
-		Hash: d.ContainerHash[i], State: observed.Creating,
+		Hash: hash, State: observed.Creating,
 	}}
 	b.containers[a.Container] = c
 	delete(b.torn, a.Container)
@@ -368,7 +375,7 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 	return nil
 }
 
-func (w *fakeWorld) setScores(b *fakeBox, d *Declared) (denied bool) {
+func (w *fakeWorld) setScores(b *fakeBox, a Action, d *Declared) (denied bool) {
 	permitted := func(score int) int {
 		if score < 0 && w.deny {
 			score, denied = 0, true
@@ -376,14 +383,14 @@ func (w *fakeWorld) setScores(b *fakeBox, d *Declared) (denied bool) {
 		return score
 	}
 	b.score = 0
-	if d.scoreSet {
-		b.score = permitted(d.score)
+	if score, set := d.Score(a.InitDone); set {
+		b.score = permitted(score)
 	}
 	for name, c := range b.containers {
-		if i, ok := d.container(name); ok {
+		if dc, _ := d.Container(name); dc != nil {
 			c.score = 0
-			if s := d.Spec.Containers[i].OOMScoreAdj; s != nil {
-				c.score = permitted(*s)
+			if dc.OOMScoreAdj != nil {
+				c.score = permitted(*dc.OOMScoreAdj)
 			}
 		}
 	}

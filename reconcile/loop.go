@@ -56,6 +56,9 @@ type Config struct {
 	Actor  Actor
 	Source Source
 	Store  Store
+	// Dependency says how a declared sandbox stands that another one waits for;
+	// default: not ready. What waits must be poked when that changes.
+	Dependency func(name string) Dependency
 	// Lister adds the names of what is observed to each resync.
 	Lister Lister
 	// Workers bounds how many sandboxes are worked on at once; default 16.
@@ -156,6 +159,9 @@ func New(cfg Config) (*Loop, error) {
 	}
 	if cfg.ImageTimeout <= 0 {
 		cfg.ImageTimeout = 10 * time.Minute
+	}
+	if cfg.Dependency == nil {
+		cfg.Dependency = func(string) Dependency { return Dependency{} }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

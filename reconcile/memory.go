@@ -21,6 +21,13 @@ type Memory struct {
 	StopAsked time.Time `json:"stopAsked,omitzero"`
 	// RanIn is the last sentry in which a command of the user's was seen.
 	RanIn observed.Process `json:"ranIn,omitzero"`
+	// InitIn is the sentry that the ends of init containers belong to, and
+	// Initialized says that all have succeeded in it.
+	InitIn      observed.Process `json:"initIn,omitzero"`
+	Initialized bool             `json:"initialized,omitempty"`
+	// RestartAsked is when somebody asked for a new sandbox in place of one that
+	// was created before.
+	RestartAsked time.Time `json:"restartAsked,omitzero"`
 
 	// CreateFailures counts creations that failed in a row; NextCreate is when
 	// the next may be tried, after a failure or a loss. LastError is what the
@@ -115,6 +122,9 @@ func (m Memory) Equal(o Memory) bool {
 		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
 		m.StopAsked.Equal(o.StopAsked) &&
 		m.RanIn == o.RanIn &&
+		m.InitIn == o.InitIn &&
+		m.Initialized == o.Initialized &&
+		m.RestartAsked.Equal(o.RestartAsked) &&
 		m.CreateFailures == o.CreateFailures &&
 		m.NextCreate.Equal(o.NextCreate) &&
 		m.LastError == o.LastError &&

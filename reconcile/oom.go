@@ -129,8 +129,7 @@ func (p *planner) limitsInUse() {
 	if slices.ContainsFunc(p.conditions, func(c Condition) bool { return c.Type == LimitsDenied }) {
 		return
 	}
-	for i := range p.d.Spec.Containers {
-		dc := &p.d.Spec.Containers[i]
+	for dc := range p.d.all() {
 		c, cm := p.find(dc.Name), p.mem.Containers[dc.Name]
 		if c == nil || !live(c) || cm.Live != c.ID || cm.MemoryLimit == memoryLimit(dc) {
 			continue
@@ -170,8 +169,7 @@ func (p *planner) memoryMark() int64 {
 	}
 	m := &p.o.Memory
 	mark := int64(0)
-	for i := range p.d.Spec.Containers {
-		dc := &p.d.Spec.Containers[i]
+	for dc := range p.d.all() {
 		c, limit := p.find(dc.Name), memoryLimit(dc)
 		if limit == 0 || c == nil || !live(c) {
 			continue

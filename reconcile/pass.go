@@ -13,7 +13,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	// means the same before and after it was stored.
 	now := l.cfg.Now().UTC().Round(0)
 	d, held := l.cfg.Source.Declared(name)
-	in := Input{Now: now, Name: name, Desired: d, Held: held}
+	in := Input{Now: now, Name: name, Desired: d, Held: held, Dependencies: Dependencies(d, l.declared, l.cfg.Dependency)}
 
 	err := l.load(name, k)
 	if err == nil {
@@ -70,6 +70,11 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		again = earliest(again, now.Add(retryMax)) // the store was full
 	}
 	return next{at: again, done: done}
+}
+
+func (l *Loop) declared(name string) bool {
+	d, _ := l.cfg.Source.Declared(name)
+	return d != nil
 }
 
 func specHash(d *Declared) string {

@@ -293,8 +293,8 @@ func (p *planner) signal(c *observed.Container, why, class string) {
 // stopSignal is the signal that asks a container to end.
 func (p *planner) stopSignal(name string) string {
 	signal := p.mem.Containers[name].StopSignal
-	if i, ok := p.d.container(name); ok {
-		signal = p.d.Spec.Containers[i].Lifecycle.StopSignal
+	if c, _ := p.d.Container(name); c != nil {
+		signal = c.Lifecycle.StopSignal
 	}
 	return cmp.Or(signal, "SIGTERM")
 }

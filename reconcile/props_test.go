@@ -26,6 +26,9 @@ func anySandbox(t *rapid.T) *desired.Sandbox {
 	s.Spec.Hostname = rapid.SampledFrom([]string{"box", "box", "other"}).Draw(t, "hostname")
 	s.Spec.TerminationGracePeriodSeconds = new(rapid.SampledFrom([]int64{0, 5, 30}).Draw(t, "grace"))
 	s.Spec.Containers = append(s.Spec.Containers, desired.Container{Name: "db", Command: []string{"/bin/db"}})
+	s.Spec.RestartPolicy = rapid.SampledFrom([]desired.RestartPolicy{desired.Always, desired.OnFailure, desired.Never}).Draw(t, "sandbox policy")
+	s.Spec.InitContainers = []desired.Container{{Name: "make", Bundle: "/make", OOMScoreAdj: new(-700)}, {Name: "fill", Bundle: "/fill"}}[:rapid.IntRange(0, 2).Draw(t, "init containers")]
+	s.Spec.DependsOn = []string{"db", "cache"}[:rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "dependencies")]
 	n := rapid.IntRange(1, 3).Draw(t, "containers")
 	s.Spec.Containers = s.Spec.Containers[:n]
 	for i := range s.Spec.Containers {
@@ -103,7 +106,21 @@ func anyInput(t *rapid.T) Input {
 	in.Memory.StopAsked = anyTime(t, "stop")
 	in.Memory.NextCreate = anyTime(t, "next create")
 	in.Memory.CreateFailures = rapid.IntRange(0, 3).Draw(t, "failures")
+	in.Memory.RestartAsked = anyTime(t, "restart asked")
+	in.Memory.InitIn = rapid.SampledFrom([]observed.Process{{}, sentry, appGofer}).Draw(t, "initialized in")
+	in.Memory.Initialized = rapid.Bool().Draw(t, "initialized")
+	in.Dependencies = anyDependencies(t)
 	return in
+}
+
+func anyDependencies(t *rapid.T) map[string]Dependency {
+	known := map[string]Dependency{}
+	for _, name := range []string{"db", "cache"} {
+		if rapid.Bool().Draw(t, name+" is declared") {
+			known[name] = Dependency{Ready: rapid.Bool().Draw(t, name+" is ready"), Phase: "Pending"}
+		}
+	}
+	return known
 }
 
 func anyImage(t *rapid.T, d *Declared) *observed.Image {
@@ -224,6 +241,19 @@ func checkActions(t *rapid.T, in Input, r Result) {
 		case a.Container != "" && a.Verb != ReplaceGofer && a.Verb != Keep && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
 			t.Fatalf("work in a sandbox that is not up: %+v", a)
 		}
+		if a.Verb == Start && in.Desired != nil {
+			done := initDone(in.Desired, r.Memory)
+			if i := slices.IndexFunc(in.Desired.Init, func(c desired.Container) bool { return c.Name == a.Container }); i >= 0 && i != done || i < 0 && done < len(in.Desired.Init) {
+				t.Fatalf("out of turn, as %d init containers have succeeded: %+v", done, a)
+			}
+		}
+		if a.Verb == Create || a.Verb == Restore && in.Observed.Sentry != observed.Alive {
+			for _, name := range in.Desired.Spec.DependsOn {
+				if wantsRun(in.Desired.Spec.State) && !in.Dependencies[name].Ready {
+					t.Fatalf("%s is not ready, and yet: %+v", name, a)
+				}
+			}
+		}
 		seen[a.Container] = true
 	}
 	if !slices.IsSortedFunc(r.Actions, func(a, b Action) int {
@@ -240,7 +270,7 @@ func checkActions(t *rapid.T, in Input, r Result) {
 // a daemon that starts anew, then leaves it in peace: the plan must empty
 // within some rounds, and the world be as declared.
 func TestPlanConverges(t *testing.T) {
-	const rounds = 60
+	const most = 60
 	rapid.Check(t, func(t *rapid.T) {
 		now := t0
 		w := newFakeWorld(func() time.Time { return now })
@@ -251,13 +281,17 @@ func TestPlanConverges(t *testing.T) {
 			s.disturb()
 		}
 		calm, w.deny, w.uncheckpointable = true, false, false
+		s.calm()
 		var last Result
-		for range rounds {
+	rounds:
+		for range most {
 			if last = s.round(); len(last.Actions) == 0 {
-				if last.Again.IsZero() {
-					break
+				switch {
+				case !last.Again.IsZero():
+					now = last.Again
+				case !s.initSucceeds():
+					break rounds
 				}
-				now = last.Again
 			}
 		}
 		w.mu.Lock()
@@ -267,7 +301,7 @@ func TestPlanConverges(t *testing.T) {
 			t.Fatalf("asked for what must never be: %v", violations)
 		}
 		if len(last.Actions) > 0 {
-			t.Fatalf("after %d rounds there is still: %+v", rounds, last.Actions)
+			t.Fatalf("after %d rounds there is still: %+v", most, last.Actions)
 		}
 		if err := w.asDeclared("box", s.d); err != nil {
 			t.Fatalf("%v\nmemory %+v", err, s.m)
@@ -286,15 +320,17 @@ type session struct {
 	d    *Declared
 	m    Memory
 	held bool
+	deps map[string]Dependency
 }
 
 // round looks, plans and acts once, and forgets what a restart forgets.
 func (s *session) round() Result {
 	*s.now = s.now.Add(time.Millisecond)
 	o, err := s.w.Look(context.Background(), "box")
-	r := Plan(Input{Now: *s.now, Name: "box", Desired: s.d, Held: s.held, Blind: err != nil, Observed: o, Memory: s.m})
+	r := Plan(Input{Now: *s.now, Name: "box", Desired: s.d, Held: s.held, Blind: err != nil, Observed: o, Memory: s.m, Dependencies: s.deps})
 	s.m = r.Memory
 	for _, a := range r.Actions {
+		s.checkDependencies(a)
 		if err := s.w.Do(context.Background(), a, s.d); err != nil {
 			s.m = noteFailure(s.m, a, s.d, err, *s.now)
 		}
@@ -312,10 +348,10 @@ func (s *session) round() Result {
 
 func (s *session) disturb() {
 	t, w := s.t, s.w
-	container := rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "which")
+	container := rapid.SampledFrom([]string{"app", "web", "db", "make", "fill"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"ask", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "state", "undeclare", "checkpoints fail", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"ask", "renew", "dependencies", "dependencies", "exit", "exit", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "state", "undeclare", "checkpoints fail", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -336,11 +372,15 @@ func (s *session) disturb() {
 	case "torn container":
 		w.disturb("box", func(b *fakeBox) {
 			if b.containers[container] != nil {
-				b.torn[container] = "torn"
+				b.torn[container], b.excused[container] = "torn", true
 			}
 		})
 	case "lose container":
-		w.disturb("box", func(b *fakeBox) { delete(b.containers, container); delete(b.torn, container) })
+		w.disturb("box", func(b *fakeBox) {
+			delete(b.containers, container)
+			delete(b.torn, container)
+			b.excused[container] = true
+		})
 	case "gofer":
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {
@@ -349,7 +389,12 @@ func (s *session) disturb() {
 		})
 	case "ask":
 		ask := rapid.SampledFrom([]func([]string, time.Time) func(Memory) Memory{Restart, RestartGofers}).Draw(t, "what")
+		container = rapid.SampledFrom([]string{"app", "web", "db"}).Draw(t, "whose")
 		s.m = ask([]string{container}, *s.now)(s.m)
+	case "renew":
+		s.m = Renew([]string{"app", "web", "db"}, *s.now)(s.m)
+	case "dependencies":
+		s.deps = anyDependencies(t)
 	case "keeper":
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {
@@ -406,5 +451,6 @@ func (s *session) disturb() {
 		w.mu.Unlock()
 	case "forget":
 		s.m = Memory{}
+		w.disturb("box", func(b *fakeBox) { b.excused["make"], b.excused["fill"] = true, true })
 	}
 }

@@ -28,9 +28,11 @@ func (p *planner) remember() {
 	if p.want != desired.Suspended || p.suspended() {
 		m.SuspendFailures, m.NextSuspend, m.SuspendError = 0, time.Time{}, ""
 	}
-	for i := range p.d.Spec.Containers {
-		p.rememberContainer(i)
+	p.rememberInit()
+	for dc, hash := range p.d.all() {
+		p.rememberContainer(dc, hash)
 	}
+	p.rememberInitialized()
 	if p.running() && slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return live(&c) }) {
 		m.RanIn = p.o.Record.Sentry
 	}
@@ -54,8 +56,8 @@ func (p *planner) rememberSpec() {
 	if !anew && !changed {
 		return
 	}
-	for i := range p.d.Spec.Containers {
-		name := p.d.Spec.Containers[i].Name
+	for dc := range p.d.all() {
+		name := dc.Name
 		cm := p.mem.Containers[name]
 		was := cm
 		cm.Attempts, cm.NextStart = 0, time.Time{}
@@ -70,8 +72,7 @@ func (p *planner) rememberSpec() {
 
 // rememberContainer notes a declared container's instance, its end, and what
 // is declared of it now.
-func (p *planner) rememberContainer(i int) {
-	dc, hash := &p.d.Spec.Containers[i], p.d.ContainerHash[i]
+func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 	cm := p.mem.Containers[dc.Name]
 	was := cm
 	c := p.find(dc.Name)
@@ -196,13 +197,13 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 
 // forget drops containers that are neither declared nor observed.
 func (p *planner) forget() {
-	if len(p.mem.Containers) <= len(p.d.Spec.Containers) || p.suspended() {
+	if len(p.mem.Containers) <= len(p.d.Init)+len(p.d.Spec.Containers) || p.suspended() {
 		return // every declared one has an entry by now
 	}
 	for name := range p.mem.Containers {
-		_, declared := p.d.container(name)
+		dc, _ := p.d.Container(name)
 		_, torn := p.o.BrokenContainers[name]
-		if !declared && !torn && p.find(name) == nil {
+		if dc == nil && !torn && p.find(name) == nil {
 			p.own()
 			delete(p.mem.Containers, name)
 		}

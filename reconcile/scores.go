@@ -57,7 +57,7 @@ func (p *planner) scores() {
 	if !set {
 		whence = "what it had to begin with, as none is declared"
 	}
-	p.act(Action{Verb: SetOOMScore, Class: classInPlace, Reason: fmt.Sprintf(
+	p.act(Action{Verb: SetOOMScore, Class: classInPlace, InitDone: initDone(p.d, p.mem), Reason: fmt.Sprintf(
 		"process %d of %s has the OOM score %d and not %d (%s)", off.PID, what, off.Value, want, whence)})
 }
 
@@ -73,7 +73,7 @@ func (p *planner) wrongScore(lowest int) *observed.Score {
 	for i := range p.o.Scores {
 		s := &p.o.Scores[i]
 		if s.Container != "" {
-			if _, ok := p.d.container(s.Container); !ok {
+			if c, _ := p.d.Container(s.Container); c == nil {
 				continue
 			}
 		}
@@ -89,11 +89,11 @@ func (p *planner) wrongScore(lowest int) *observed.Score {
 // where none is declared, and it is the one that the sandbox began with.
 func (p *planner) wantedScore(s *observed.Score) (score int, set bool) {
 	if s.Container == "" {
-		if p.d.scoreSet {
-			return p.d.score, true
+		if score, set := p.d.Score(initDone(p.d, p.mem)); set {
+			return score, true
 		}
-	} else if i, ok := p.d.container(s.Container); ok && p.d.Spec.Containers[i].OOMScoreAdj != nil {
-		return *p.d.Spec.Containers[i].OOMScoreAdj, true
+	} else if c, _ := p.d.Container(s.Container); c != nil && c.OOMScoreAdj != nil {
+		return *c.OOMScoreAdj, true
 	}
 	return p.o.Record.OriginalOOMScoreAdj, false
 }

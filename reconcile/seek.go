@@ -10,6 +10,7 @@ import (
 const (
 	whyStopped = "the declared state is Stopped"
 	whyCreated = "the declared state is Created and commands were started"
+	whyRenewed = "a restart of the whole sandbox was asked for"
 )
 
 // seek plans the next step to the declared state from a world that is whole:
@@ -77,12 +78,16 @@ func (p *planner) seekCreated() {
 func (p *planner) seekRunning() {
 	switch {
 	case !p.running():
-		if due, wanted := p.nextStart(); wanted {
+		if due, wanted := p.nextStart(); wanted && !p.waits() {
 			p.create(due)
 		}
 	case p.outdated():
 		if how, done := p.end(p.whyReplaced(), classSandbox); done {
 			p.stop(p.whyReplaced()+"; "+how, classSandbox, "")
+		}
+	case p.o.Record.CreatedAt.Before(p.mem.RestartAsked):
+		if how, done := p.end(whyRenewed, ""); done {
+			p.stop(whyRenewed+"; "+how, "", "")
 		}
 	case p.world != up:
 		p.seekFrozen()
@@ -133,6 +138,10 @@ func (p *planner) seekUp() {
 	if p.limits() {
 		return
 	}
+	if !p.begun() && p.waits() {
+		p.scores()
+		return
+	}
 	if r := p.o.Record; p.d.Spec.RestoreFrom != "" && !r.Restored && p.mem.RanIn != r.Sentry {
 		p.stop("the sandbox was made anew, and is to be restored from "+p.d.Spec.RestoreFrom, classSandbox, "")
 		return
@@ -161,7 +170,11 @@ func (p *planner) seekUp() {
 
 // stopFinished frees the memory of a sandbox in which nothing will run.
 func (p *planner) stopFinished() {
-	p.stop("every container has ended and is not to run again", "", "")
+	why := "every container has ended and is not to run again"
+	if c := initFailed(p.d, p.mem); c != nil {
+		why = fmt.Sprintf("init container %q has failed and is not to run again", c.Name)
+	}
+	p.stop(why, "", "")
 }
 
 // outdated reports whether the sandbox was made from fields that have changed
@@ -201,6 +214,9 @@ func (p *planner) create(due time.Time) {
 // nextStart is when the first container is due that is to run (zero: now);
 // wanted is false where none is to.
 func (p *planner) nextStart() (due time.Time, wanted bool) {
+	if initFailed(p.d, p.mem) != nil {
+		return time.Time{}, false
+	}
 	for i := range p.d.Spec.Containers {
 		c := &p.d.Spec.Containers[i]
 		cm := p.mem.Containers[c.Name]

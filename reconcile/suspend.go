@@ -85,7 +85,7 @@ func (p *planner) suspend() {
 // restore brings a suspended sandbox back once no earlier failure stands
 // against it.
 func (p *planner) restore() {
-	if p.refused() {
+	if p.refused() || p.waits() {
 		return
 	}
 	if p.now.Before(p.mem.NextCreate) {

@@ -75,6 +75,9 @@ type Action struct {
 	// Signal is the canonical name of the signal that a Signal action sends;
 	// empty for every other verb.
 	Signal string
+	// InitDone is how many init containers have succeeded: SetOOMScore counts
+	// them no more.
+	InitDone int
 	// ExitReason says what Start, Kill and Stop record of instances whose end
 	// nobody saw (SandboxLost, GoferLost, OOMKilled), and ExitMessage says more;
 	// empty where there is none.
@@ -96,6 +99,8 @@ type Input struct {
 	Blind    bool
 	Observed observed.Sandbox
 	Memory   Memory
+	// Dependencies are those of Desired's that are declared, by name.
+	Dependencies map[string]Dependency
 }
 
 // Result is all that Plan decides.

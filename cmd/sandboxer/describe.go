@@ -93,7 +93,8 @@ func (c *cli) describe(d api.Description) error {
 	p.field(0, "Created", moment(s.CreatedAt))
 	p.field(0, "Next look", moment(d.NextTry))
 	describeConditions(p, s.Conditions)
-	describeContainers(p, s.Containers)
+	describeContainers(p, "Init containers", s.InitContainers)
+	describeContainers(p, "Containers", s.Containers)
 	if len(d.Pending) > 0 {
 		p.WriteString("Pending:\n")
 		for _, a := range d.Pending {
@@ -141,9 +142,9 @@ func describeConditions(p *page, list []api.Condition) {
 	}
 }
 
-func describeContainers(p *page, list []api.Container) {
+func describeContainers(p *page, title string, list []api.Container) {
 	if len(list) > 0 {
-		p.WriteString("Containers:\n")
+		p.WriteString(title + ":\n")
 	}
 	for _, c := range list {
 		fmt.Fprintf(p, "  %s:\n", c.Name)

@@ -182,6 +182,12 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 			n++
 		}
 	}
+	if text, ok := initPhase(s); ok && !ch.Deleted {
+		phase, restarts = text, 0
+		for _, c := range s.InitContainers {
+			restarts += c.RestartCount
+		}
+	}
 	if len(s.Containers) > 0 {
 		ready = fmt.Sprintf("%d/%d", n, len(s.Containers))
 	}
@@ -200,7 +206,7 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 func gofers(s api.Status, withAge bool) string {
 	var versions []string
 	var oldest *time.Time
-	for _, c := range s.Containers {
+	for _, c := range s.All() {
 		if c.GoferSince == nil {
 			continue
 		}
@@ -279,5 +285,5 @@ func printValue(w io.Writer, v any, asYAML bool) error {
 func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
 		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed,
-		reconcile.RestoreFailed, reconcile.SuspendFailed}))
+		reconcile.RestoreFailed, reconcile.SuspendFailed, reconcile.DependencyMissing, reconcile.DependencyNotReady}))
 }

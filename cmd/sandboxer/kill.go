@@ -51,7 +51,7 @@ With --all and no container named, it goes to every process of the sandbox.`,
 			}
 			var errs []error
 			sent := false
-			for _, ct := range t.sandbox.Status.Containers {
+			for _, ct := range t.sandbox.Status.All() {
 				err := client.Kill(cmd.Context(), t.sandbox.Name, ct.Name, req)
 				errs = append(errs, err)
 				sent = sent || err == nil

@@ -14,7 +14,7 @@ import (
 
 func (c *cli) logsCommand() *cobra.Command {
 	var o logs.Options
-	var tail, since string
+	var tail, since, container string
 	var timestamps bool
 	cmd := &cobra.Command{
 		Use:   "logs NAME[/CONTAINER]",
@@ -46,11 +46,15 @@ the container has ended for good, or is removed.`,
 			if err != nil {
 				return err
 			}
+			if t.container, err = oneContainer(t.container, container); err != nil {
+				return err
+			}
 			o.Entries = true
 			return readLogs(cmd.Context(), client, t, o, logs.NewText(c.stdout, c.stderr, timestamps))
 		},
 	}
 	f := cmd.Flags()
+	f.StringVarP(&container, "container", "c", "", "which container, where there are several; as NAME/CONTAINER")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on until the container has ended for good")
 	f.BoolVarP(&o.Previous, "previous", "p", false, "only what the run before the last one wrote")
 	f.StringVarP(&tail, "tail", "n", "all", "how many of the last lines")

@@ -21,7 +21,8 @@ func (c *cli) restartCommand() *cobra.Command {
 		Use:   "restart [NAME...]",
 		Short: "Start containers anew, or only their gofers",
 		Long: `Ends the containers of a sandbox as its manifest says and starts them again,
-also those that had ended.
+also those that had ended. A sandbox with init containers is made anew, so that
+they run again; naming one container restarts that one alone.
 
 With --gofer only the processes that open files for them are replaced, one
 after the other, and no container notices: that is how a host picks up the
@@ -97,7 +98,7 @@ func (c *cli) restartOne(ctx context.Context, client *api.Client, t target, gofe
 		if ch.Deleted {
 			return fmt.Errorf("sandbox %q was deleted meanwhile", name)
 		}
-		for _, ct := range ch.Status.Containers {
+		for _, ct := range ch.Status.All() {
 			if slices.Contains(asked.Containers, ct.Name) && !isNew(ct, asked.Asked, gofers) {
 				last = fmt.Sprintf("container %q is %s", ct.Name, ct.State)
 				return nil

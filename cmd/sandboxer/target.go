@@ -60,7 +60,7 @@ func findSandbox(items []api.Sandbox, name string) (api.Sandbox, error) {
 
 func findContainer(s api.Sandbox, container string) (target, error) {
 	var names []string
-	for _, c := range s.Status.Containers {
+	for _, c := range s.Status.All() {
 		if c.Name == container {
 			return target{s, container}, nil
 		}
@@ -77,7 +77,7 @@ func findID(items []api.Sandbox, id string) (target, error) {
 	var found []target
 	var ids []string
 	for _, s := range items {
-		for _, c := range s.Status.Containers {
+		for _, c := range s.Status.All() {
 			if c.ID == id {
 				return target{s, c.Name}, nil
 			}

@@ -202,7 +202,7 @@ func (w *waiter) see(ch api.Change) error {
 	w.last = last
 	if w.restarts == nil {
 		w.restarts = map[string]int{}
-		for _, c := range s.Containers {
+		for _, c := range s.All() {
 			w.restarts[c.Name] = c.RestartCount
 		}
 	}
@@ -218,6 +218,9 @@ func (w *waiter) see(ch api.Change) error {
 			return nil
 		}
 	case forExit:
+		if w.container != "" {
+			return w.exited(s.All())
+		}
 		return w.exited(s.Containers)
 	default:
 		held := string(s.Phase) == w.goal

@@ -138,19 +138,24 @@ func (s *Server) logs(r *http.Request) streamer {
 }
 
 // chooseContainer finds the container that is meant; name may be empty where
-// there is only one.
+// there is only one, init containers aside.
 func chooseContainer(sb Sandbox, name string) (string, error) {
 	var names []string
-	for _, c := range sb.Status.Containers {
+	for _, c := range sb.Status.All() {
 		if c.Name == name {
 			return name, nil
 		}
+	}
+	for _, c := range sb.Status.Containers {
 		names = append(names, c.Name)
 	}
 	switch {
 	case len(names) == 0:
 		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no containers; \"sandboxer describe %s\" says why", sb.Name, sb.Name)}
 	case name != "":
+		for i := range sb.Status.InitContainers {
+			names = append(names, sb.Status.InitContainers[i].Name)
+		}
 		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no container %q; it has: %s", sb.Name, name, strings.Join(names, ", "))}
 	case len(names) > 1:
 		return "", badRequest("sandbox %q has several containers; say which: %s/%s", sb.Name, sb.Name, strings.Join(names, ", "+sb.Name+"/"))
@@ -218,7 +223,7 @@ func (s *Server) restart(r *http.Request) (any, error) {
 		}
 		names = append(names, c)
 	} else {
-		for _, c := range sb.Status.Containers {
+		for _, c := range sb.Status.All() {
 			names = append(names, c.Name)
 		}
 	}
@@ -296,7 +301,7 @@ func (s *Server) processes(r *http.Request) (any, error) {
 	}
 	found, err := s.cfg.Backend.Processes(r.Context(), sb.Name)
 	list := ProcessList{Items: []Process{}}
-	for _, c := range sb.Status.Containers {
+	for _, c := range sb.Status.All() {
 		if only == "" || c.Name == only {
 			list.Items = append(list.Items, found[c.Name]...)
 		}

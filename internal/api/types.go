@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"sandboxer/desired"
@@ -58,8 +59,13 @@ type Status struct {
 	Cgroup      string      `json:"cgroup"`
 	CreatedAt   *time.Time  `json:"createdAt"`  // of the present sandbox; null where there is none
 	Conditions  []Condition `json:"conditions"` // sorted by type; never null
-	Containers  []Container `json:"containers"` // in declared order; never null
+	// InitContainers are in declared order; ready: it has succeeded.
+	InitContainers []Container `json:"initContainers,omitempty"`
+	Containers     []Container `json:"containers"` // in declared order; never null
 }
+
+// All are the containers in the order in which they are started.
+func (s *Status) All() []Container { return slices.Concat(s.InitContainers, s.Containers) }
 
 // Condition is a state of affairs that lasts until its cause is gone.
 type Condition struct {

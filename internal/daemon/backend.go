@@ -85,11 +85,19 @@ func (d *daemon) Restart(ctx context.Context, name string, containers []string, 
 	if s == nil || held || s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
 		return time.Time{}, fmt.Errorf("%w: nothing of sandbox %q is declared to run; its declared state says what is", api.ErrInvalid, name)
 	}
+	others := slices.DeleteFunc(slices.Clone(containers), func(container string) bool {
+		return slices.ContainsFunc(s.Init, func(c desired.Container) bool { return c.Name == container })
+	})
 	now, ask := time.Now().UTC(), reconcile.Restart
-	if gofers {
-		ask = reconcile.RestartGofers
+	switch init := len(containers) - len(others); {
+	case gofers:
+		ask, others = reconcile.RestartGofers, containers
+	case init > 0 && len(others) == 0:
+		return time.Time{}, fmt.Errorf("%w: an init container runs when its sandbox is made: restart %s as a whole", api.ErrInvalid, name)
+	case init > 0:
+		ask = reconcile.Renew
 	}
-	return now, d.loop.Ask(ctx, name, ask(containers, now))
+	return now, d.loop.Ask(ctx, name, ask(others, now))
 }
 
 func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
@@ -133,6 +141,7 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 		in := reconcile.Input{Now: time.Now(), Name: name, Held: set.Hold(name) != ""}
 		if s := set.Sandboxes[name]; s != nil {
 			in.Desired = reconcile.Declare(s)
+			in.Dependencies = reconcile.Dependencies(in.Desired, func(name string) bool { return set.Sandboxes[name] != nil }, d.dependency)
 		}
 		in.Observed, in.Blind = looks[i], blind[i] != nil
 		if in.Memory, err = d.memories.Load(name); err != nil {

@@ -235,6 +235,7 @@ func (d *daemon) open() (err error) {
 		Source:     d.source,
 		Store:      d.memories,
 		Lister:     d,
+		Dependency: d.dependency,
 		Resync:     d.c.Resync,
 		ResyncOnly: d.c.ResyncOnly,
 		Log:        d.c.Log,

@@ -95,7 +95,7 @@ func (d *daemon) inTheWay(sandbox, container string, err error) error {
 		if container == "" {
 			message = fmt.Sprintf("sandbox %q does not run: it is %s", sandbox, s.Status.Phase)
 		}
-		for _, c := range s.Status.Containers {
+		for _, c := range s.Status.All() {
 			if c.Name == container {
 				message = fmt.Sprintf("container %q of sandbox %q does not run: it is %s%s", container, sandbox, c.State, why(s, c))
 			}

@@ -75,12 +75,15 @@ func (d *daemon) publish(p reconcile.Pass) {
 	in.OutputLost = outputLost(d.logs.Losing(p.Name))
 	in.Before, _ = d.board.Get(p.Name)
 	s, visible := status.Of(in)
-	if !visible {
+	if visible {
+		d.board.Set(s)
+	} else {
 		d.passes.delete(p.Name)
 		d.board.Delete(p.Name)
-		return
 	}
-	d.board.Set(s)
+	if dependencyOf(in.Before) != dependencyOf(s) {
+		d.pokeDependents(p.Name)
+	}
 }
 
 // declarationsChanged has the loop look at the sandboxes whose declaration,
@@ -108,6 +111,7 @@ func (d *daemon) declarationsChanged(names []string) {
 			d.publish(p)
 		}
 		d.loop.Poke(name)
+		d.pokeDependents(name)
 	}
 }
 

@@ -29,6 +29,7 @@ var fields = map[string]field{
 	"Spec.state":          {"`Running`", inPlace, "See [Declared states](#declared-states)."},
 	"Spec.runtime":        {"`gvisor`", sandbox, "The only runtime so far."},
 	"Spec.hostname":       {"`metadata.name`", sandbox, "DNS labels with dots between, at most 64 characters. Also set as `HOSTNAME`."},
+	"Spec.dependsOn":      {"none", inPlace, "Names of sandboxes that have to be ready before this one is started. See [Order](#order)."},
 	"Spec.restartPolicy":  {"`Always`", inPlace, "Which ends of a container are followed by a new start. A container may override it. An end that nobody saw counts as a failure: `OnFailure` starts again, `Never` does not."},
 	"Spec.restartBackoff": {"", inPlace, "The waits between restarts."},
 	"Spec.terminationGracePeriodSeconds": {"`30`", inPlace,
@@ -36,6 +37,7 @@ var fields = map[string]field{
 	"Spec.restoreFrom": {"none", inPlace, "The directory of a checkpoint that `sandboxer checkpoint` wrote, absolute. Whenever the sandbox is made, it is restored from there instead of being made anew; one that runs is left alone. See [Checkpoints](#checkpoints)."},
 	"Spec.network":     {"", sandbox, "What the sandbox sees of the network."},
 	"Spec.volumes":     {"", sandbox, "Named sources of files. A changed source replaces the sandbox."},
+	"Spec.initContainers": {"none", as + "; `container` is `sandbox` here", "Run one after the other, each to success, before any of `containers` is started. The same form as these, without `restartPolicy` and `lifecycle`; names are unique among both. One added, removed or moved replaces the sandbox. See [Order](#order)."},
 	"Spec.containers":  {"", as, "At least one. All share the sandbox's kernel, cgroup, host name and network; each has its own root, mounts and process IDs. A container added or removed leaves its siblings running."},
 
 	"RestartBackoff.initial":    {"`1s`", inPlace, "The wait before the second restart in a row; the first is immediate. Then doubled, ±10 %."},
@@ -108,7 +110,7 @@ var later = []struct {
 	fields []string
 	yaml   func(field string) string
 }{
-	{"`spec`", []string{"dependsOn", "initContainers", "pidFile", "consoleSocket", "userLog"}, inSpec("%s: x")},
+	{"`spec`", []string{"pidFile", "consoleSocket", "userLog"}, inSpec("%s: x")},
 	{"`spec.runtime`", []string{"runc", "crun"}, inSpec("runtime: %s")},
 	{"`spec.network`", []string{"ports"}, inSpec("network: {%s: x}")},
 	{"`spec.network.mode`", []string{"bridge"}, inSpec("network: {mode: %s}")},

@@ -30,7 +30,7 @@ func (v *view) find(name string) *observed.Container {
 // without being declared. Nothing that sandboxes hold beside them shows.
 func (v *view) containers() []api.Container {
 	list := []api.Container{}
-	declared := map[string]bool{}
+	declared := v.initNames()
 	if v.d != nil {
 		for i := range v.d.Spec.Containers {
 			dc := &v.d.Spec.Containers[i]
@@ -68,6 +68,9 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 	c := v.find(name)
 	if c != nil && v.d != nil && v.d.Spec.State == desired.Created && v.alive() && !v.ranHere(c) {
 		c, cm.Exit = nil, nil // an instance of an earlier sandbox
+	}
+	if v.isAhead(name) {
+		c, cm.Exit = nil, nil
 	}
 	if c != nil {
 		a.GoferRestarts = c.GoferRestarts
@@ -134,12 +137,12 @@ func Over(p reconcile.Pass, name string) bool {
 	if s := p.Declared.Spec.State; s != desired.Running && s != desired.Paused {
 		return true
 	}
-	i := slices.IndexFunc(p.Declared.Spec.Containers, func(c desired.Container) bool { return c.Name == name })
-	if i < 0 {
+	c, hash := p.Declared.Container(name)
+	if all, _ := reconcile.Ended(p.Declared, p.Memory); all || c == nil {
 		return true
 	}
 	cm := p.Memory.Containers[name]
-	return finished(&p.Declared.Spec.Containers[i], cm) && cm.Hash == p.Declared.ContainerHash[i]
+	return finished(c, cm) && cm.Hash == hash
 }
 
 func end(a *api.Container, e *observed.Exit) {

@@ -110,8 +110,8 @@ func (v *view) status() api.Status {
 			}
 		}
 	}
-	s.Containers = v.containers()
-	s.Phase, s.Reason, s.Message = v.phase(s.Containers)
+	s.InitContainers, s.Containers = v.initContainers(), v.containers()
+	s.Phase, s.Reason, s.Message = v.phase(s.All())
 	s.Ready = s.Phase == api.Running && !v.o.Unresponsive && v.d != nil && v.allWell()
 	return s
 }

@@ -58,6 +58,9 @@ func (v *view) running(list []api.Container) (phase api.Phase, reason, message s
 		}
 		return api.Succeeded, "", ""
 	}
+	if phase, reason, message, ok := v.beforehand(list); ok {
+		return phase, reason, message
+	}
 	if c, ok := v.waiting(list, func(c api.Container) bool { return c.Reason == startError }); ok {
 		return api.Failed, startError, howItEnded(c) + nextStart(c, v.Now)
 	}
