@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type status struct {
 	OOMScoreAdj *int        `json:"oomScoreAdj"`
 	Cgroup      string      `json:"cgroup"`
 	Conditions  []condition `json:"conditions"`
+	Init        []container `json:"initContainers"`
 	Containers  []container `json:"containers"`
 }
 
@@ -56,7 +58,7 @@ type container struct {
 
 // box returns the container of that name; a zero one where there is none.
 func (s sandbox) box(name string) container {
-	for _, c := range s.Status.Containers {
+	for _, c := range slices.Concat(s.Status.Init, s.Status.Containers) {
 		if c.Name == name {
 			return c
 		}
