@@ -24,6 +24,18 @@ func TestLimits(t *testing.T) {
 				s.Spec.Containers[i].Resources = desired.Resources{}
 			}
 		}, "cpu=none,memory=none"},
+		{"an init container's, where it is more", func(s *desired.Sandbox) {
+			withInit(s)
+			for i, memory := range []string{"300Mi", "10Mi"} {
+				s.Spec.InitContainers[i].Resources.Limits = desired.Limits{CPU: new(resource.MustParse("1")), Memory: new(resource.MustParse(memory))}
+			}
+		}, "cpu=1500m,memory=314572800"},
+		{"an init container has no memory limit", func(s *desired.Sandbox) {
+			withInit(s)
+			for i := range s.Spec.InitContainers {
+				s.Spec.InitContainers[i].Resources.Limits.CPU = new(resource.MustParse("2"))
+			}
+		}, "cpu=2000m,memory=none"},
 		{"notation does not matter", func(s *desired.Sandbox) {
 			s.Spec.Containers[0].Resources.Limits.CPU = new(resource.MustParse("0.5"))
 		}, "cpu=1500m,memory=201326592"},

@@ -27,6 +27,10 @@
 //     not.
 //   - A start that follows a change or an end that was asked for is no restart
 //     and owes no back-off.
+//   - Init containers run again in every new sandbox that was not restored; one
+//     that failed under Never leaves nothing to run.
+//   - Dependencies hold back the making and restoring of a sandbox, and its first
+//     start; what has begun is not held back.
 //   - While a sandbox is frozen restarts rest; limits and scores are kept true,
 //     and a changed, added or removed container thaws it for a while.
 package reconcile

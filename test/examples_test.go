@@ -29,6 +29,9 @@ func TestExamples(t *testing.T) {
 		"ends":       {phase("Succeeded"), "done"},
 		"volumes":    {running, "filled 1048576"},
 		"host-root":  {running, "denied: read-only file system"},
+		"init": {and(running, func(s sandbox) bool { return s.box("migrate").RestartCount == 1 && s.box("migrate").Ready }),
+			"prepared for you"},
+		"depends": {running, "the database is there"},
 	}
 	files, err := filepath.Glob("../examples/manifests/*")
 	if err != nil || len(files) != len(expected) {
@@ -51,7 +54,9 @@ func TestExamples(t *testing.T) {
 		}
 		text := strings.NewReplacer("/var/lib/sandboxer-examples", w.dir, "/run/sandboxer-examples/state", w.state).Replace(string(b))
 		w.put(filepath.Base(file), text)
-		w.names[strings.TrimSuffix(filepath.Base(file), ".yaml")] = true
+		for _, name := range regexp.MustCompile(`(?m)^  name: (.*)$`).FindAllStringSubmatch(text, -1) {
+			w.names[name[1]] = true
+		}
 	}
 	w.start()
 	for name, e := range expected {

@@ -72,7 +72,7 @@ func (w *world) began(when string, want string) {
 // initPhase waits until the table's phase is text.
 func (w *world) initPhase(name, text string) sandbox {
 	w.t.Helper()
-	if !w.until(func() bool { return strings.Contains(w.ok("get", name), " "+text+" ") }) {
+	if !w.until(func() bool { return strings.Contains(w.run("get", name).out, " "+text+" ") }) {
 		w.t.Fatalf("waiting for %s: %s", text, w.ok("get", name))
 	}
 	s, _ := w.get(name)
