@@ -43,6 +43,7 @@ func TestChanges(t *testing.T) {
 				{Name: "app", Rootfs: &Rootfs{Path: "/a"}, Args: []string{"x"}, RestartPolicy: Always, Env: []EnvVar{{Name: "A", Value: "1"}}},
 				{Name: "log", Rootfs: &Rootfs{Path: "/b"}},
 			},
+			InitContainers: []Container{{Name: "make", Bundle: "/m"}},
 		}}
 	}
 	for _, c := range []struct {
@@ -53,6 +54,11 @@ func TestChanges(t *testing.T) {
 		{"nothing", func(*Sandbox) {}, nil},
 		{"labels", func(s *Sandbox) { s.Labels = map[string]string{"tier": "back", "new": "1"} },
 			[]Change{{ClassInPlace, "", []string{"labels.new", "labels.tier"}}}},
+		{"what comes first", func(s *Sandbox) { s.Spec.DependsOn = []string{"db"} }, []Change{{ClassInPlace, "", []string{"dependsOn"}}}},
+		{"init container in place", func(s *Sandbox) { s.Spec.InitContainers[0].OOMScoreAdj = new(3) },
+			[]Change{{ClassInPlace, "make", []string{"oomScoreAdj"}}}},
+		{"init container", func(s *Sandbox) { s.Spec.InitContainers[0].Args = []string{"y"} },
+			[]Change{{ClassSandbox, "", []string{"initContainers[make].args"}}}},
 		{"in place", func(s *Sandbox) {
 			s.Spec.State, s.Spec.TerminationGracePeriodSeconds, s.Spec.RestartBackoff.Initial = Paused, new(int64(3)), 9
 			s.Spec.Containers[0].OOMScoreAdj, s.Spec.Containers[0].Lifecycle.StopSignal = new(3), "SIGHUP"

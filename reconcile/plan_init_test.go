@@ -272,7 +272,7 @@ func TestPlanInit(t *testing.T) {
 				in.Memory.SpecHash, in.Memory.GraceSeconds = in.Desired.WorkHash, new(int64(0))
 				recall(&in.Memory, "fill", func(c *ContainerMemory) { c.Hash, c.Attempts = in.Desired.InitHash[1], 0 })
 			},
-			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Class: classSandbox, Reason: whyReplaced + "; it has no grace period"}},
+			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Class: classSandbox, Reason: "the sandbox was changed: initContainers[fill].args; it has no grace period"}},
 			memory: func(m *Memory) {
 				for _, name := range []string{"app", "web"} {
 					recall(m, name, func(c *ContainerMemory) { c.StopID, c.StopAsked = c.Live, t0 })
