@@ -289,3 +289,32 @@ containers:
 		t.Errorf("it was ended as %+v", c)
 	}
 }
+
+// What is restored from another's checkpoint has its init containers behind it,
+// as far as that one had.
+func TestInitContainersRestoredFrom(t *testing.T) {
+	w := start(t)
+	w.declare("web", afterInit("sleep", "hostname: twin"))
+	w.initPhase("web", "Init:0/2")
+	w.said("web/make", "making")
+	half, whole := filepath.Join(w.dir, "half"), filepath.Join(w.dir, "whole")
+	w.ok("checkpoint", "web", "--image-path", half)
+	w.touch("made", "filled")
+	w.running("web")
+	w.began("the origin", "1 1 1")
+	w.ok("checkpoint", "web", "--image-path", whole)
+	copyOf := func(name, image string) {
+		t.Helper()
+		// Their own emptyDir is empty: who were to begin anew would end at once.
+		w.declare(name, afterInit("sleep", "hostname: twin", "restartPolicy: Never", "restoreFrom: "+image))
+	}
+	copyOf("after", whole)
+	s := w.running("after")
+	if !s.box("make").Ready || !s.box("fill").Ready || s.box("app").RestartCount != 0 {
+		t.Errorf("restored: %+v", s)
+	}
+	w.began("restored with all behind it", "1 1 1")
+	copyOf("amid", half)
+	w.running("amid")
+	w.began("restored while the first one ran", "1 2 2")
+}
