@@ -33,6 +33,13 @@ func listen(args []string) error {
 }
 
 func acceptAll(fd int) error {
+	return acceptEach(fd, func(conn int) {
+		_ = echo(conn) // whoever it was has gone
+	})
+}
+
+// acceptEach hands everybody who connects to do, which closes the connection.
+func acceptEach(fd int, do func(conn int)) error {
 	for {
 		conn, _, err := syscall.Accept(fd)
 		if err == syscall.EINTR {
@@ -41,9 +48,7 @@ func acceptAll(fd int) error {
 		if err != nil {
 			return err
 		}
-		go func() {
-			_ = echo(conn) // whoever it was has gone
-		}()
+		go do(conn)
 	}
 }
 

@@ -103,7 +103,8 @@ func (c metered) New(opts platform.Options) (platform.Platform, error) {
 	return c.meter, nil
 }
 
-// meterMemory has every platform that the sentry could run on metered.
+// meterMemory has every platform that the sentry could run on metered, and
+// what needs the kernel that is found that way known to gVisor.
 func meterMemory() {
 	m := &meter{}
 	for _, name := range platform.List() {
@@ -112,4 +113,5 @@ func meterMemory() {
 		}
 	}
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: MemorySink, New: m.report})
+	seccheck.RegisterSink(seccheck.SinkDesc{Name: DialSink, New: m.dial})
 }
