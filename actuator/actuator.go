@@ -53,7 +53,10 @@ type Config struct {
 	// Ended is told of each container's end once it is recorded; optional. It
 	// must not block.
 	Ended func(observed.ContainerRecord)
-	Log   logr.Logger
+	// PreStopped is told how what a container does before it is stopped has
+	// ended; optional. It must not block.
+	PreStopped func(rec observed.ContainerRecord, err error, took time.Duration)
+	Log        logr.Logger
 }
 
 // Actuator carries out actions. Its methods may be called from many
@@ -79,6 +82,8 @@ type Actuator struct {
 	freezing map[observed.Process]*telling
 	// memory is what is known of sandboxes' memory, by cgroup.
 	memory map[string]*memoryWatch
+	// hooks is what containers do before they are stopped, by ID.
+	hooks map[string]*hook
 }
 
 // New returns an Actuator. Close must be called.
@@ -90,11 +95,15 @@ func New(c Config) (*Actuator, error) {
 	if c.Ended == nil {
 		c.Ended = func(observed.ContainerRecord) {}
 	}
+	if c.PreStopped == nil {
+		c.PreStopped = func(observed.ContainerRecord, error, time.Duration) {}
+	}
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
 	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
-		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{}}
+		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
+		hooks: map[string]*hook{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }
@@ -124,6 +133,8 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.create(ctx, w, d)
 	case reconcile.Start:
 		return a.start(ctx, w, d)
+	case reconcile.PreStop:
+		return a.preStop(w)
 	case reconcile.Signal:
 		return a.signal(ctx, w)
 	case reconcile.ReplaceGofer:

@@ -32,6 +32,7 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 		LimitsHash:  d.LimitsHash,
 		Cgroup:      a.cgroupPath(w.Sandbox),
 		CreatedAt:   time.Now(),
+		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
 	}
 	if w.rec != nil {
 		rec.State = w.rec.State

@@ -91,6 +91,7 @@ func (c *checker) spec(s *Spec) {
 			oneOf(c, at+".restartPolicy", p, Always, OnFailure, Never)
 		}
 		c.container(at, &s.Containers[i], volumes)
+		c.probes(at, &s.Containers[i], s)
 	}
 }
 

@@ -25,6 +25,11 @@ func (c *checker) initContainers(list []Container, names map[string]bool, volume
 		if ct.Lifecycle != (Lifecycle{}) {
 			c.add(at+".lifecycle", "an init container has none: it ends by itself")
 		}
+		for field, p := range map[string]*Probe{"livenessProbe": ct.LivenessProbe, "readinessProbe": ct.ReadinessProbe, "startupProbe": ct.StartupProbe} {
+			if p != nil {
+				c.add(at+"."+field, "an init container has none: it ends by itself")
+			}
+		}
 		checked := *ct
 		checked.Lifecycle.StopSignal = defaultSignal
 		c.container(at, &checked, volumes)

@@ -10,7 +10,7 @@ import (
 // is refused there (TestDecodeRejectsSpec): none is ignored.
 func TestInitContainersHaveNoOtherFields(t *testing.T) {
 	shared := []string{"name", "rootfs", "bundle", "command", "args", "workingDir", "env", "resources", "oomScoreAdj", "volumeMounts", "securityContext"}
-	refused := []string{"restartPolicy", "lifecycle"}
+	refused := []string{"restartPolicy", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
 	for f := range reflect.TypeFor[Container]().Fields() {
 		if name := fieldName(f); !slices.Contains(shared, name) && !slices.Contains(refused, name) {
 			t.Errorf("may an init container have %q? Carry it out, or refuse it in check_init.go", name)

@@ -51,6 +51,9 @@ var containerClasses = map[string]Class{
 	"oomScoreAdj":     ClassInPlace,
 	"restartPolicy":   ClassInPlace,
 	"lifecycle":       ClassInPlace,
+	"livenessProbe":   ClassInPlace,
+	"readinessProbe":  ClassInPlace,
+	"startupProbe":    ClassInPlace,
 }
 
 // ClassOf is the class of a field of the type Spec or Container.

@@ -49,6 +49,12 @@ func setDefaults(s *Sandbox) {
 // those are mounted read-only whatever the mount says.
 func setContainerDefaults(c *Container, policy RestartPolicy, literal map[string]bool) {
 	fill(&c.RestartPolicy, policy)
+	for _, p := range []*Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+		setProbeDefaults(p)
+	}
+	if p := c.Lifecycle.PreStop; p != nil {
+		setHTTPDefaults(p.HTTPGet)
+	}
 	fill(&c.Lifecycle.StopSignal, defaultSignal)
 	if name, ok := canonicalSignal(c.Lifecycle.StopSignal); ok {
 		c.Lifecycle.StopSignal = name

@@ -15,7 +15,8 @@ func (s *Sandbox) Hash() string { return digest(s.Spec, s.Labels) }
 func (s *Sandbox) SandboxHash() string { return digest(s.Spec.whole()) }
 
 // Hash identifies the fields whose change makes this one container anew. What
-// is changed in place (limits, score, restart policy, stop signal) is left out.
+// is changed in place (limits, score, restart policy, probes, what stops it) is
+// left out.
 func (c *Container) Hash() string { return digest(c.of(ClassContainer)) }
 
 // digest hashes the canonical JSON of its arguments: struct fields in order,

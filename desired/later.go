@@ -28,7 +28,7 @@ func later(t reflect.Type, field string) string {
 		return known("configMap", "secret", "projected", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi", "image",
 			"nfs", "iscsi", "fc", "cephfs", "glusterfs", "rbd", "flexVolume", "gitRepo")
 	case reflect.TypeFor[Container]():
-		return known("image", "imagePullPolicy", "hooks", "livenessProbe", "readinessProbe", "startupProbe", "terminal",
+		return known("image", "imagePullPolicy", "hooks", "terminal",
 			"restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices")
 	case reflect.TypeFor[EnvSource]():
 		return known("configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef")
@@ -42,7 +42,11 @@ func later(t reflect.Type, field string) string {
 	case reflect.TypeFor[VolumeMount]():
 		return known("subPath", "subPathExpr", "mountPropagation")
 	case reflect.TypeFor[Lifecycle]():
-		return known("preStop", "postStart")
+		return known("postStart")
+	case reflect.TypeFor[Probe]():
+		return known("grpc")
+	case reflect.TypeFor[PreStop]():
+		return known("tcpSocket")
 	case reflect.TypeFor[SecurityContext]():
 		return known("privileged", "runAsNonRoot", "seccompProfile", "appArmorProfile", "seLinuxOptions", "procMount")
 	}

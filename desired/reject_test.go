@@ -123,6 +123,9 @@ func TestDecodeRejectsSpec(t *testing.T) {
 			`w.yaml:5: spec.initContainers[0].restartPolicy: an init container follows spec.restartPolicy: leave it out`}},
 		{"init container with a life cycle", head + "  initContainers: [{name: i, bundle: /b, lifecycle: {stopSignal: INT}}]" + tail, []string{
 			`w.yaml:5: spec.initContainers[0].lifecycle: an init container has none: it ends by itself`}},
+		{"init container with probes", head + "  initContainers: [{name: i, bundle: /b, startupProbe: {exec: {command: [x]}}, readinessProbe: {tcpSocket: {port: 1}}}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].readinessProbe: an init container has none: it ends by itself`,
+			`w.yaml:5: spec.initContainers[0].startupProbe: an init container has none: it ends by itself`}},
 		{"init container's mount", head + "  initContainers: [{name: i, bundle: /b, volumeMounts: [{name: v, mountPath: /v}]}]" + tail, []string{
 			`w.yaml:5: spec.initContainers[0].volumeMounts[0].name: there is no volume "v"`}},
 		{"no containers", head + "  containers: []\n", []string{`w.yaml:5: spec.containers: required: at least one container`}},
@@ -170,8 +173,8 @@ func TestDecodeRejectsContainers(t *testing.T) {
 	}
 	var rows []rejection
 	for field, value := range map[string]string{
-		"image": "a:1", "imagePullPolicy": "Never", "hooks": "{prestart: [{path: /x}]}", "livenessProbe": "{}", "readinessProbe": "{}",
-		"startupProbe": "{}", "terminal": "true", "pidFile": "/x", "consoleSocket": "/x", "userLog": "/x", "restoreFrom": "/x", "envFrom": "[a]",
+		"image": "a:1", "imagePullPolicy": "Never", "hooks": "{prestart: [{path: /x}]}",
+		"terminal": "true", "pidFile": "/x", "consoleSocket": "/x", "userLog": "/x", "restoreFrom": "/x", "envFrom": "[a]",
 	} {
 		rows = append(rows, rejection{field, one + "    " + field + ": " + value + "\n", []string{"w.yaml:9: spec.containers[0]." + field + ": not supported yet"}})
 	}
@@ -205,7 +208,7 @@ func TestDecodeRejectsContainers(t *testing.T) {
 			`w.yaml:9: spec.containers[0].securityContext.capabilities.drop[1]: "X" is no capability`}},
 		{"signal", one + "    lifecycle: {stopSignal: SIGFOO}\n", []string{`w.yaml:9: spec.containers[0].lifecycle.stopSignal: "SIGFOO" is no signal's name; write it as SIGTERM, TERM or 15`}},
 		{"signal as number", one + "    lifecycle: {stopSignal: 15}\n", []string{`w.yaml:9: spec.containers[0].lifecycle.stopSignal: must be a string, not the integer 15: quote it`}},
-		{"preStop", one + "    lifecycle: {preStop: {exec: {command: [x]}}}\n", []string{`w.yaml:9: spec.containers[0].lifecycle.preStop: not supported yet`}},
+		{"postStart", one + "    lifecycle: {postStart: {exec: {command: [x]}}}\n", []string{`w.yaml:9: spec.containers[0].lifecycle.postStart: not supported yet`}},
 		{"env", one + "    env: [{value: x}, {name: A=B}, {name: C}, {name: C, value: no}, {name: D, value: on, valueFrom: {file: t}}, {name: E, value: true}]\n", []string{
 			`w.yaml:9: spec.containers[0].env[0].name: required`,
 			`w.yaml:9: spec.containers[0].env[1].name: "A=B" contains "="`,

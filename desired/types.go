@@ -125,6 +125,12 @@ type Container struct {
 	OOMScoreAdj   *int          `json:"oomScoreAdj,omitempty" jsonschema:"minimum=-1000,maximum=1000"` // -1000..1000; nil is not 0
 	VolumeMounts  []VolumeMount `json:"volumeMounts,omitempty"`
 	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty"` // after defaults: never empty
+	// A liveness probe that fails has the container restarted; a readiness probe
+	// says whether it is ready; until a startup probe has succeeded once there
+	// are no others.
+	LivenessProbe  *Probe `json:"livenessProbe,omitempty"`
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+	StartupProbe   *Probe `json:"startupProbe,omitempty"`
 	// StopSignal is the canonical name ("SIGTERM") of the signal that asks the
 	// container to end; manifests say it as lifecycle.stopSignal.
 	Lifecycle       Lifecycle       `json:"lifecycle,omitzero"`
@@ -171,7 +177,8 @@ type VolumeMount struct {
 
 // Lifecycle holds what happens around a container's end.
 type Lifecycle struct {
-	StopSignal string `json:"stopSignal,omitempty"`
+	PreStop    *PreStop `json:"preStop,omitempty"`
+	StopSignal string   `json:"stopSignal,omitempty"`
 }
 
 // SecurityContext is what a container's processes may do. A nil field keeps

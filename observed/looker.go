@@ -31,6 +31,9 @@ type Config struct {
 	// these containers'; all is zero where its cgroup is gone. Optional. An
 	// error means that nothing is known.
 	Memory func(ctx context.Context, r Record, containerIDs []string) (Memory, error)
+	// PreStop tells what an instance of a container does before it is stopped.
+	// Optional: nobody does anything then.
+	PreStop func(containerID string) Hook
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
@@ -116,6 +119,9 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 	for i, rec := range loaded.Containers {
 		c := Container{ContainerRecord: rec, GoferRun: gofers[i], KeeperRun: keepers[i]}
 		c.State, c.Exit = state(rec, sb, states)
+		if l.c.PreStop != nil {
+			c.PreStop = l.c.PreStop(rec.ID)
+		}
 		if states[rec.ID] == Stopped {
 			// They ended with it.
 			if c.GoferRun == Gone {

@@ -81,6 +81,8 @@ type Record struct {
 	CreatedAt           time.Time `json:"createdAt"`
 	// Restored says that it was not made anew but from a checkpoint.
 	Restored bool `json:"restored,omitempty"`
+	// HostNetwork says that its network is the host's.
+	HostNetwork bool `json:"hostNetwork,omitempty"`
 }
 
 // ContainerRecord is what is stored of one container instance; a container
@@ -142,6 +144,17 @@ const (
 	Gone // ended, a zombie, or its pid now belongs to another process
 )
 
+// Hook is what is known of what a container is to do before it is stopped.
+type Hook int
+
+// A hook was not begun, as far as anybody knows that lives; or it goes on, or
+// is over, however it ended.
+const (
+	HookNone Hook = iota
+	HookRuns
+	HookOver
+)
+
 // Container is one container as it was found.
 type Container struct {
 	ContainerRecord
@@ -152,6 +165,8 @@ type Container struct {
 	GoferRun Liveness
 	// KeeperRun is None where the container needs no keeper any more.
 	KeeperRun Liveness
+	// PreStop is what it does before it is sent its stop signal.
+	PreStop Hook
 }
 
 // Score is the OOM score adjustment of one live process of a sandbox.

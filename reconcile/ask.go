@@ -25,7 +25,16 @@ func (l *Loop) Ask(ctx context.Context, name string, change func(Memory) Memory)
 	}
 }
 
-// ask is one change that somebody asked for and waits for.
+// Tell is Ask for who does not wait until the change is stored.
+func (l *Loop) Tell(name string, change func(Memory) Memory) {
+	l.mu.Lock()
+	k := l.key(name)
+	k.asked = append(k.asked, ask{change, make(chan struct{})})
+	l.mu.Unlock()
+	l.Poke(name)
+}
+
+// ask is one change that somebody asked for, and may wait for.
 type ask struct {
 	change func(Memory) Memory
 	stored chan<- struct{}

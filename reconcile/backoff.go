@@ -82,14 +82,15 @@ func ranLongEnough(b desired.RestartBackoff, from, to time.Time) bool {
 }
 
 // restarts reports whether policy wants a container to run again after exit.
-// An end that nobody saw is no success, so OnFailure starts again; Never does
-// not: what it guards must not run twice.
+// An end that nobody saw is no success, nor is that of a container that was
+// stopped for a probe's sake, so OnFailure starts again; Never does not: what it
+// guards must not run twice.
 func restarts(policy desired.RestartPolicy, exit *observed.Exit) bool {
 	switch policy {
 	case desired.Never:
 		return false
 	case desired.OnFailure:
-		return !exit.Known || exit.Code != 0
+		return !exit.Known || exit.Code != 0 || exit.Reason == unhealthy
 	default:
 		return true
 	}

@@ -23,6 +23,8 @@ type step struct {
 	replaced observed.Process
 	// message goes with exit.
 	message string
+	// until is when what PreStop begins must be over.
+	until time.Time
 	// replaces: Start meets an instance whose command still runs.
 	replaces bool
 	// rests: the step follows an end and not a declaration, so it can rest
@@ -134,6 +136,8 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 		return p.anew(c, whyChanged(c, dc), classContainer)
 	case c.StartedAt.Before(cm.RestartAsked):
 		return p.anew(c, fmt.Sprintf("a restart of container %q was asked for", c.Name), "")
+	case cm.Health.Failed != "":
+		return p.stepUnhealthy(c)
 	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:
 		return step{verb: Keep, name: c.Name, id: c.ID, replaced: c.Keeper, frozen: true,
 			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
@@ -147,7 +151,7 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 
 // anew ends a container that runs and starts it again.
 func (p *planner) anew(c *observed.Container, why, class string) step {
-	how, s := p.endOne(c, why, class)
+	how, s := p.endOne(c, why, class, p.grace())
 	if how != "" {
 		s = step{verb: Start, name: c.Name, id: c.ID, reason: why + "; " + how, class: class, replaces: true}
 	}
@@ -191,7 +195,7 @@ func (p *planner) leave(c *observed.Container) step {
 	why := fmt.Sprintf("container %q is declared no more", c.Name)
 	how, s := "it has ended", step{}
 	if live(c) {
-		how, s = p.endOne(c, why, classContainer)
+		how, s = p.endOne(c, why, classContainer, p.grace())
 	}
 	if how != "" {
 		s = step{verb: Remove, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer}
@@ -201,21 +205,19 @@ func (p *planner) leave(c *observed.Container) step {
 
 // endOne asks one running container to end. It says how it came that no more
 // time is given, or the step until then.
-func (p *planner) endOne(c *observed.Container, why, class string) (how string, s step) {
-	grace := p.grace()
+func (p *planner) endOne(c *observed.Container, why, class string, grace time.Duration) (how string, s step) {
 	if grace <= 0 {
 		return "it has no grace period", step{}
 	}
-	if !p.asked(c) {
-		return "", step{verb: Signal, name: c.Name, id: c.ID, class: class,
-			reason: fmt.Sprintf("%s; it has %s to end", why, grace)}
+	began := p.now
+	if p.asked(c) {
+		began = p.mem.Containers[c.Name].StopAsked
 	}
-	deadline := p.mem.Containers[c.Name].StopAsked.Add(grace)
-	if p.now.Before(deadline) {
-		p.lookAt(deadline)
-		return "", step{waits: true}
+	s, over := p.ask(c, why, "it", class, grace, began.Add(grace))
+	if over {
+		return fmt.Sprintf("its grace period of %s is over", grace), step{}
 	}
-	return fmt.Sprintf("its grace period of %s is over", grace), step{}
+	return "", s
 }
 
 // apply turns a step into its action and remembers whom it asked to end.
@@ -225,16 +227,25 @@ func (p *planner) apply(s step) {
 	}
 	a := Action{Verb: s.verb, Container: s.name, ContainerID: s.id, Reason: s.reason, Class: s.class, Replaced: s.replaced,
 		ExitReason: s.exit, ExitMessage: s.message}
-	if s.verb == Signal {
+	switch s.verb {
+	case Signal:
 		a.Signal = p.stopSignal(s.name)
+	case PreStop:
+		a.PreStop, a.Until = p.preStop(s.name), s.until
 	}
 	if s.verb == Start {
 		p.mem.RanIn = p.o.Record.Sentry // it may run and end before the next look
 	}
-	if s.verb == Signal || s.verb == Kill || s.replaces {
+	if s.verb == PreStop || s.verb == Signal || s.verb == Kill || s.replaces {
 		cm := p.mem.Containers[s.name]
 		if cm.StopID != s.id || cm.StopAsked.IsZero() {
-			cm.StopAsked = p.now
+			cm.StopAsked, cm.PreStopping, cm.SignalledAt = p.now, "", time.Time{}
+		}
+		switch {
+		case s.verb == PreStop:
+			cm.PreStopping = s.id
+		case s.verb == Signal && cm.PreStopping == s.id:
+			cm.PreStopping, cm.SignalledAt = "", p.now
 		}
 		cm.StopID, cm.StopReason, cm.StopMessage = s.id, s.exit, s.message
 		p.setContainer(s.name, cm)
@@ -254,6 +265,8 @@ func (p *planner) restartReason(name string, cm ContainerMemory) string {
 		what = "was lost with its sandbox"
 	case e.Reason == oomKilled:
 		what = "was killed for want of memory"
+	case e.Reason == unhealthy:
+		what = "was unhealthy"
 	case !e.Known:
 		what = "ended and nobody saw how"
 	case e.Signal != 0:

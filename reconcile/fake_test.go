@@ -66,6 +66,7 @@ type fakeContainer struct {
 	keeper, sockets bool
 	score           int
 	used            int64 // bytes of memory
+	preStop         observed.Hook
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -125,7 +126,7 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 			continue
 		}
 		c := b.containers[name]
-		oc := observed.Container{ContainerRecord: c.rec, State: c.rec.State, GoferRun: observed.Gone}
+		oc := observed.Container{ContainerRecord: c.rec, State: c.rec.State, GoferRun: observed.Gone, PreStop: c.preStop}
 		if c.gofer {
 			oc.GoferRun = observed.Alive
 			if b.sentry && b.rec != nil {
@@ -201,6 +202,13 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 			return errFake
 		}
 		return w.start(b, a, d)
+	case PreStop:
+		c := b.containers[a.Container]
+		if !up || c == nil || a.PreStop == nil || !a.Until.After(w.now()) {
+			w.violate("%s is to do %v until %s", a.Container, a.PreStop, a.Until)
+			return errFake
+		}
+		c.preStop = observed.HookRuns
 	case Signal:
 		c := b.containers[a.Container]
 		if !up || c == nil {

@@ -2,8 +2,10 @@ package reconcile
 
 import (
 	"maps"
+	"reflect"
 	"time"
 
+	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
@@ -72,6 +74,8 @@ type ContainerMemory struct {
 	Hash string `json:"hash,omitempty"`
 	// StopSignal is the signal that was declared last.
 	StopSignal string `json:"stopSignal,omitempty"`
+	// PreStop is what was declared last to be done before the stop signal.
+	PreStop *desired.PreStop `json:"preStop,omitempty"`
 	// GoferLost is the instance whose gofer could not be replaced.
 	GoferLost string `json:"goferLost,omitempty"`
 	// RestartAsked and GoferAsked are when somebody asked for a new instance, or
@@ -108,6 +112,13 @@ type ContainerMemory struct {
 	StopID      string    `json:"stopID,omitempty"`
 	StopReason  string    `json:"stopReason,omitempty"`
 	StopMessage string    `json:"stopMessage,omitempty"`
+	// PreStopping is the instance that was asked to end and has not been sent its
+	// stop signal yet, because of what it does before; SignalledAt is when it was
+	// sent the signal after that.
+	PreStopping string    `json:"preStopping,omitempty"`
+	SignalledAt time.Time `json:"signalledAt,omitzero"`
+	// Health is what probes have found out about the instance Live.
+	Health Health `json:"health,omitzero"`
 	// MemoryLimit is the limit in force for the instance Live, in bytes; 0: none.
 	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 }
@@ -151,6 +162,7 @@ func (m Memory) Equal(o Memory) bool {
 func (c ContainerMemory) Equal(o ContainerMemory) bool {
 	return c.Hash == o.Hash &&
 		c.StopSignal == o.StopSignal &&
+		reflect.DeepEqual(c.PreStop, o.PreStop) &&
 		c.GoferLost == o.GoferLost &&
 		c.RestartAsked.Equal(o.RestartAsked) &&
 		c.GoferAsked.Equal(o.GoferAsked) &&
@@ -167,6 +179,9 @@ func (c ContainerMemory) Equal(o ContainerMemory) bool {
 		c.StopID == o.StopID &&
 		c.StopReason == o.StopReason &&
 		c.StopMessage == o.StopMessage &&
+		c.PreStopping == o.PreStopping &&
+		c.SignalledAt.Equal(o.SignalledAt) &&
+		c.Health == o.Health &&
 		c.MemoryLimit == o.MemoryLimit
 }
 

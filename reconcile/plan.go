@@ -24,6 +24,7 @@ const (
 	sandboxLost = "SandboxLost"
 	goferLost   = "GoferLost"
 	oomKilled   = "OOMKilled"
+	unhealthy   = "Unhealthy"
 
 	classInPlace   = string(desired.ClassInPlace)
 	classContainer = string(desired.ClassContainer)
@@ -220,7 +221,7 @@ func (p *planner) stop(reason, class, exitReason string) {
 				if cm.StopID != c.ID || cm.StopAsked.IsZero() {
 					cm.StopAsked = p.now
 				}
-				cm.StopID, cm.StopReason = c.ID, ""
+				cm.StopID, cm.StopReason, cm.PreStopping = c.ID, "", ""
 				p.setContainer(c.Name, cm)
 			}
 		}
@@ -258,10 +259,13 @@ func (p *planner) end(why, class string) (how string, done bool) {
 		p.mem.StopAsked = p.now
 	}
 	deadline := p.mem.StopAsked.Add(grace)
-	if !p.now.Before(deadline) {
+	asking, over := p.askAll(why, class, deadline)
+	if over {
 		return fmt.Sprintf("the grace period of %s is over", grace), true
 	}
-	p.lookAt(deadline)
+	if p.now.Before(deadline) {
+		p.lookAt(deadline)
+	}
 	if p.serve() {
 		return "", false
 	}
@@ -271,32 +275,10 @@ func (p *planner) end(why, class string) (how string, done bool) {
 		p.act(Action{Verb: Resume, Reason: why + "; its containers are thawed so that they can end", Class: class})
 		return "", false
 	}
-	for i := range p.o.Containers {
-		if c := &p.o.Containers[i]; live(c) && !p.asked(c) {
-			p.signal(c, why, class)
-		}
+	for _, s := range asking {
+		p.apply(s)
 	}
 	return "", false
-}
-
-// asked reports whether c was sent its stop signal.
-func (p *planner) asked(c *observed.Container) bool {
-	cm := p.mem.Containers[c.Name]
-	return cm.StopID == c.ID && !cm.StopAsked.IsZero()
-}
-
-func (p *planner) signal(c *observed.Container, why, class string) {
-	p.apply(step{verb: Signal, name: c.Name, id: c.ID, class: class,
-		reason: fmt.Sprintf("%s; container %q has %s to end", why, c.Name, p.grace())})
-}
-
-// stopSignal is the signal that asks a container to end.
-func (p *planner) stopSignal(name string) string {
-	signal := p.mem.Containers[name].StopSignal
-	if c, _ := p.d.Container(name); c != nil {
-		signal = c.Lifecycle.StopSignal
-	}
-	return cmp.Or(signal, "SIGTERM")
 }
 
 func times(n int) string {

@@ -36,6 +36,8 @@ func anySandbox(t *rapid.T) *desired.Sandbox {
 		c.RestartPolicy = rapid.SampledFrom([]desired.RestartPolicy{desired.Always, desired.OnFailure, desired.Never}).Draw(t, "policy")
 		c.Args = rapid.SampledFrom([][]string{nil, {"v2"}}).Draw(t, "args")
 		c.OOMScoreAdj = rapid.SampledFrom([]*int{nil, new(0), new(300), new(-500)}).Draw(t, "score")
+		c.Lifecycle.PreStop = rapid.SampledFrom([]*desired.PreStop{nil, before}).Draw(t, "preStop")
+		c.LivenessProbe = rapid.SampledFrom([]*desired.Probe{nil, {TerminationGracePeriodSeconds: new(int64(1))}}).Draw(t, "liveness")
 	}
 	return s
 }
@@ -78,6 +80,11 @@ func anyInput(t *rapid.T) Input {
 		}
 		c.ID = fmt.Sprintf("box.%s.%d", c.Name, rapid.IntRange(1, 2).Draw(t, "attempt"))
 		anyContainerMemory(t, &in.Memory, c.Name)
+		hooks := []observed.Hook{observed.HookNone, observed.HookRuns, observed.HookOver}
+		if cm := in.Memory.Containers[c.Name]; cm.PreStopping != c.ID || cm.Live != c.ID {
+			hooks = hooks[:2] // what is over was begun for an earlier stop, and is begun anew
+		}
+		c.PreStop = rapid.SampledFrom(hooks).Draw(t, "doing before")
 	}
 	o.Memory = observed.Memory{
 		UsageBytes: rapid.Int64Range(0, 300<<20).Draw(t, "usage"), PeakBytes: 300 << 20, LimitBytes: 300 << 20,
@@ -147,7 +154,12 @@ func anyContainerMemory(t *rapid.T, m *Memory, name string) {
 		c.NextStart = anyTime(t, "next start")
 		if rapid.Bool().Draw(t, "asked") {
 			c.StopID, c.StopAsked = "box."+name+".1", anyTime(t, "asked at")
+			if !c.StopAsked.IsZero() {
+				c.PreStopping = rapid.SampledFrom([]string{"", c.StopID}).Draw(t, "before the signal")
+			}
+			c.SignalledAt = anyTime(t, "signalled at")
 		}
+		c.Health.Failed = rapid.SampledFrom([]string{"", LivenessProbe, StartupProbe}).Draw(t, "failed")
 	})
 }
 
@@ -351,7 +363,7 @@ func (s *session) disturb() {
 	container := rapid.SampledFrom([]string{"app", "web", "db", "make", "fill"}).Draw(t, "which")
 	switch rapid.SampledFrom([]string{
 		"round", "round", "round", "round", "time", "exit", "crash", "silence", "torn", "torn container", "lose container",
-		"ask", "renew", "dependencies", "dependencies", "exit", "exit", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "state", "undeclare", "checkpoints fail", "hold", "blind", "deny", "stubborn", "reboot", "forget",
+		"ask", "probe", "preStop is over", "forget preStop", "renew", "dependencies", "dependencies", "exit", "exit", "gofer", "keeper", "gofer and sockets", "memory", "score", "declare", "state", "state", "undeclare", "checkpoints fail", "hold", "blind", "deny", "stubborn", "reboot", "forget",
 	}).Draw(t, "event") {
 	case "round":
 		s.round()
@@ -395,6 +407,16 @@ func (s *session) disturb() {
 		s.m = Renew([]string{"app", "web", "db"}, *s.now)(s.m)
 	case "dependencies":
 		s.deps = anyDependencies(t)
+	case "probe":
+		cm := s.m.Containers[container]
+		s.m = Learn(Probed{Container: container, ID: cm.Live, StartedAt: cm.LiveAt, Conclusive: true, Message: "no",
+			Kind: rapid.SampledFrom([]string{LivenessProbe, ReadinessProbe, StartupProbe}).Draw(t, "kind")})(s.m)
+	case "preStop is over", "forget preStop":
+		w.disturb("box", func(b *fakeBox) {
+			if c := b.containers[container]; c != nil && c.preStop == observed.HookRuns {
+				c.preStop = rapid.SampledFrom([]observed.Hook{observed.HookNone, observed.HookOver}).Draw(t, "how")
+			}
+		})
 	case "keeper":
 		w.disturb("box", func(b *fakeBox) {
 			if c := b.containers[container]; c != nil {

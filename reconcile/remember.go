@@ -98,9 +98,10 @@ func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 		if cm.StopID == c.ID && cm.StopReason == "" && c.Hash == hash && !p.now.Before(cm.StopAsked.Add(p.grace())) &&
 			wantsRun(p.want) && !p.outdated() && !c.StartedAt.Before(cm.RestartAsked) {
 			// It outlived a stop that was called off since.
-			cm.StopID, cm.StopAsked = "", time.Time{}
+			cm.StopID, cm.StopAsked, cm.PreStopping = "", time.Time{}, ""
 		}
 	}
+	cm.Health = cm.Health.of(dc)
 	if cm.Hash != hash {
 		if cm.Hash != "" {
 			cm.Attempts, cm.NextStart, cm.Fresh = 0, time.Time{}, cm.Live != ""
@@ -110,7 +111,7 @@ func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 	if !p.suspended() {
 		cm = heed(c, cm)
 	}
-	cm.StopSignal = dc.Lifecycle.StopSignal
+	cm.StopSignal, cm.PreStop = dc.Lifecycle.StopSignal, dc.Lifecycle.PreStop
 	if cm != was {
 		p.setContainer(dc.Name, cm)
 	}
@@ -131,6 +132,7 @@ func newInstance(cm ContainerMemory, c *observed.Container, hash string) Contain
 	}
 	cm.Live, cm.LiveAt = c.ID, c.StartedAt
 	cm.StopID, cm.StopReason, cm.StopMessage, cm.StopAsked = "", "", "", time.Time{}
+	cm.PreStopping, cm.SignalledAt, cm.Health = "", time.Time{}, Health{}
 	cm.NextStart = time.Time{}
 	if c.Hash == hash {
 		cm.Fresh = false
@@ -162,7 +164,8 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 		e.At = p.now // an unknown instant, or the clock was set back
 	}
 	asked := cm.StopID == cm.Live && cm.StopReason == ""
-	if cm.StopID == cm.Live && cm.StopReason != "" && (!e.Known || e.Code == 137 && e.Reason != "OOMKilled") {
+	if cm.StopID == cm.Live && cm.StopReason != "" &&
+		(!e.Known || e.Code == 137 && e.Reason != "OOMKilled" || cm.StopReason == unhealthy) {
 		// Otherwise it had ended by itself when its gofer, which goes with
 		// it, was missed.
 		e.Reason = cm.StopReason
@@ -178,6 +181,7 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 	}
 	cm.Seen, cm.Exit, cm.StartedAt = cm.Live, &e, startedAt
 	cm.StopID, cm.StopReason, cm.StopMessage, cm.StopAsked = "", "", "", time.Time{}
+	cm.PreStopping, cm.SignalledAt = "", time.Time{}
 	if asked || outdated {
 		cm.Fresh, cm.Attempts, cm.NextStart = true, 0, time.Time{}
 		return cm

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"time"
 
+	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
@@ -17,6 +18,8 @@ const (
 	// Start makes one container (anew, where an earlier instance is still
 	// known) inside the running sandbox and runs its command.
 	Start Verb = "start"
+	// PreStop begins what one container is to do before it gets its stop signal.
+	PreStop Verb = "preStop"
 	// Signal asks one container to end, with its stop signal.
 	Signal Verb = "signal"
 	// ReplaceGofer starts a gofer that takes over from a container's dead one;
@@ -78,6 +81,10 @@ type Action struct {
 	// InitDone is how many init containers have succeeded: SetOOMScore counts
 	// them no more.
 	InitDone int
+	// PreStop is what a PreStop action begins, until Until at the latest; nil for
+	// every other verb.
+	PreStop *desired.PreStop
+	Until   time.Time
 	// ExitReason says what Start, Kill and Stop record of instances whose end
 	// nobody saw (SandboxLost, GoferLost, OOMKilled), and ExitMessage says more;
 	// empty where there is none.

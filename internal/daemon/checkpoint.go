@@ -35,8 +35,12 @@ func (d *daemon) Checkpoint(ctx context.Context, name, path string) (api.Checkpo
 		if declared == nil {
 			return errors.New("nothing declares it any more")
 		}
+		if err := d.prober.Rest(ctx, name); err != nil {
+			return err
+		}
 		return d.actuator.Checkpoint(ctx, name, path, declared)
 	})
+	d.loop.Poke(name) // probes go on after a look
 	e := events.Event{Sandbox: name, Type: events.Normal, Reason: "Checkpointed", Action: "checkpoint",
 		Message: "a checkpoint was asked for: " + path, Took: time.Since(began)}
 	if err != nil {

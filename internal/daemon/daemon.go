@@ -23,6 +23,7 @@ import (
 	"sandboxer/internal/goferbin"
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/probe"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
@@ -67,6 +68,7 @@ type daemon struct {
 	images    checkpoint.Store
 	looker    *observed.Looker
 	actuator  *actuator.Actuator
+	prober    *probe.Prober
 	loop      *reconcile.Loop
 	watcher   *observed.Watcher
 	alarms    *cgroup.Alarms
@@ -199,6 +201,7 @@ func (d *daemon) open() (err error) {
 		Reaper:       d.reaper,
 		Poke:         func(name string) { d.loop.Poke(name) },
 		Ended:        d.containerEnded,
+		PreStopped:   d.preStopped,
 		Log:          d.c.Log,
 	})
 	if err != nil {
@@ -210,6 +213,7 @@ func (d *daemon) open() (err error) {
 		Image:       d.images.Read,
 		CgroupProcs: d.cgroups.Started,
 		Memory:      d.actuator.Memory,
+		PreStop:     d.actuator.PreStop,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
 	})
 	if err != nil {
@@ -229,9 +233,13 @@ func (d *daemon) open() (err error) {
 		return err
 	}
 	d.source = newSource(d.directory)
+	d.prober, err = probe.New(probe.Config{Reach: d.actuator.Reach, Report: d.probed})
+	if err != nil {
+		return err
+	}
 	d.loop, err = reconcile.New(reconcile.Config{
 		Looker:     d.looker,
-		Actor:      d.actuator,
+		Actor:      probedActor{d.actuator, d.prober},
 		Source:     d.source,
 		Store:      d.memories,
 		Lister:     d,
@@ -277,6 +285,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	above := newGroup(context.WithoutCancel(ctx))
 	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
+	above.run("probing", d.prober.Run)
 	above.run("reconciling", d.loop.Run)
 	d.c.Log.Info("started", "manifests", d.c.Manifests, "state", d.c.StateDir, "data", d.c.DataDir)
 	// systemd is told how it stands; without it there is nobody to tell.

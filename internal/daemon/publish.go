@@ -46,6 +46,7 @@ func (p *passes) delete(name string) {
 func (d *daemon) passed(p reconcile.Pass) {
 	d.passes.set(p)
 	d.publish(p)
+	d.prober.Set(p.Name, targets(p))
 	for _, n := range p.Notices {
 		d.events.Append(events.Event{Sandbox: p.Name, Container: n.Container, Type: events.Warning, Reason: n.Reason, Message: n.Message})
 	}
@@ -135,7 +136,7 @@ func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[event
 
 // verbDone names, for events, what an action has done.
 var verbDone = map[reconcile.Verb]string{
-	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.Signal: "Signalled",
+	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.PreStop: "PreStop", reconcile.Signal: "Signalled",
 	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
 	reconcile.Resume: "Resumed", reconcile.Suspend: "Suspended", reconcile.Restore: "Restored", reconcile.Discard: "CheckpointDiscarded",
 	reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",

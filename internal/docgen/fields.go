@@ -92,6 +92,43 @@ var fields = map[string]field{
 	"VolumeMount.mountPath": {"", container, "Absolute; `..` and links are resolved inside the container's root only. Not `/` or `/dev`, nor at or below `/proc` and `/sys`; each path once."},
 	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too."},
 
+	"Container.livenessProbe":  {"none", inPlace, "One that fails has the container restarted. See [Probes](#probes)."},
+	"Container.readinessProbe": {"none", inPlace, "It says whether the container is ready, and nothing else follows from it. One without is ready as long as it runs."},
+	"Container.startupProbe":   {"none", inPlace, "Until it has succeeded once there are no other probes, and the container is not ready. One that fails has the container restarted."},
+
+	"Probe.exec":                {"", inPlace, "A command in the container, as its user and in its environment; exit code 0 is a success."},
+	"Probe.httpGet":             {"", inPlace, "A request to an HTTP server; a status of 200 to 399 is a success. Redirects are followed to the same host only, and certificates are not checked."},
+	"Probe.tcpSocket":           {"", inPlace, "A TCP connection; that is the success."},
+	"Probe.initialDelaySeconds": {"`0`", inPlace, "How long after its start a container is probed first."},
+	"Probe.periodSeconds":       {"`10`", inPlace, "How often. 0 counts as left out, here and below."},
+	"Probe.timeoutSeconds":      {"`1`", inPlace, "What takes longer has failed. A command is killed then, with what it has started."},
+	"Probe.successThreshold":    {"`1`", inPlace, "How many successes in a row it takes. Not more than 1 for liveness and startup probes."},
+	"Probe.failureThreshold":    {"`3`", inPlace, "How many failures in a row it takes."},
+	"Probe.terminationGracePeriodSeconds": {"the sandbox's", inPlace,
+		"At least 1: how long the container may take to end where this probe has it restarted. Not for readiness probes."},
+
+	"ExecAction.command": {"", inPlace, "Program and arguments. There is no shell unless they name one."},
+
+	"HTTPGetAction.path":        {"`/`", inPlace, "With a query, if need be."},
+	"HTTPGetAction.port":        {"", inPlace, "1 to 65535."},
+	"HTTPGetAction.host":        {"the container", inPlace, "Whom to connect to. Without a network there is nobody else: `localhost` or `127.0.0.1`. What a server is told is the header `Host`."},
+	"HTTPGetAction.scheme":      {"`HTTP`", inPlace, ""},
+	"HTTPGetAction.httpHeaders": {"", inPlace, "They replace `User-Agent: sandboxer-probe`, `Accept: */*` and `Host`."},
+
+	"HTTPHeader.name":  {"", inPlace, "It may stand more than once."},
+	"HTTPHeader.value": {"", inPlace, ""},
+
+	"TCPSocketAction.port": {"", inPlace, "1 to 65535."},
+	"TCPSocketAction.host": {"the container", inPlace, "As with `httpGet`."},
+
+	"SleepAction.seconds": {"", inPlace, "At least 1, at most the grace period."},
+
+	"PreStop.exec":    {"", inPlace, "A command in the container, as with probes."},
+	"PreStop.httpGet": {"", inPlace, "A request, as with probes."},
+	"PreStop.sleep":   {"", inPlace, "Only time, for those who have to notice first."},
+
+	"Lifecycle.preStop": {"none", inPlace, "What is done before the stop signal. See [Before the stop signal](#before-the-stop-signal)."},
+
 	"Lifecycle.stopSignal": {"`SIGTERM`", inPlace, "`SIGTERM`, `TERM` or `15`; also `SIGRTMIN+3`. Sent to the container's first process."},
 
 	"SecurityContext.runAsUser":              {"0, or the bundle's", container, "0 to 4294967294. Supplementary groups are dropped, and the group becomes 0 unless `runAsGroup` says otherwise."},
@@ -117,11 +154,13 @@ var later = []struct {
 	{"`spec.volumes[]`", []string{"configMap", "secret", "projected", "persistentVolumeClaim", "csi", "image", "nfs"}, inSpec("volumes: [{name: v, %s: x}]")},
 	{"`spec.volumes[].hostPath.type`", []string{"Socket", "CharDevice", "BlockDevice"}, inSpec("volumes: [{name: v, hostPath: {path: /x, type: %s}}]")},
 	{"`spec.volumes[].emptyDir`", []string{"medium"}, inSpec("volumes: [{name: v, emptyDir: {%s: Memory}}]")},
-	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "hooks", "livenessProbe", "readinessProbe", "startupProbe", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
+	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "hooks", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
 	{"`….env[].valueFrom`", []string{"configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef"}, inContainer("env: [{name: E, valueFrom: {file: /x, %s: x}}]")},
 	{"`….resources`", []string{"requests", "claims"}, inContainer("resources: {%s: x}")},
 	{"`….resources.limits`", []string{"ephemeral-storage"}, inContainer("resources: {limits: {%s: x}}")},
 	{"`….volumeMounts[]`", []string{"subPath", "subPathExpr", "mountPropagation"}, inContainer("volumeMounts: [{name: v, mountPath: /v, %s: x}]")},
-	{"`….lifecycle`", []string{"preStop", "postStart"}, inContainer("lifecycle: {%s: x}")},
+	{"`….lifecycle`", []string{"postStart"}, inContainer("lifecycle: {%s: x}")},
+	{"`….lifecycle.preStop`", []string{"tcpSocket"}, inContainer("lifecycle: {preStop: {exec: {command: [x]}, %s: x}}")},
+	{"`….livenessProbe` and the others", []string{"grpc"}, inContainer("livenessProbe: {exec: {command: [x]}, %s: x}")},
 	{"`….securityContext`", []string{"privileged", "runAsNonRoot", "seccompProfile", "appArmorProfile", "seLinuxOptions", "procMount"}, inContainer("securityContext: {%s: x}")},
 }

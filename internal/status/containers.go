@@ -80,14 +80,16 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 		v.unseen(&a, cm)
 	case live(c):
 		a.ID, a.State = c.ID, string(c.State)
-		a.Ready = c.State == observed.Running && !v.o.Unresponsive
+		a.Ready = v.ready(dc, c)
 		a.PID = 1 // each container has a pid namespace of its own
 		if c.GoferRun == observed.Alive {
 			a.GoferPID = new(c.Gofer.PID)
 			a.GoferSince, a.GoferVersion = instant(c.GoferSince), c.GoferVersion
 		}
 		a.StartedAt = instant(c.StartedAt)
-		a.Reason, a.Message = lastLoss(cm)
+		if a.Reason, a.Message = v.ailing(dc, c); a.Reason == "" {
+			a.Reason, a.Message = lastLoss(cm)
+		}
 	case c.Exit != nil:
 		a.ID, a.State, a.StartedAt = c.ID, string(observed.Stopped), instant(c.StartedAt)
 		exit := *c.Exit
@@ -159,7 +161,7 @@ func lastLoss(cm reconcile.ContainerMemory) (reason, message string) {
 		return "", ""
 	}
 	switch cm.Exit.Reason {
-	case "OOMKilled", "GoferLost", "SandboxLost":
+	case "OOMKilled", "GoferLost", "SandboxLost", unhealthy:
 		return cm.Exit.Reason, cm.Exit.Message
 	}
 	return "", ""

@@ -190,7 +190,7 @@ func finished(c *desired.Container, cm reconcile.ContainerMemory) bool {
 		return false
 	}
 	return c.RestartPolicy == desired.Never ||
-		c.RestartPolicy == desired.OnFailure && cm.Exit.Known && cm.Exit.Code == 0
+		c.RestartPolicy == desired.OnFailure && cm.Exit.Known && cm.Exit.Code == 0 && cm.Exit.Reason != unhealthy
 }
 
 // waiting finds the declared container that does not run, is meant to, and of
