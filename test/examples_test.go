@@ -27,6 +27,7 @@ func TestExamples(t *testing.T) {
 		"crash-loop": {func(s sandbox) bool { return s.box("app").RestartCount >= 3 && s.box("app").exited(3) }, "this is going to fail"},
 		"limits":     {and(running, func(s sandbox) bool { return *s.Status.OOMScoreAdj == 200 }), "memory 201326592"},
 		"ends":       {phase("Succeeded"), "done"},
+		"probes":     {and(running, func(s sandbox) bool { return s.Status.Ready }), "serving"},
 		"volumes":    {running, "filled 1048576"},
 		"host-root":  {running, "denied: read-only file system"},
 		"init": {and(running, func(s sandbox) bool { return s.box("migrate").RestartCount == 1 && s.box("migrate").Ready }),

@@ -41,7 +41,8 @@ func (c *cli) waitCommand() *cobra.Command {
 --timeout is over first. A sandbox that is not known yet is waited for.
 
 --for takes a phase (Running, Paused, Stopped, Created, Succeeded, Failed,
-Invalid, ...), a condition (` + strings.Join(conditionTypes(), ",\n") + `), "ready", "deleted", or "exit":
+Invalid, ...), a condition (` + strings.Join(conditionTypes(), ",\n") + `), "ready"
+(every container runs and its probes agree), "deleted", or "exit":
 until the container, or every container, has ended; its exit code is printed.
 Left out, it waits for the declared state.`,
 		Example: "  sandboxer wait web --timeout 30s\n  sandboxer wait job --for exit\n" +
