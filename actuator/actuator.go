@@ -82,8 +82,8 @@ type Actuator struct {
 	freezing map[observed.Process]*telling
 	// memory is what is known of sandboxes' memory, by cgroup.
 	memory map[string]*memoryWatch
-	// hooks is what containers do before they are stopped, by ID.
-	hooks map[string]*hook
+	// preStops is what containers do before they are stopped, by ID.
+	preStops map[string]*preStopping
 }
 
 // New returns an Actuator. Close must be called.
@@ -103,7 +103,7 @@ func New(c Config) (*Actuator, error) {
 	}
 	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
-		hooks: map[string]*hook{}}
+		preStops: map[string]*preStopping{}}
 	a.background, a.cancel = context.WithCancel(context.Background())
 	return a, nil
 }

@@ -243,7 +243,7 @@ func (a *Actuator) signal(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	a.cutHook(w.ContainerID)
+	a.cutPreStop(w.ContainerID)
 	return a.ended(sentry.Signal(ctx, w.ContainerID, sig, false), w)
 }
 

@@ -63,7 +63,7 @@ func (a *Actuator) unwatch(rec observed.ContainerRecord) {
 		w.cancel()
 		delete(a.waiters, rec.ID)
 	}
-	a.endHook(rec.ID)
+	a.endPreStop(rec.ID)
 	a.unwatchHelpers(rec)
 }
 
@@ -132,7 +132,7 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 		return fmt.Errorf("recording the end of container %s: %w", rec.ID, err)
 	}
 	delete(a.waiters, rec.ID)
-	a.endHook(rec.ID)
+	a.endPreStop(rec.ID)
 	a.c.Ended(rec)
 	a.unwatchHelpers(rec)
 	a.letGo(rec.ID)

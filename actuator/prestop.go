@@ -10,8 +10,8 @@ import (
 	"sandboxer/observed"
 )
 
-// hook is what an instance does, or has done, before it is stopped.
-type hook struct {
+// preStopping is what an instance does, or has done, before it is stopped.
+type preStopping struct {
 	cancel context.CancelFunc
 	over   bool
 }
@@ -26,18 +26,18 @@ func (a *Actuator) preStop(w work) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if h := a.hooks[rec.ID]; h != nil && !h.over || a.background.Err() != nil {
+	if h := a.preStops[rec.ID]; h != nil && !h.over || a.background.Err() != nil {
 		return nil
 	}
 	ctx, cancel := context.WithDeadline(a.background, w.Until)
-	h := &hook{cancel: cancel}
-	a.hooks[rec.ID] = h
+	h := &preStopping{cancel: cancel}
+	a.preStops[rec.ID] = h
 	a.waiting.Go(func() {
 		defer cancel()
 		began := time.Now()
 		err := probe.PreStop(ctx, a.Reach(w.Sandbox, w.Container, rec.ID), w.PreStop)
 		a.mu.Lock()
-		current := a.hooks[rec.ID] == h
+		current := a.preStops[rec.ID] == h
 		h.over = true
 		a.mu.Unlock()
 		if !current || a.background.Err() != nil {
@@ -56,32 +56,32 @@ func (a *Actuator) preStop(w work) error {
 }
 
 // PreStop says what is known of what an instance does before it is stopped.
-func (a *Actuator) PreStop(containerID string) observed.Hook {
+func (a *Actuator) PreStop(containerID string) observed.PreStop {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch h := a.hooks[containerID]; {
+	switch h := a.preStops[containerID]; {
 	case h == nil:
-		return observed.HookNone
+		return observed.PreStopNone
 	case h.over:
-		return observed.HookOver
+		return observed.PreStopOver
 	}
-	return observed.HookRuns
+	return observed.PreStopRuns
 }
 
-// endHook needs a.mu. What an instance does before it is stopped is of no use
+// endPreStop needs a.mu. What an instance does before it is stopped is of no use
 // any more.
-func (a *Actuator) endHook(containerID string) {
-	if h := a.hooks[containerID]; h != nil {
+func (a *Actuator) endPreStop(containerID string) {
+	if h := a.preStops[containerID]; h != nil {
 		h.cancel()
-		delete(a.hooks, containerID)
+		delete(a.preStops, containerID)
 	}
 }
 
-// cutHook ends what goes on, and keeps in mind that it was begun.
-func (a *Actuator) cutHook(containerID string) {
+// cutPreStop ends what goes on, and keeps in mind that it was begun.
+func (a *Actuator) cutPreStop(containerID string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if h := a.hooks[containerID]; h != nil {
+	if h := a.preStops[containerID]; h != nil {
 		h.cancel()
 	}
 }

@@ -146,19 +146,19 @@ func TestPreStop(t *testing.T) {
 			PreStop: &desired.PreStop{Exec: &desired.ExecAction{Command: append([]string{"/workload"}, command...)}}}, d))
 	}
 	const id = "before.app.1"
-	if is := r.PreStop(id); is != observed.HookNone {
+	if is := r.PreStop(id); is != observed.PreStopNone {
 		t.Errorf("before all it is %v", is)
 	}
 	begin(patience, "exit", "3")
 	if err := <-failed; err == nil || err.Error() != "exit code 3" {
 		t.Errorf("it failed: %v", err)
 	}
-	if is := r.PreStop(id); is != observed.HookOver {
+	if is := r.PreStop(id); is != observed.PreStopOver {
 		t.Errorf("at its end it is %v", is)
 	}
 	begin(patience, "count", "/n", "then", "sleep")
 	begin(patience, "count", "/n", "then", "sleep") // goes on
-	if is := r.PreStop(id); is != observed.HookRuns {
+	if is := r.PreStop(id); is != observed.PreStopRuns {
 		t.Errorf("while it goes on it is %v", is)
 	}
 	r.must(reconcile.Signal, d, "app")
@@ -175,7 +175,7 @@ func TestPreStop(t *testing.T) {
 	begin(patience, "sleep")
 	r.must(reconcile.Kill, d, "app")
 	r.awaitEnded()
-	if is := r.PreStop(id); is != observed.HookNone {
+	if is := r.PreStop(id); is != observed.PreStopNone {
 		t.Errorf("after the end it is %v", is)
 	}
 	select {

@@ -33,7 +33,7 @@ type Config struct {
 	Memory func(ctx context.Context, r Record, containerIDs []string) (Memory, error)
 	// PreStop tells what an instance of a container does before it is stopped.
 	// Optional: nobody does anything then.
-	PreStop func(containerID string) Hook
+	PreStop func(containerID string) PreStop
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string

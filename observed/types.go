@@ -55,7 +55,7 @@ type Exit struct {
 	Signal int       `json:"signal,omitempty"` // 0: none
 	At     time.Time `json:"at"`
 	// Reason is one CamelCase word: Completed, Error, StartError, OOMKilled,
-	// GoferLost, SandboxLost.
+	// GoferLost, SandboxLost, Unhealthy.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
 }
@@ -144,15 +144,15 @@ const (
 	Gone // ended, a zombie, or its pid now belongs to another process
 )
 
-// Hook is what is known of what a container is to do before it is stopped.
-type Hook int
+// PreStop is what is known of what a container is to do before it is stopped.
+type PreStop int
 
-// A hook was not begun, as far as anybody knows that lives; or it goes on, or
+// It was not begun, as far as anybody knows that lives; or it goes on, or
 // is over, however it ended.
 const (
-	HookNone Hook = iota
-	HookRuns
-	HookOver
+	PreStopNone PreStop = iota
+	PreStopRuns
+	PreStopOver
 )
 
 // Container is one container as it was found.
@@ -166,7 +166,7 @@ type Container struct {
 	// KeeperRun is None where the container needs no keeper any more.
 	KeeperRun Liveness
 	// PreStop is what it does before it is sent its stop signal.
-	PreStop Hook
+	PreStop PreStop
 }
 
 // Score is the OOM score adjustment of one live process of a sandbox.

@@ -66,7 +66,7 @@ type fakeContainer struct {
 	keeper, sockets bool
 	score           int
 	used            int64 // bytes of memory
-	preStop         observed.Hook
+	preStop         observed.PreStop
 	// sentry is the one in which it was started.
 	sentry observed.Process
 }
@@ -208,7 +208,7 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 			w.violate("%s is to do %v until %s", a.Container, a.PreStop, a.Until)
 			return errFake
 		}
-		c.preStop = observed.HookRuns
+		c.preStop = observed.PreStopRuns
 	case Signal:
 		c := b.containers[a.Container]
 		if !up || c == nil {

@@ -24,7 +24,7 @@ func carefully(in *Input, changes ...func(*desired.Sandbox)) {
 }
 
 // begun says that app has begun it so long ago, and what is known of that.
-func begun(in *Input, ago time.Duration, is observed.Hook) {
+func begun(in *Input, ago time.Duration, is observed.PreStop) {
 	recall(&in.Memory, "app", func(c *ContainerMemory) {
 		c.StopID, c.StopAsked, c.PreStopping = "box.app.1", t0.Add(-ago), "box.app.1"
 	})
@@ -46,7 +46,7 @@ func TestPlanPreStop(t *testing.T) {
 		recall(m, "app", func(c *ContainerMemory) { c.PreStopping, c.SignalledAt = "", t0 })
 	}
 	afterSignal := func(in *Input, asked, signal time.Duration) {
-		begun(in, asked, observed.HookOver)
+		begun(in, asked, observed.PreStopOver)
 		recall(&in.Memory, "app", func(c *ContainerMemory) { c.PreStopping, c.SignalledAt = "", t0.Add(-signal) })
 	}
 	webAsked := func(ago time.Duration) func(m *Memory) {
@@ -65,18 +65,18 @@ func TestPlanPreStop(t *testing.T) {
 		},
 		{
 			name:   "it goes on",
-			mutate: func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.HookRuns) },
+			mutate: func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.PreStopRuns) },
 			again:  25 * time.Second,
 		},
 		{
 			name:    "it is over: the signal",
-			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.HookOver) },
+			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.PreStopOver) },
 			actions: []Action{signalApp(changed+"; it is past its preStop", classContainer)},
 			memory:  signalled,
 		},
 		{
 			name:    "it has taken all the time: the signal too",
-			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 30*time.Second, observed.HookRuns) },
+			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 30*time.Second, observed.PreStopRuns) },
 			actions: []Action{signalApp(changed+"; it is past its preStop", classContainer)},
 			memory:  signalled,
 		},
@@ -98,7 +98,7 @@ func TestPlanPreStop(t *testing.T) {
 		},
 		{
 			name:    "a new daemon knows nothing of it: it is begun anew, for the time that is left",
-			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.HookNone) },
+			mutate:  func(in *Input) { carefully(in); change(in); begun(in, 5*time.Second, observed.PreStopNone) },
 			actions: []Action{preStopApp(changed+"; it has 30s to end, and begins with its preStop", classContainer, 25*time.Second)},
 		},
 		{
@@ -106,7 +106,7 @@ func TestPlanPreStop(t *testing.T) {
 			mutate: func(in *Input) {
 				carefully(in)
 				change(in)
-				begun(in, 5*time.Second, observed.HookNone)
+				begun(in, 5*time.Second, observed.PreStopNone)
 				in.Desired = newDeclared()
 			},
 			actions: []Action{signalApp(changed+"; it is past its preStop", classContainer)},
@@ -118,11 +118,11 @@ func TestPlanPreStop(t *testing.T) {
 		},
 		{
 			name:   "called off while it went on: nothing follows",
-			mutate: func(in *Input) { carefully(in); begun(in, 5*time.Second, observed.HookOver) },
+			mutate: func(in *Input) { carefully(in); begun(in, 5*time.Second, observed.PreStopOver) },
 		},
 		{
 			name:   "called off long ago: forgotten",
-			mutate: func(in *Input) { carefully(in); begun(in, time.Minute, observed.HookOver) },
+			mutate: func(in *Input) { carefully(in); begun(in, time.Minute, observed.PreStopOver) },
 			memory: func(m *Memory) {
 				recall(m, "app", func(c *ContainerMemory) { c.StopID, c.StopAsked, c.PreStopping = "", time.Time{}, "" })
 			},
@@ -138,7 +138,7 @@ func TestPlanPreStop(t *testing.T) {
 			name: "stopped: one is late, and gets its signal after the grace period",
 			mutate: func(in *Input) {
 				carefully(in, state(desired.Stopped))
-				begun(in, 30*time.Second, observed.HookRuns)
+				begun(in, 30*time.Second, observed.PreStopRuns)
 				webAsked(30 * time.Second)(&in.Memory)
 			},
 			actions: []Action{signalApp(whyStopped+`; container "app" is past its preStop`, classInPlace)},

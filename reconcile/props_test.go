@@ -80,7 +80,7 @@ func anyInput(t *rapid.T) Input {
 		}
 		c.ID = fmt.Sprintf("box.%s.%d", c.Name, rapid.IntRange(1, 2).Draw(t, "attempt"))
 		anyContainerMemory(t, &in.Memory, c.Name)
-		hooks := []observed.Hook{observed.HookNone, observed.HookRuns, observed.HookOver}
+		hooks := []observed.PreStop{observed.PreStopNone, observed.PreStopRuns, observed.PreStopOver}
 		if cm := in.Memory.Containers[c.Name]; cm.PreStopping != c.ID || cm.Live != c.ID {
 			hooks = hooks[:2] // what is over was begun for an earlier stop, and is begun anew
 		}
@@ -413,8 +413,8 @@ func (s *session) disturb() {
 			Kind: rapid.SampledFrom([]string{LivenessProbe, ReadinessProbe, StartupProbe}).Draw(t, "kind")})(s.m)
 	case "preStop is over", "forget preStop":
 		w.disturb("box", func(b *fakeBox) {
-			if c := b.containers[container]; c != nil && c.preStop == observed.HookRuns {
-				c.preStop = rapid.SampledFrom([]observed.Hook{observed.HookNone, observed.HookOver}).Draw(t, "how")
+			if c := b.containers[container]; c != nil && c.preStop == observed.PreStopRuns {
+				c.preStop = rapid.SampledFrom([]observed.PreStop{observed.PreStopNone, observed.PreStopOver}).Draw(t, "how")
 			}
 		})
 	case "keeper":

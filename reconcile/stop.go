@@ -45,14 +45,14 @@ func (p *planner) ask(c *observed.Container, why, whom, class string, grace time
 	before := asked && cm.PreStopping == c.ID
 	s = step{verb: Signal, name: c.Name, id: c.ID, class: class}
 	switch {
-	case !asked && p.preStop(c.Name) != nil, before && c.PreStop == observed.HookNone && p.preStop(c.Name) != nil && p.now.Before(deadline):
+	case !asked && p.preStop(c.Name) != nil, before && c.PreStop == observed.PreStopNone && p.preStop(c.Name) != nil && p.now.Before(deadline):
 		s.verb, s.until = PreStop, deadline
 		s.reason = fmt.Sprintf("%s; %s has %s to end, and begins with its preStop", why, whom, grace)
 		return s, false
 	case !asked:
 		s.reason = fmt.Sprintf("%s; %s has %s to end", why, whom, grace)
 		return s, false
-	case before && c.PreStop == observed.HookRuns && p.now.Before(deadline):
+	case before && c.PreStop == observed.PreStopRuns && p.now.Before(deadline):
 		p.lookAt(deadline)
 		return step{waits: true}, false
 	case before:
