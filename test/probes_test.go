@@ -246,12 +246,18 @@ func TestProbesOverRestart(t *testing.T) {
 // on afterwards.
 func TestProbesRest(t *testing.T) {
 	w := start(t)
-	spec := "containers:\n- " + box("app", "serve 80 then sleep",
-		"livenessProbe: {periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1, exec: {command: [/w, sleep, '0.7']}}",
+	spec := shared + "containers:\n- " + box("app", "serve 80 then sleep", seen,
+		"livenessProbe: {periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1, exec: {command: [/w, count, /v/n, then, sleep, '0.7']}}",
 		"readinessProbe: {periodSeconds: 1, failureThreshold: 1, httpGet: {port: 80}}")
 	w.declare("web", spec)
 	before := w.ready("web", "app", true)
+	troubles := func() []event { return w.events("web", "Unhealthy", "ProbeError", "ActionFailed") }
+	early := len(troubles()) // it may have been asked before it listened
 	for _, state := range []string{"Paused", "Suspended", "Paused", "Suspended"} {
+		asked := w.content("n")
+		if !poll(func() bool { return w.content("n") != asked }) {
+			t.Fatal("nothing is asked any more")
+		}
 		w.declare("web", "state: "+state+"\n"+spec)
 		w.wait("web", state, phase(state))
 		time.Sleep(1100 * time.Millisecond) // more than a period: what would be asked now fails
@@ -261,7 +267,7 @@ func TestProbesRest(t *testing.T) {
 			t.Fatalf("after %s it is %+v", state, c)
 		}
 	}
-	if failed := w.events("web", "Unhealthy", "ProbeError", "ActionFailed"); len(failed) > 0 {
+	if failed := troubles(); len(failed) > early {
 		t.Errorf("events say %+v", failed)
 	}
 	w.ok("checkpoint", "web", "--image-path", filepath.Join(w.dir, "image"))
