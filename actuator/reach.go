@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/actuator/gvisor"
 	"sandboxer/internal/probe"
 	"sandboxer/observed"
@@ -69,10 +71,12 @@ func (r reached) Dial(ctx context.Context, host string, port int) (net.Conn, err
 }
 
 // leftTime is how long is read of what a command has left in a pipe that
-// others hold open, and killedTime how long one that was killed may take to end.
+// others hold open, killedTime how long one that was killed may take to end, and
+// goesTime a container whose processes are being killed.
 const (
 	leftTime   = 100 * time.Millisecond
 	killedTime = 2 * time.Second
+	goesTime   = 200 * time.Millisecond
 )
 
 // Exec implements probe.Container.
@@ -96,7 +100,9 @@ func (r reached) Exec(ctx context.Context, command []string, output io.Writer) (
 		return 0, fmt.Errorf("%w: %w", probe.ErrUnknown, err)
 	}
 	defer null.Close()
-	pid, err := sentry.Exec(ctx, r.id, p, [3]*os.File{null, to, to})
+	// A call that is given up is carried out all the same, and nobody would
+	// know what to kill.
+	pid, err := sentry.Exec(context.WithoutCancel(ctx), r.id, p, [3]*os.File{null, to, to})
 	if err != nil {
 		return 0, unknown(err)
 	}
@@ -116,10 +122,22 @@ func (r reached) Exec(ctx context.Context, command []string, output io.Writer) (
 		return 0, unknown(err)
 	}
 	exit := exitOf(status, time.Now())
+	if exit.Signal == int(unix.SIGKILL) && r.ended(ctx, sentry) {
+		return 0, fmt.Errorf("%w: %w", probe.ErrUnknown, &StateError{ID: "container " + r.id, State: string(observed.Stopped), Action: reachFor})
+	}
 	if exit.Signal != 0 {
 		return 0, errors.New(exit.Message)
 	}
 	return exit.Code, nil
+}
+
+// ended reports whether the container has ended, or is about to, which kills all
+// that runs in it.
+func (r reached) ended(ctx context.Context, sentry gvisor.Sentry) bool {
+	soon, cancel := context.WithTimeout(ctx, goesTime)
+	defer cancel()
+	_, err := sentry.Wait(soon, r.id)
+	return err == nil || errors.Is(err, gvisor.ErrUnknownContainer) || errors.Is(err, gvisor.ErrNoProcess)
 }
 
 // end kills a command whose time is over, and waits until it is gone.

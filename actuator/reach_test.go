@@ -103,9 +103,7 @@ func TestReachExec(t *testing.T) {
 	if _, _, err := run(short, "leave-signals", "then", "print", "x", "then", "sleep"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("it took too long: %v", err)
 	}
-	if now := r.atWork("reach"); now != left {
-		t.Errorf("%d processes are at work, %d were", now, left)
-	}
+	r.awaitAtWork("reach", left)
 	if _, err := r.Reach("reach", "app", "reach.app.2").Exec(ctx, []string{"/workload"}, io.Discard); !errors.Is(err, probe.ErrUnknown) {
 		t.Errorf("another instance: %v", err)
 	}
@@ -129,6 +127,17 @@ func (r *rig) atWork(name string) (n int) {
 		}
 	}
 	return n
+}
+
+// awaitAtWork waits until there are n: a process is listed for a moment after its
+// end.
+func (r *rig) awaitAtWork(name string, n int) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); r.atWork(name) != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("%d processes are at work, not %d", r.atWork(name), n)
+		}
+	}
 }
 
 // What a container does before it is stopped is begun once, is cut off by its
@@ -165,9 +174,7 @@ func TestPreStop(t *testing.T) {
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), "not over within the grace period") {
 		t.Errorf("cut off: %v", err)
 	}
-	if n := r.atWork("before"); n != 1 {
-		t.Errorf("%d processes are at work", n)
-	}
+	r.awaitAtWork("before", 1)
 	begin(100*time.Millisecond, "sleep")
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), "not over within the grace period") {
 		t.Errorf("at its deadline: %v", err)
