@@ -272,3 +272,19 @@ func TestProbesRest(t *testing.T) {
 	}
 	w.ok("checkpoint", "web", "--image-path", filepath.Join(w.dir, "image"))
 }
+
+// Who depends on a sandbox waits until probes say that it is ready.
+func TestDependsOnReadiness(t *testing.T) {
+	w := start(t)
+	w.declare("db", shared+"containers:\n- "+box("app", "sleep", seen, "readinessProbe: {periodSeconds: 1, exec: {command: [/w, read, /v/ready]}}"))
+	w.declare("web", app("sleep", "dependsOn: [db]"))
+	w.ready("db", "app", false)
+	w.wait("web", "waiting", func(s sandbox) bool { return s.has("DependencyNotReady") && s.Status.SandboxPID == 0 })
+	w.touch("ready")
+	if s := w.running("web"); s.has("DependencyNotReady") {
+		t.Errorf("it is %+v", s.Status)
+	}
+	if s, _ := w.get("db"); !s.Status.Ready {
+		t.Errorf("it did not wait for %+v", s.Status)
+	}
+}

@@ -93,7 +93,7 @@ var fields = map[string]field{
 	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too."},
 
 	"Container.livenessProbe":  {"none", inPlace, "One that fails has the container restarted. See [Probes](#probes)."},
-	"Container.readinessProbe": {"none", inPlace, "It says whether the container is ready, and nothing else follows from it. One without is ready as long as it runs."},
+	"Container.readinessProbe": {"none", inPlace, "It says whether the container is ready: `get`, `wait` and `dependsOn` go by that. One without is ready as long as it runs."},
 	"Container.startupProbe":   {"none", inPlace, "Until it has succeeded once there are no other probes, and the container is not ready. One that fails has the container restarted."},
 
 	"Probe.exec":                {"", inPlace, "A command in the container, as its user and in its environment; exit code 0 is a success."},
