@@ -120,6 +120,7 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	if container, err = oneContainer(container, o.container); err != nil {
 		return err
 	}
+	<-signals.taken // the command may have something to say of them at once
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
 	if errors.Is(err, api.ErrNotFound) {
 		var t target

@@ -21,13 +21,15 @@ const startPatience = 2 * time.Second
 type forwarder struct {
 	signals chan os.Signal
 	ready   chan func(unix.Signal)
+	// taken is closed once none does any more what it does by default.
+	taken chan struct{}
 }
 
 // forward begins to take signals. They wait until to is called; where that
 // takes long, giveUp is called. Each signal that a Go program takes costs it
-// two changes of threads, so this does not wait for them.
+// two changes of threads, so this does not wait for them: see taken.
 func forward(giveUp func()) *forwarder {
-	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal))}
+	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal)), taken: make(chan struct{})}
 	go f.run(giveUp)
 	return f
 }
@@ -35,6 +37,7 @@ func forward(giveUp func()) *forwarder {
 func (f *forwarder) run(giveUp func()) {
 	signal.Notify(f.signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
 		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
+	close(f.taken)
 	var send func(unix.Signal)
 	var waiting []unix.Signal
 	var late <-chan time.Time
