@@ -56,7 +56,9 @@ type Config struct {
 	// PreStopped is told how what a container does before it is stopped has
 	// ended; optional. It must not block.
 	PreStopped func(rec observed.ContainerRecord, err error, took time.Duration)
-	Log        logr.Logger
+	// Hooked is told of each hook that has ended; optional. It must not block.
+	Hooked func(HookEnd)
+	Log    logr.Logger
 }
 
 // Actuator carries out actions. Its methods may be called from many
@@ -84,7 +86,12 @@ type Actuator struct {
 	memory map[string]*memoryWatch
 	// preStops is what containers do before they are stopped, by ID.
 	preStops map[string]*preStopping
+	// hooks are the containers for which hooks run.
+	hooks map[hooked]*hooking
 }
+
+// errDaemonEnds ends what runs in the background.
+var errDaemonEnds = errors.New("the daemon ends")
 
 // New returns an Actuator. Close must be called.
 func New(c Config) (*Actuator, error) {
@@ -98,13 +105,17 @@ func New(c Config) (*Actuator, error) {
 	if c.PreStopped == nil {
 		c.PreStopped = func(observed.ContainerRecord, error, time.Duration) {}
 	}
+	if c.Hooked == nil {
+		c.Hooked = func(HookEnd) {}
+	}
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
 	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
-		preStops: map[string]*preStopping{}}
-	a.background, a.cancel = context.WithCancel(context.Background())
+		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
+	background, cancel := context.WithCancelCause(context.Background())
+	a.background, a.cancel = background, func() { cancel(errDaemonEnds) }
 	return a, nil
 }
 
@@ -145,6 +156,8 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.kill(ctx, w)
 	case reconcile.Remove:
 		return a.remove(ctx, w)
+	case reconcile.Release:
+		return a.releaseInstance(ctx, w)
 	case reconcile.Pause:
 		return a.pause(ctx, w)
 	case reconcile.Resume:

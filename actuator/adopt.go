@@ -12,7 +12,7 @@ import (
 
 // Adopt takes over what an earlier daemon left running: it waits again for the
 // ends of sentries, containers and gofers, and carries containers' output on.
-// It is called once, before the loop runs, and acts on nothing. Sandboxes that
+// It goes on with hooks, and acts on nothing else. It is called once, before the loop runs. Sandboxes that
 // can't be taken over are named in the error; the loop deals with them.
 func (a *Actuator) Adopt() error {
 	names, err := a.c.Records.List()
@@ -28,13 +28,14 @@ func (a *Actuator) Adopt() error {
 	return errors.Join(errs...)
 }
 
-func (a *Actuator) adopt(name string) error {
+func (a *Actuator) adopt(name string) (err error) {
 	loaded, err := a.c.Records.Load(name)
 	if err != nil {
 		return err
 	}
 	// The pipes of those that have ended may hold their last words.
 	var errs []error
+	defer func() { err = errors.Join(err, a.adoptAllHooks(loaded)) }()
 	for _, c := range loaded.Containers {
 		err := a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID)
 		if err != nil && (c.State == observed.Running || !errors.Is(err, os.ErrNotExist)) {
@@ -54,6 +55,18 @@ func (a *Actuator) adopt(name string) error {
 		if c.State == observed.Running {
 			errs = append(errs, a.attend(sentry, c))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Actuator) adoptAllHooks(loaded observed.Loaded) error {
+	var sentry observed.Process
+	if loaded.Record != nil {
+		sentry = loaded.Record.Sentry
+	}
+	var errs []error
+	for _, c := range loaded.Containers {
+		errs = append(errs, a.adoptHooks(c, sentry))
 	}
 	return errors.Join(errs...)
 }

@@ -18,6 +18,7 @@ import (
 type bundle struct {
 	spec   *specs.Spec
 	mounts []serve.Mount
+	root   string // of the host's, that spec's root is
 }
 
 // defaultPath is the search path of a container that declares none.
@@ -76,6 +77,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 		b.mounts = append(b.mounts, v.served)
 	}
 	// Only the gofer has to do with host paths from here on.
+	b.root = spec.Root.Path
 	spec.Root.Path = "/"
 	return b, nil
 }
@@ -131,12 +133,17 @@ func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) 
 	}
 	applyCapabilities(p, sc.Capabilities)
 	spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}}
-	spec.Annotations = map[string]string{
-		specutils.ContainerdContainerTypeAnnotation: specutils.ContainerdContainerTypeContainer,
-		specutils.ContainerdSandboxIDAnnotation:     d.Name,
-		specutils.ContainerdContainerNameAnnotation: c.Name,
-	}
+	spec.Annotations = annotations(d.Name, c.Name)
 	return nil
+}
+
+// annotations say whose container it is, to gVisor and to hooks.
+func annotations(sandbox, container string) map[string]string {
+	return map[string]string{
+		specutils.ContainerdContainerTypeAnnotation: specutils.ContainerdContainerTypeContainer,
+		specutils.ContainerdSandboxIDAnnotation:     sandbox,
+		specutils.ContainerdContainerNameAnnotation: container,
+	}
 }
 
 func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error {

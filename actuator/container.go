@@ -30,28 +30,25 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if c == nil {
 		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
 	}
-	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: c.Name, Hash: hash, Fields: c.Fields(), Attempt: 1}
-	earlier, err := a.instances(&w)
+	rec, hooks, err := a.begin(ctx, &w, sentry, c, hash)
 	if err != nil {
 		return err
 	}
-	for _, old := range earlier {
-		rec.Attempt, rec.GoferRestarts = max(rec.Attempt, old.Attempt+1), old.GoferRestarts
-		if err := a.discard(ctx, sentry, old); err != nil {
-			return err
-		}
-	}
-	rec.ID = instanceID(w.Sandbox, c.Name, rec.Attempt)
-	if err := moveContainer(&rec, observed.Creating); err != nil {
-		return err
-	}
-	if err := a.c.Records.SaveContainer(rec); err != nil {
-		return err
-	}
 	started := time.Now()
+	if hooks {
+		if err := a.beginHooks(&w, d, c, rec); err != nil {
+			return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
+		}
+		return nil // the loop goes on when they are over
+	}
 	err = a.run(ctx, &w, d, c, &rec, sentry.StartContainer)
 	if err == nil {
 		rec.StartedAt = started
+		if len(c.Hooks.Poststart) > 0 {
+			rec.HookPhase = observed.HooksStarted
+		} else {
+			rec.HookPhase = afterStart(c.Hooks)
+		}
 		err = moveContainer(&rec, observed.Running)
 	}
 	if err != nil {
@@ -68,15 +65,12 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 		// What runs and is not known to run would never be asked to end.
 		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 	}
-	if err := a.watch(sentry, rec); err != nil || k == nil {
+	err = a.watch(sentry, rec)
+	a.poststartHooks(rec, w.rec.Sentry)
+	if err != nil || k == nil {
 		return errors.Join(err, keeperErr)
 	}
 	return k.Stay()
-}
-
-// instanceID is the ID of an instance of a container.
-func instanceID(sandbox, container string, attempt int) string {
-	return fmt.Sprintf("%s.%s.%d", sandbox, container, attempt)
 }
 
 // run starts the gofer and hands the container over to the sentry. What a
@@ -197,11 +191,19 @@ func (a *Actuator) startFailed(ctx context.Context, sentry gvisor.Sentry, rec ob
 		return err
 	}
 	rec.StartedAt = started
-	rec.Exit = &observed.Exit{Known: true, Code: startErrorCode, At: time.Now(), Reason: "StartError", Message: cause.Error()}
+	rec.Exit = startError(cause)
+	if rec.HookPhase != "" {
+		rec.HookPhase = observed.HooksOwed
+	}
 	if err := moveContainer(&rec, observed.Stopped); err != nil {
 		return err
 	}
 	return errors.Join(err, a.c.Records.SaveContainer(rec))
+}
+
+// startError is the end of an instance whose command never ran.
+func startError(cause error) *observed.Exit {
+	return &observed.Exit{Known: true, Code: startErrorCode, At: time.Now(), Reason: "StartError", Message: cause.Error()}
 }
 
 // startErrorCode is the exit code of a command that never ran, as containerd
@@ -278,6 +280,9 @@ func (a *Actuator) remove(ctx context.Context, w work) error {
 		return err
 	}
 	for _, c := range earlier {
+		if err := a.endHooks(ctx, c); err != nil {
+			return err
+		}
 		sentry, err := w.sentry()
 		if err == nil {
 			err = a.discard(ctx, sentry, c)

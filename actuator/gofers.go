@@ -164,6 +164,7 @@ func (a *Actuator) update(rec observed.ContainerRecord) error {
 	if w == nil {
 		return errEnded
 	}
+	rec.HookPhase = w.rec.HookPhase // hooks may be over since rec was read
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return err
 	}

@@ -104,6 +104,7 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 				}
 			}
 			was.Sandbox, was.ID = d.Name, instanceID(d.Name, was.Name, was.Attempt)
+			was.Hooks, was.HookPhase = nil, "" // were run for another
 		}
 		if was.State == observed.Stopped {
 			ended = append(ended, was)
@@ -182,7 +183,7 @@ func (a *Actuator) unrestore(ctx context.Context, w work) error {
 	w.containers = loaded.Containers
 	errs := []error{a.stop(ctx, w)}
 	for _, c := range w.containers {
-		if c.State == observed.Creating {
+		if c.State == observed.Creating && c.HookPhase == "" {
 			errs = append(errs, a.c.Records.DeleteContainer(w.Sandbox, c.Name))
 		}
 	}

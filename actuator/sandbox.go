@@ -137,13 +137,15 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 	}
 	if w.rec == nil {
 		// What can't be used is replaced: else it would be in the way for ever.
-		return a.c.Records.Save(a.stoppedRecord(w.Sandbox))
-	}
-	w.rec.Sentry, w.rec.ControlSocket = observed.Process{}, ""
-	if err := moveSandbox(w.rec, observed.SandboxStopped); err != nil {
+		w.rec = new(a.stoppedRecord(w.Sandbox))
+	} else if err := moveSandbox(w.rec, observed.SandboxStopped); err != nil {
 		return err
 	}
-	return a.c.Records.Save(*w.rec)
+	w.rec.Sentry, w.rec.ControlSocket = observed.Process{}, ""
+	if err := a.c.Records.Save(*w.rec); err != nil {
+		return err
+	}
+	return a.releaseAll(ctx, w.Sandbox)
 }
 
 // endProcesses kills all that is in the sandbox's cgroup and removes it.
@@ -213,9 +215,9 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	}
 	var errs []error
 	for _, c := range w.containers {
-		errs = append(errs, a.forget(c))
+		errs = append(errs, a.endHooks(ctx, c), a.forget(c))
 	}
-	errs = append(errs, a.c.Checkpoints.Remove(w.Sandbox), a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	errs = append(errs, a.c.Checkpoints.Remove(w.Sandbox), os.RemoveAll(a.hookDirs(w.Sandbox)), a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ func (c *checker) container(at string, ct *Container, volumes []string) {
 	c.id(at+".securityContext.runAsGroup", sc.RunAsGroup)
 	c.capabilities(at+".securityContext.capabilities.add", sc.Capabilities.Add)
 	c.capabilities(at+".securityContext.capabilities.drop", sc.Capabilities.Drop)
+	c.hooks(at+".hooks", &ct.Hooks)
 }
 
 // source checks that there is exactly one root file system, and something to

@@ -47,6 +47,7 @@ var containerClasses = map[string]Class{
 	"env":             ClassContainer,
 	"volumeMounts":    ClassContainer,
 	"securityContext": ClassContainer,
+	"hooks":           ClassContainer,
 	"resources":       ClassInPlace,
 	"oomScoreAdj":     ClassInPlace,
 	"restartPolicy":   ClassInPlace,

@@ -63,6 +63,7 @@ func setContainerDefaults(c *Container, policy RestartPolicy, literal map[string
 		c.Rootfs.Path = cleanHost(c.Rootfs.Path)
 	}
 	c.Bundle = cleanHost(c.Bundle)
+	c.Hooks.setDefaults()
 	for i := range c.Env {
 		if from := c.Env[i].ValueFrom; from != nil {
 			from.File = cleanHost(from.File)

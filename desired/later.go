@@ -28,7 +28,7 @@ func later(t reflect.Type, field string) string {
 		return known("configMap", "secret", "projected", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi", "image",
 			"nfs", "iscsi", "fc", "cephfs", "glusterfs", "rbd", "flexVolume", "gitRepo")
 	case reflect.TypeFor[Container]():
-		return known("image", "imagePullPolicy", "hooks", "terminal",
+		return known("image", "imagePullPolicy", "terminal",
 			"restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices")
 	case reflect.TypeFor[EnvSource]():
 		return known("configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef")
@@ -41,6 +41,10 @@ func later(t reflect.Type, field string) string {
 		return known("ephemeral-storage")
 	case reflect.TypeFor[VolumeMount]():
 		return known("subPath", "subPathExpr", "mountPropagation")
+	case reflect.TypeFor[Hooks]():
+		if field == "createContainer" || field == "startContainer" {
+			return "not supported by gvisor: it runs no hooks inside a container's namespaces; prestart, createRuntime, poststart and poststop run on the host"
+		}
 	case reflect.TypeFor[Lifecycle]():
 		return known("postStart")
 	case reflect.TypeFor[Probe]():

@@ -173,7 +173,7 @@ func TestDecodeRejectsContainers(t *testing.T) {
 	}
 	var rows []rejection
 	for field, value := range map[string]string{
-		"image": "a:1", "imagePullPolicy": "Never", "hooks": "{prestart: [{path: /x}]}",
+		"image": "a:1", "imagePullPolicy": "Never",
 		"terminal": "true", "pidFile": "/x", "consoleSocket": "/x", "userLog": "/x", "restoreFrom": "/x", "envFrom": "[a]",
 	} {
 		rows = append(rows, rejection{field, one + "    " + field + ": " + value + "\n", []string{"w.yaml:9: spec.containers[0]." + field + ": not supported yet"}})
@@ -219,6 +219,16 @@ func TestDecodeRejectsContainers(t *testing.T) {
 		{"env from elsewhere", one + "    env: [{name: A, valueFrom: {secretKeyRef: {name: x}}}]\n", []string{
 			`w.yaml:9: spec.containers[0].env[0].valueFrom.file: required`,
 			`w.yaml:9: spec.containers[0].env[0].valueFrom.secretKeyRef: not supported yet`}},
+		{"hooks", one + "    hooks:\n      prestart: [{path: /x}, {path: x}, {timeout: 0, path: /x}]\n      createRuntime: [{path: /a/../x, env: [A, =b, A=]}]\n" +
+			"      poststop: [{path: /x, timeout: 86401, args: [\"a\\0b\"]}]\n      startContainer: [{path: /x}]\n", []string{
+			`w.yaml:10: spec.containers[0].hooks.prestart[1].path: "x" is relative: a path of the host starts with "/"`,
+			`w.yaml:10: spec.containers[0].hooks.prestart[2].timeout: 0 is out of range: 1 to 86400 seconds`,
+			`w.yaml:11: spec.containers[0].hooks.createRuntime[0].env[0]: "A" is not NAME=VALUE`,
+			`w.yaml:11: spec.containers[0].hooks.createRuntime[0].env[1]: "=b" is not NAME=VALUE`,
+			`w.yaml:11: spec.containers[0].hooks.createRuntime[0].path: "/a/../x" contains "..": write where it leads`,
+			`w.yaml:12: spec.containers[0].hooks.poststop[0].args[0]: contains a NUL byte`,
+			`w.yaml:12: spec.containers[0].hooks.poststop[0].timeout: 86401 is out of range: 1 to 86400 seconds`,
+			`w.yaml:13: spec.containers[0].hooks.startContainer: not supported by gvisor: it runs no hooks inside a container's namespaces; prestart, createRuntime, poststart and poststop run on the host`}},
 		{"limits", one + "    resources:\n      limits: {cpu: 0.0001, memory: 4095Ki, pids: 10}\n      requests: {cpu: 1}\n", []string{
 			`w.yaml:10: spec.containers[0].resources.limits.cpu: 100u is out of range: at least 1m, at most 100k`,
 			`w.yaml:10: spec.containers[0].resources.limits.memory: 4095Ki is out of range: at least 4Mi, at most 1Ei`,

@@ -135,6 +135,7 @@ type Container struct {
 	// container to end; manifests say it as lifecycle.stopSignal.
 	Lifecycle       Lifecycle       `json:"lifecycle,omitzero"`
 	SecurityContext SecurityContext `json:"securityContext,omitzero"`
+	Hooks           Hooks           `json:"hooks,omitzero"`
 }
 
 // Rootfs is a directory that serves as a container's root. It is never

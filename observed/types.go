@@ -114,10 +114,34 @@ type ContainerRecord struct {
 	// Process is what further commands in the container get of what its own
 	// got: user, environment and the like.
 	Process json.RawMessage `json:"process,omitempty"`
+	// Hooks are the desired.Hooks that the instance was made with, as JSON, and
+	// HooksDone counts those of HookPhase that are not to be run again.
+	Hooks     json.RawMessage `json:"hooks,omitempty"`
+	HookPhase HookPhase       `json:"hookPhase,omitempty"`
+	HooksDone int             `json:"hooksDone,omitempty"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
 }
+
+// HookPhase says how far the hooks of an instance are that the daemon runs for
+// it on the host.
+type HookPhase string
+
+// The phases; none: there is nothing to be done.
+const (
+	// HooksCreating: prestart and createRuntime hooks run, the command waits.
+	HooksCreating HookPhase = "creating"
+	// HooksCreated: they have succeeded, the command is to be started.
+	HooksCreated HookPhase = "created"
+	// HooksStarted: the command was started, and poststart hooks run beside it.
+	HooksStarted HookPhase = "started"
+	// HooksOwed: once the instance has ended and is taken out of the sandbox,
+	// its poststop hooks are to be run.
+	HooksOwed HookPhase = "owed"
+	// HooksStopping: they run.
+	HooksStopping HookPhase = "stopping"
+)
 
 // Image is a sandbox on disk: a checkpoint of its processes, and what they
 // need to run again.

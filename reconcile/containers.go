@@ -84,6 +84,9 @@ func (p *planner) step(dc *desired.Container, hash string) step {
 	if c != nil && live(c) {
 		return p.stepLive(c, dc, hash)
 	}
+	if s, due := p.stepHooks(c, hash); due {
+		return s
+	}
 	why, torn := p.o.BrokenContainers[dc.Name]
 	cm := p.mem.Containers[dc.Name]
 	switch {
@@ -196,6 +199,8 @@ func (p *planner) leave(c *observed.Container) step {
 	how, s := "it has ended", step{}
 	if live(c) {
 		how, s = p.endOne(c, why, classContainer, p.grace())
+	} else if s, due := p.release(c); due {
+		return s
 	}
 	if how != "" {
 		s = step{verb: Remove, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer}

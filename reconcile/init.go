@@ -190,6 +190,10 @@ func (p *planner) stepInit(i, done int) step {
 	why, torn := p.o.BrokenContainers[dc.Name]
 	switch up := c != nil && live(c); {
 	case i > done, i < done && !up && !torn:
+		if c != nil && !up {
+			s, _ := p.release(c)
+			return s
+		}
 		return step{} // its turn comes, or is over
 	case i < done && torn:
 		return step{verb: Remove, name: dc.Name,

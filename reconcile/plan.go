@@ -144,23 +144,23 @@ func (p *planner) grace() time.Duration {
 func (p *planner) remove() {
 	const why = "the sandbox is declared no more"
 	if p.suspended() {
-		p.act(Action{Verb: Destroy, Reason: why + "; it is suspended, so nothing runs in it that could be asked to end"})
+		p.destroy(why + "; it is suspended, so nothing runs in it that could be asked to end")
 		return
 	}
 	switch p.world {
 	case up, paused, between:
 		if how, done := p.end(why, ""); done {
-			p.act(Action{Verb: Destroy, Reason: why + "; " + how})
+			p.destroy(why + "; " + how)
 		}
 	case silent:
 		// A signal would not reach anybody: what is left of the grace is the
 		// hope that the sentry answers again.
 		limit := min(p.grace(), silenceLimit)
 		if p.silentFor(limit) {
-			p.act(Action{Verb: Destroy, Reason: fmt.Sprintf("%s; its sentry has not answered for %s", why, limit)})
+			p.destroy(fmt.Sprintf("%s; its sentry has not answered for %s", why, limit))
 		}
 	default:
-		p.act(Action{Verb: Destroy, Reason: why + "; nothing runs in it that could be asked to end"})
+		p.destroy(why + "; nothing runs in it that could be asked to end")
 	}
 }
 
@@ -189,7 +189,9 @@ func (p *planner) keep() {
 			p.serve()
 		}
 	default:
-		p.seek()
+		if p.running() || !p.releaseAll() {
+			p.seek()
+		}
 		p.limitsInUse()
 	}
 	if p.mem.CreateFailures > 0 {

@@ -33,6 +33,9 @@ const (
 	// Remove takes one container that has ended, or is declared no more, out
 	// of the sandbox, record included.
 	Remove Verb = "remove"
+	// Release takes an instance that has ended, or was never started, out of the
+	// sandbox and has its poststop hooks run; its record stays.
+	Release Verb = "release"
 	// Pause and Resume freeze and thaw the whole sandbox.
 	Pause  Verb = "pause"
 	Resume Verb = "resume"

@@ -202,6 +202,7 @@ func (d *daemon) open() (err error) {
 		Poke:         func(name string) { d.loop.Poke(name) },
 		Ended:        d.containerEnded,
 		PreStopped:   d.preStopped,
+		Hooked:       d.hookEnded,
 		Log:          d.c.Log,
 	})
 	if err != nil {

@@ -137,7 +137,7 @@ func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[event
 // verbDone names, for events, what an action has done.
 var verbDone = map[reconcile.Verb]string{
 	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.PreStop: "PreStop", reconcile.Signal: "Signalled",
-	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Pause: "Paused",
+	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Release: "Released", reconcile.Pause: "Paused",
 	reconcile.Resume: "Resumed", reconcile.Suspend: "Suspended", reconcile.Restore: "Restored", reconcile.Discard: "CheckpointDiscarded",
 	reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
 	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",

@@ -41,6 +41,7 @@ func (d *daemon) stopAll(ctx context.Context) error {
 		return nil
 	})
 	if errors.Is(err, errAllStopped) {
+		d.actuator.AwaitHooks(ctx)
 		return nil
 	}
 	return fmt.Errorf("stopping every sandbox: %d still run: %w", len(running), err)

@@ -76,6 +76,18 @@ var fields = map[string]field{
 	"Container.securityContext": {"", container,
 		"What its processes may do inside the sandbox."},
 
+	"Container.hooks": {"", container, "Programs that run on the host, as root. See [Hooks](#hooks)."},
+
+	"Hooks.prestart":      {"", container, "Run before the command. One that fails keeps the container from being started."},
+	"Hooks.createRuntime": {"", container, "Run after `prestart`; the same otherwise."},
+	"Hooks.poststart":     {"", container, "Run once the command runs, beside it. One that fails is told of in the events and changes nothing."},
+	"Hooks.poststop":      {"", container, "Run once the container has ended and is taken out of the sandbox. One that fails is told of in the events, and the others still run."},
+
+	"Hook.path":    {"", container, "A program of the host, absolute."},
+	"Hook.args":    {"`path` alone", container, "All that the program gets, the name that it is called by included, as in OCI's specification."},
+	"Hook.env":     {"none", container, "`NAME=VALUE` each. There is nothing else in its environment."},
+	"Hook.timeout": {"`30`", container, "Seconds, 1 to 86400. Then it is killed with its process group and counts as failed."},
+
 	"Rootfs.path":     {"", container, "Absolute host path. `/` is the host's own root. Never written to, not even for mount points; several containers may share one."},
 	"Rootfs.readOnly": {"`false`", container, "`false`: writes go to a layer of the container's own, on a nameless file in the data directory, until the container is made anew. `true`: writes fail with EROFS."},
 
@@ -154,7 +166,7 @@ var later = []struct {
 	{"`spec.volumes[]`", []string{"configMap", "secret", "projected", "persistentVolumeClaim", "csi", "image", "nfs"}, inSpec("volumes: [{name: v, %s: x}]")},
 	{"`spec.volumes[].hostPath.type`", []string{"Socket", "CharDevice", "BlockDevice"}, inSpec("volumes: [{name: v, hostPath: {path: /x, type: %s}}]")},
 	{"`spec.volumes[].emptyDir`", []string{"medium"}, inSpec("volumes: [{name: v, emptyDir: {%s: Memory}}]")},
-	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "hooks", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
+	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "terminal", "restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices"}, inContainer("%s: x")},
 	{"`….env[].valueFrom`", []string{"configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef"}, inContainer("env: [{name: E, valueFrom: {file: /x, %s: x}}]")},
 	{"`….resources`", []string{"requests", "claims"}, inContainer("resources: {%s: x}")},
 	{"`….resources.limits`", []string{"ephemeral-storage"}, inContainer("resources: {limits: {%s: x}}")},

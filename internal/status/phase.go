@@ -113,6 +113,9 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		case c != "":
 			return api.Pending, "Stopping", fmt.Sprintf("container %q was asked to end and has time left", c)
 		}
+		if c := v.hooked(); c != "" {
+			return api.Pending, "Hooks", fmt.Sprintf("hooks of container %q run", c)
+		}
 		return api.Pending, "Waiting", ""
 	}
 	a := v.Pass.Pending[0]
@@ -144,6 +147,17 @@ func (v *view) asked() string {
 	for i := range v.o.Containers {
 		c := &v.o.Containers[i]
 		if cm := v.mem.Containers[c.Name]; live(c) && cm.StopID == c.ID && !cm.StopAsked.IsZero() {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// hooked names a container whose hooks are waited for; empty: none.
+func (v *view) hooked() string {
+	for i := range v.o.Containers {
+		c := &v.o.Containers[i]
+		if c.HookPhase == observed.HooksCreating || c.HookPhase == observed.HooksStopping {
 			return c.Name
 		}
 	}
