@@ -48,6 +48,8 @@ type Config struct {
 	Logs        *logs.Logs
 	Watcher     *observed.Watcher
 	Reaper      *observed.Reaper
+	// AllowBundleHooks runs the hooks of OCI bundles, which are else refused.
+	AllowBundleHooks bool
 	// Poke wakes the loop for a sandbox; it does not block.
 	Poke func(sandbox string)
 	// Ended is told of each container's end once it is recorded; optional. It

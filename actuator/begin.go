@@ -37,10 +37,7 @@ func (a *Actuator) begin(ctx context.Context, w *work, sentry gvisor.Sentry, c *
 	if err := moveContainer(&rec, observed.Creating); err != nil {
 		return rec, false, err
 	}
-	if !c.Hooks.IsZero() {
-		if rec.Hooks, err = json.Marshal(c.Hooks); err != nil {
-			return rec, false, err
-		}
+	if !c.Hooks.IsZero() || c.Bundle != "" && a.c.AllowBundleHooks {
 		rec.HookPhase = observed.HooksCreating
 	}
 	return rec, rec.HookPhase != "", a.c.Records.SaveContainer(rec)
@@ -48,15 +45,21 @@ func (a *Actuator) begin(ctx context.Context, w *work, sentry gvisor.Sentry, c *
 
 // beginHooks makes the bundle that an instance's hooks are told of, and runs
 // those that come before its command.
-func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Container, rec observed.ContainerRecord) error {
+func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord) error {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
 		return err
 	}
-	if err := a.writeHookBundle(rec, b, c.Hooks); err != nil {
+	if err := a.writeHookBundle(*rec, b); err != nil {
 		return err
 	}
-	a.createHooks(rec, c.Hooks, w.rec.Sentry)
+	if rec.Hooks, err = json.Marshal(b.hooks); err != nil {
+		return err
+	}
+	if err := a.c.Records.SaveContainer(*rec); err != nil {
+		return err
+	}
+	a.createHooks(*rec, b.hooks, w.rec.Sentry)
 	return nil
 }
 

@@ -19,6 +19,7 @@ type bundle struct {
 	spec   *specs.Spec
 	mounts []serve.Mount
 	root   string // of the host's, that spec's root is
+	hooks  desired.Hooks
 }
 
 // defaultPath is the search path of a container that declares none.
@@ -39,13 +40,18 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	var spec *specs.Spec
 	var err error
 	if c.Bundle != "" {
-		spec, err = readBundle(c.Bundle, c)
+		spec, err = readBundle(c.Bundle, c, a.c.AllowBundleHooks)
 	} else {
 		spec = rootfsSpec(c)
 	}
 	if err != nil {
 		return bundle{}, err
 	}
+	hooks, err := withBundle(spec.Hooks, c.Hooks)
+	if err != nil {
+		return bundle{}, fmt.Errorf("bundle: %w", err)
+	}
+	spec.Hooks = nil
 	spec.Hostname = d.Spec.Hostname
 	if err := applyContainer(spec, d, c); err != nil {
 		return bundle{}, err
@@ -54,7 +60,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	if err != nil {
 		return bundle{}, fmt.Errorf("root file system: %w", err)
 	}
-	b := bundle{spec: spec, mounts: []serve.Mount{root}}
+	b := bundle{spec: spec, mounts: []serve.Mount{root}, hooks: hooks}
 	var binds []specs.Mount
 	for _, m := range spec.Mounts {
 		if specutils.IsGoferMount(m) {

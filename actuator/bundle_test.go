@@ -87,15 +87,15 @@ func TestBundleRefused(t *testing.T) {
 		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"},
 			{"names": ["clone3"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}}}`: "syscalls[1] (clone3): errnoRet: the action SCMP_ACT_KILL",
 	} {
-		_, err := readBundle(inBundle(t, changes), &desired.Container{})
+		_, err := readBundle(inBundle(t, changes), &desired.Container{}, false)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.json") {
 			t.Errorf("%s: %v, want %q", changes, err, want)
 		}
 	}
-	if _, err := readBundle(inBundle(t, `{"process": {"oomScoreAdj": 100}}`), &desired.Container{OOMScoreAdj: new(5)}); err != nil {
+	if _, err := readBundle(inBundle(t, `{"process": {"oomScoreAdj": 100}}`), &desired.Container{OOMScoreAdj: new(5)}, false); err != nil {
 		t.Errorf("the manifest's own score: %v", err)
 	}
-	if _, err := readBundle(t.TempDir(), &desired.Container{}); err == nil {
+	if _, err := readBundle(t.TempDir(), &desired.Container{}, false); err == nil {
 		t.Error("read a bundle without a specification")
 	}
 }

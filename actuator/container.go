@@ -36,7 +36,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	}
 	started := time.Now()
 	if hooks {
-		if err := a.beginHooks(&w, d, c, rec); err != nil {
+		if err := a.beginHooks(&w, d, c, &rec); err != nil {
 			return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 		}
 		return nil // the loop goes on when they are over
@@ -44,10 +44,10 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	err = a.run(ctx, &w, d, c, &rec, sentry.StartContainer)
 	if err == nil {
 		rec.StartedAt = started
-		if len(c.Hooks.Poststart) > 0 {
+		if h := hooksOf(rec); len(h.Poststart) > 0 {
 			rec.HookPhase = observed.HooksStarted
 		} else {
-			rec.HookPhase = afterStart(c.Hooks)
+			rec.HookPhase = afterStart(h)
 		}
 		err = moveContainer(&rec, observed.Running)
 	}

@@ -254,9 +254,10 @@ func (a *Actuator) hookDirs(sandbox string) string {
 
 // writeHookBundle makes the bundle that hooks are told of: the instance's
 // specification, as the sandbox gets it, but for the host's root.
-func (a *Actuator) writeHookBundle(c observed.ContainerRecord, b bundle, h desired.Hooks) error {
+func (a *Actuator) writeHookBundle(c observed.ContainerRecord, b bundle) error {
 	spec := *b.spec
 	spec.Root = &specs.Root{Path: b.root, Readonly: b.spec.Root.Readonly}
+	h := b.hooks
 	spec.Hooks = &specs.Hooks{Prestart: ociHooks(h.Prestart), CreateRuntime: ociHooks(h.CreateRuntime), Poststart: ociHooks(h.Poststart), Poststop: ociHooks(h.Poststop)}
 	text, err := json.Marshal(spec)
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 
 // readBundle reads the specification of an OCI bundle and refuses what this
 // runtime would have to leave out.
-func readBundle(dir string, c *desired.Container) (*specs.Spec, error) {
+func readBundle(dir string, c *desired.Container, hooksAllowed bool) (*specs.Spec, error) {
 	path := filepath.Join(dir, "config.json")
 	b, err := readFile(path, bundleMax)
 	if err != nil {
@@ -38,7 +38,10 @@ func readBundle(dir string, c *desired.Container) (*specs.Spec, error) {
 	if err := checkBundle(spec, c); err != nil {
 		return nil, fmt.Errorf("bundle: %s: %w", path, err)
 	}
-	spec.Hooks, spec.Annotations = nil, nil
+	if !hooksAllowed && !empty(spec.Hooks) {
+		return nil, fmt.Errorf("bundle: %s: hooks are not allowed, as they would run on the host: say allowBundleHooks: true in the configuration file, or declare them in the manifest", path)
+	}
+	spec.Annotations = nil
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(dir, spec.Root.Path)
 	}
@@ -86,9 +89,6 @@ func checkBundle(spec *specs.Spec, c *desired.Container) error {
 		return errors.New("process.oomScoreAdj is not taken from a bundle: say oomScoreAdj in the manifest")
 	case spec.Domainname != "":
 		return errors.New("domainname is not supported")
-	}
-	if !empty(spec.Hooks) {
-		return errors.New("hooks are not allowed: they would run on the host")
 	}
 	for key := range spec.Annotations {
 		if strings.HasPrefix(key, "dev.gvisor.") {

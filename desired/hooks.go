@@ -38,8 +38,8 @@ func (h Hook) Limit() time.Duration { return time.Duration(*h.Timeout) * time.Se
 
 // The hooks' time, in seconds: what one gets that declares none, and the most.
 const (
-	defaultHookTimeout = 30
-	maxHookTimeout     = 24 * 60 * 60
+	DefaultHookTimeout = 30
+	MaxHookTimeout     = 24 * 60 * 60
 )
 
 // lists are the hooks by the field that holds them, in the order of a
@@ -60,7 +60,7 @@ func (h *Hooks) setDefaults() {
 			hook := &l.hooks[i]
 			hook.Path = cleanHost(hook.Path)
 			if hook.Timeout == nil {
-				hook.Timeout = new(int64(defaultHookTimeout))
+				hook.Timeout = new(int64(DefaultHookTimeout))
 			}
 		}
 	}
@@ -81,8 +81,8 @@ func (c *checker) hooks(at string, h *Hooks) {
 				}
 				c.addIf(at, nulFault(e))
 			}
-			if t := *hook.Timeout; t < 1 || t > maxHookTimeout {
-				c.add(at+".timeout", "%d is out of range: 1 to %d seconds", t, maxHookTimeout)
+			if t := *hook.Timeout; t < 1 || t > MaxHookTimeout {
+				c.add(at+".timeout", "%d is out of range: 1 to %d seconds", t, MaxHookTimeout)
 			}
 		}
 	}

@@ -371,3 +371,44 @@ func TestHooksOfWhatIsSuspended(t *testing.T) {
 		t.Errorf("called were %q, want %q", got, want)
 	}
 }
+
+// A bundle's hooks are refused, or come before the manifest's, as the
+// configuration file says.
+func TestHooksOfABundle(t *testing.T) {
+	w := newWorld(t)
+	h := w.hookScript("hook", "")
+	one := func(point string) []any {
+		return []any{map[string]any{"path": h, "args": []string{"hook", point}, "timeout": 5}}
+	}
+	hooked := map[string]any{"prestart": one("theirs"), "poststop": one("their last")}
+	dir := w.bundle("b", func(config map[string]any) { config["hooks"] = hooked })
+	w.start()
+	spec := "containers:\n- {name: app, bundle: " + dir + ", hooks: {prestart: [" + hook(h, "ours") + "]}}"
+	w.declare("web", spec)
+	s := w.wait("web", "refused", func(s sandbox) bool { return s.box("app").Reason == "StartError" })
+	if m := s.box("app").Message; !strings.Contains(m, "hooks are not allowed") || !strings.Contains(m, "allowBundleHooks") {
+		t.Errorf("it is told as %q", m)
+	}
+	w.undeclare("web")
+	w.gone("web")
+	if calls := w.calls(); len(calls) != 0 {
+		t.Errorf("called were %+v", calls)
+	}
+	w.stop()
+	w.configure("allowBundleHooks: true\n")
+	w.start()
+	w.declare("web", spec)
+	w.running("web")
+	if got, want := w.called(2), []string{"theirs web.app.1", "ours web.app.1"}; !slices.Equal(got, want) {
+		t.Errorf("called were %q, want %q", got, want)
+	}
+	w.undeclare("web")
+	w.gone("web")
+	if got := w.called(3); got[2] != "their last web.app.1" {
+		t.Errorf("called were %q", got)
+	}
+	hooked["startContainer"] = one("never")
+	inside := w.bundle("c", func(config map[string]any) { config["hooks"] = hooked })
+	w.declare("web", "containers: [{name: app, bundle: "+inside+"}]")
+	w.wait("web", "refused", func(s sandbox) bool { return strings.Contains(s.box("app").Message, "inside a container's namespaces") })
+}

@@ -16,8 +16,9 @@ func TestConfigFile(t *testing.T) {
 	if c, err := readConfig(path); err != nil || !sameConfig(c, defaults) {
 		t.Errorf("without a file: %+v, %v", c, err)
 	}
-	unsafe, small := defaults, defaults
+	unsafe, hooks, small := defaults, defaults, defaults
 	unsafe.AllowUnsafeManifests = true
+	hooks.AllowBundleHooks = true
 	small.Logs.MaxSize = resource.MustParse("64Ki")
 	for _, f := range []struct {
 		text string
@@ -26,6 +27,7 @@ func TestConfigFile(t *testing.T) {
 	}{
 		{"", defaults, ""},
 		{"allowUnsafeManifests: true\n", unsafe, ""},
+		{"allowBundleHooks: true\n", hooks, ""},
 		{"logs: {maxSize: 65536}\n", small, ""},
 		{"logs: {maxFiles: 2, maxSize: 1Gi}\n", config{Logs: logsConfig{MaxSize: resource.MustParse("1Gi"), MaxFiles: 2}}, ""},
 		{"logs: {maxFiles: 1}\n", config{}, path + ": logs.maxFiles: 1: want 2 to 1000"},
@@ -51,7 +53,7 @@ func TestConfigFile(t *testing.T) {
 
 // sameConfig compares what is set: a quantity has several forms.
 func sameConfig(a, b config) bool {
-	return a.AllowUnsafeManifests == b.AllowUnsafeManifests && a.Logs.MaxFiles == b.Logs.MaxFiles && a.Logs.MaxSize.Equal(b.Logs.MaxSize)
+	return a.AllowUnsafeManifests == b.AllowUnsafeManifests && a.AllowBundleHooks == b.AllowBundleHooks && a.Logs.MaxFiles == b.Logs.MaxFiles && a.Logs.MaxSize.Equal(b.Logs.MaxSize)
 }
 
 func TestLogLevels(t *testing.T) {

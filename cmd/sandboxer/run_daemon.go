@@ -33,6 +33,7 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 		CgroupParent:        o.CgroupParent,
 		ResyncOnly:          o.ResyncOnly,
 		AllowUnsafeOwners:   c.AllowUnsafeManifests,
+		AllowBundleHooks:    c.AllowBundleHooks,
 		StopSandboxesOnExit: o.StopSandboxesOnExit,
 		MaxLogFile:          c.Logs.MaxSize.Value(),
 		MaxLogFiles:         c.Logs.MaxFiles,
@@ -45,8 +46,10 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 type config struct {
 	// AllowUnsafeManifests obeys manifests that others than root and the
 	// daemon's user can write.
-	AllowUnsafeManifests bool       `json:"allowUnsafeManifests,omitempty"`
-	Logs                 logsConfig `json:"logs"`
+	AllowUnsafeManifests bool `json:"allowUnsafeManifests,omitempty"`
+	// AllowBundleHooks runs the hooks that OCI bundles carry.
+	AllowBundleHooks bool       `json:"allowBundleHooks,omitempty"`
+	Logs             logsConfig `json:"logs"`
 }
 
 // logsConfig bounds the log of each container.

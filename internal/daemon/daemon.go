@@ -44,6 +44,8 @@ type Config struct {
 	ResyncOnly bool
 	// AllowUnsafeOwners obeys manifests that others can write.
 	AllowUnsafeOwners bool
+	// AllowBundleHooks runs the hooks of OCI bundles.
+	AllowBundleHooks bool
 	// StopSandboxesOnExit stops every sandbox before Run returns.
 	StopSandboxesOnExit bool
 	// MaxLogFile bounds each file of a container's log, in bytes, and
@@ -203,7 +205,9 @@ func (d *daemon) open() (err error) {
 		Ended:        d.containerEnded,
 		PreStopped:   d.preStopped,
 		Hooked:       d.hookEnded,
-		Log:          d.c.Log,
+
+		AllowBundleHooks: d.c.AllowBundleHooks,
+		Log:              d.c.Log,
 	})
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ var fields = map[string]field{
 	"Container.rootfs": {"", container,
 		"A directory as the root. Exactly one of `rootfs` and `bundle`."},
 	"Container.bundle": {"", container,
-		"An OCI bundle: its `config.json` is the base that the other fields change. What would not be carried out is refused when the container is started: hooks, `dev.gvisor.*` annotations, `process.terminal`, `process.oomScoreAdj`, resources, devices, sysctls, ID mappings, namespaces to join, unknown file systems, seccomp filters that return another error than `EPERM`. Its seccomp filter is in force; new namespaces and cgroup mounts in it are left out, since they are the sandbox's."},
+		"An OCI bundle: its `config.json` is the base that the other fields change. What would not be carried out is refused when the container is started: hooks (unless the configuration file has `allowBundleHooks: true`), `dev.gvisor.*` annotations, `process.terminal`, `process.oomScoreAdj`, resources, devices, sysctls, ID mappings, namespaces to join, unknown file systems, seccomp filters that return another error than `EPERM`. Its seccomp filter is in force; new namespaces and cgroup mounts in it are left out, since they are the sandbox's."},
 	"Container.command":       {"the bundle's", container, "Program and first arguments. Required with `rootfs`."},
 	"Container.args":          {"", container, "Appended to `command`, or to the bundle's arguments."},
 	"Container.workingDir":    {"`/`, or the bundle's", container, "Absolute."},
