@@ -111,12 +111,8 @@ func (a *Actuator) releaseInstance(ctx context.Context, w work) error {
 }
 
 // releaseAll has the poststop hooks run of all instances of a sandbox of which
-// nothing is left. Those that are suspended have not ended.
+// nothing is left. Those that are suspended have not ended, and no records.
 func (a *Actuator) releaseAll(ctx context.Context, sandbox string) error {
-	image, err := a.c.Checkpoints.Read(sandbox)
-	if err != nil || image != nil {
-		return err
-	}
 	loaded, err := a.c.Records.Load(sandbox)
 	errs := []error{err}
 	for _, c := range loaded.Containers {
