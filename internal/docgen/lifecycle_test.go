@@ -1,0 +1,101 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Whatever docs/lifecycle.md names as a function or a test exists, and a row that
+// is not marked as not yet done names both.
+func TestLifecycleNamesWhatIsThere(t *testing.T) {
+	text, err := os.ReadFile("../../docs/lifecycle.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("`([^`]+)`")
+	rows, packages := 0, map[string]map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 4 || cells[0] == " seed" {
+			continue
+		}
+		rows++
+		here, functions, tests := cells[1], code.FindAllStringSubmatch(cells[2], -1), code.FindAllStringSubmatch(cells[3], -1)
+		if done := !strings.Contains(here, "*Not yet:*"); done != (len(functions) > 0) || done != (len(tests) > 0) {
+			t.Errorf("%s: %d functions, %d tests", cells[0], len(functions), len(tests))
+		}
+		for i, m := range append(functions, tests...) {
+			dir, name := cutName(m[1])
+			if packages[dir] == nil {
+				packages[dir] = declared(t, dir)
+			}
+			if strings.HasPrefix(name, "Test") != (i >= len(functions)) {
+				t.Errorf("%s: %s stands in the wrong column", cells[0], m[1])
+			}
+			if !packages[dir][name] {
+				t.Errorf("%s: %s does not exist", cells[0], m[1])
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%d rows were understood", rows)
+	}
+}
+
+// cutName splits "folder/package.Type.Method" behind the package.
+func cutName(s string) (dir, name string) {
+	base := strings.LastIndex(s, "/") + 1
+	before, name, _ := strings.Cut(s[base:], ".")
+	return s[:base] + before, name
+}
+
+// declared are the functions, methods (as Type.Method) and types of a package,
+// its tests included.
+func declared(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("../..", dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no package %s: %v", dir, err)
+	}
+	names := map[string]bool{}
+	for _, path := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				names[receiver(d)+d.Name.Name] = true
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					if s, ok := s.(*ast.TypeSpec); ok {
+						names[s.Name.Name] = true
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// receiver is the "Type." of a method; empty: a function's.
+func receiver(d *ast.FuncDecl) string {
+	if d.Recv == nil {
+		return ""
+	}
+	typ := d.Recv.List[0].Type
+	if star, ok := typ.(*ast.StarExpr); ok {
+		typ = star.X
+	}
+	if name, ok := typ.(*ast.Ident); ok {
+		return name.Name + "."
+	}
+	return ""
+}
