@@ -23,6 +23,7 @@ func withBundle(h *specs.Hooks, declared desired.Hooks) (desired.Hooks, error) {
 		all  *[]desired.Hook
 		more []specs.Hook
 	}{
+		//lint:ignore SA1019 OCI has deprecated these, and bundles have them.
 		{&declared.Prestart, h.Prestart},
 		{&declared.CreateRuntime, h.CreateRuntime},
 		{&declared.Poststart, h.Poststart},

@@ -254,7 +254,9 @@ func (a *Actuator) writeHookBundle(c observed.ContainerRecord, b bundle) error {
 	spec := *b.spec
 	spec.Root = &specs.Root{Path: b.root, Readonly: b.spec.Root.Readonly}
 	h := b.hooks
-	spec.Hooks = &specs.Hooks{Prestart: ociHooks(h.Prestart), CreateRuntime: ociHooks(h.CreateRuntime), Poststart: ociHooks(h.Poststart), Poststop: ociHooks(h.Poststop)}
+	//lint:ignore SA1019 OCI has deprecated prestart hooks, and they are in use.
+	spec.Hooks = &specs.Hooks{Prestart: ociHooks(h.Prestart),
+		CreateRuntime: ociHooks(h.CreateRuntime), Poststart: ociHooks(h.Poststart), Poststop: ociHooks(h.Poststop)}
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return err
