@@ -157,6 +157,9 @@ func (p *planner) anew(c *observed.Container, why, class string) step {
 	how, s := p.endOne(c, why, class, p.grace())
 	if how != "" {
 		s = step{verb: Start, name: c.Name, id: c.ID, reason: why + "; " + how, class: class, replaces: true}
+		if c.HookPhase != "" {
+			s.verb, s.replaces = Kill, false // hooks come between its end and the next start
+		}
 	}
 	return s
 }
@@ -204,6 +207,9 @@ func (p *planner) leave(c *observed.Container) step {
 	}
 	if how != "" {
 		s = step{verb: Remove, name: c.Name, id: c.ID, reason: why + "; " + how, class: classContainer}
+		if c.HookPhase != "" {
+			s.verb = Kill // hooks come before it is forgotten
+		}
 	}
 	return s
 }

@@ -52,16 +52,16 @@ func (p *planner) releaseAll() bool {
 // destroy has nothing left of the sandbox. What hooks are owed, or run, comes
 // before their records go.
 func (p *planner) destroy(why string) {
-	owed, run := p.suspended() && p.imageOwes(), false
+	owed, run := false, false
 	for i := range p.o.Containers {
 		phase := p.o.Containers[i].HookPhase
 		run = run || phase == observed.HooksStopping
 		owed = owed || phase != "" && phase != observed.HooksStopping
 	}
 	switch {
-	case owed && p.suspended():
+	case p.imageOwes() && (p.world == stopped || p.world == absent):
 		p.act(Action{Verb: Discard, Reason: why + ", and hooks are to be run first: the checkpoint is discarded"})
-	case owed:
+	case owed || p.imageOwes():
 		p.act(Action{Verb: Stop, Reason: why + ", and hooks are to be run first"})
 	case run:
 		// They poke when they are over.

@@ -189,7 +189,7 @@ func (p *planner) keep() {
 			p.serve()
 		}
 	default:
-		if p.running() || !p.releaseAll() {
+		if p.running() || p.suspended() || !p.releaseAll() {
 			p.seek()
 		}
 		p.limitsInUse()

@@ -128,6 +128,30 @@ func TestPlanHooks(t *testing.T) {
 			actions: []Action{hasEnded("web")},
 		},
 		{
+			name: "changed, and its time is over: killed, as they come before the next start",
+			mutate: func(in *Input) {
+				redeclare(in, changed)
+				in.Memory.SpecHash = in.Desired.WorkHash
+				recall(&in.Memory, "app", func(cm *ContainerMemory) { cm.Hash = in.Desired.ContainerHash[0] })
+				asked(false, "app")(&in.Memory)
+				recall(&in.Memory, "app", func(cm *ContainerMemory) { cm.StopAsked = t0.Add(-31 * time.Second) })
+				hookPhase(in, "app", observed.HooksOwed)
+			},
+			actions: []Action{{Verb: Kill, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry, Class: classContainer,
+				Reason: `container "app" was changed: args; its grace period of 30s is over`}},
+		},
+		{
+			name: "declared no more, and its time is over: killed",
+			mutate: func(in *Input) {
+				without(in)
+				asked(false, "web")(&in.Memory)
+				recall(&in.Memory, "web", func(cm *ContainerMemory) { cm.StopAsked = t0.Add(-31 * time.Second) })
+				hookPhase(in, "web", observed.HooksOwed)
+			},
+			actions: []Action{{Verb: Kill, Sandbox: "box", Container: "web", ContainerID: "box.web.1", Sentry: sentry, Class: classContainer,
+				Reason: `container "web" is declared no more; its grace period of 30s is over`}},
+		},
+		{
 			name: "declared no more, they run: its record stays",
 			mutate: func(in *Input) {
 				without(in)
@@ -166,6 +190,17 @@ func TestPlanHooks(t *testing.T) {
 			},
 			actions: []Action{{Verb: Discard, Sandbox: "box", Sentry: sentry, Reason: "the sandbox is declared no more; it is suspended, so nothing runs in it " +
 				"that could be asked to end, and hooks are to be run first: the checkpoint is discarded"}},
+		},
+		{
+			name: "the same, and it is being restored: that is ended first",
+			mutate: func(in *Input) {
+				recordState(in, observed.SandboxRestoring)
+				in.Observed.Image = &observed.Image{Containers: []observed.ContainerRecord{{Name: "app", HookPhase: observed.HooksOwed}}}
+				in.Observed.Containers = nil
+				undeclare(in)
+			},
+			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry,
+				Reason: "the sandbox is declared no more; it is suspended, so nothing runs in it that could be asked to end, and hooks are to be run first"}},
 		},
 		{
 			name: "Stopped: what was not run yet is",

@@ -75,6 +75,7 @@ func anyInput(t *rapid.T) Input {
 		if c.State == observed.Stopped {
 			c.Exit = rapid.SampledFrom([]*observed.Exit{nil, {Known: true, At: t0}, {Known: true, Code: 1, Reason: "Error", At: t0.Add(-time.Minute)}}).Draw(t, "exit")
 		}
+		c.HookPhase = rapid.SampledFrom([]observed.HookPhase{"", "", "", observed.HooksCreating, observed.HooksCreated, observed.HooksStarted, observed.HooksOwed, observed.HooksStopping}).Draw(t, "hooks")
 		if rapid.IntRange(0, 3).Draw(t, "hash") == 0 {
 			c.Hash = "old"
 		}
@@ -140,6 +141,9 @@ func anyImage(t *rapid.T, d *Declared) *observed.Image {
 		spec.Hostname = "another"
 	}
 	image.Spec, _ = json.Marshal(spec) // plain data
+	if rapid.Bool().Draw(t, "owed hooks") {
+		image.Containers = []observed.ContainerRecord{{Name: "app", HookPhase: observed.HooksOwed}}
+	}
 	return image
 }
 
@@ -228,6 +232,23 @@ func reordered(d *Declared, order []int) *Declared {
 	return &o
 }
 
+// owes reports whether containers of a checkpoint are owed hooks.
+func owes(image *observed.Image) bool {
+	return image != nil && slices.ContainsFunc(image.Containers, func(c observed.ContainerRecord) bool { return c.HookPhase != "" })
+}
+
+// hooksBefore reports whether hooks run, or are to be run, of what an action
+// would have forgotten.
+func hooksBefore(in *Input, a Action) bool {
+	if a.Verb == Destroy && owes(in.Observed.Image) {
+		return true
+	}
+	return slices.ContainsFunc(in.Observed.Containers, func(c observed.Container) bool {
+		ready := a.Verb == Start && c.HookPhase == observed.HooksCreated
+		return (a.Container == "" || a.Container == c.Name) && c.HookPhase != "" && !ready
+	})
+}
+
 // checkActions holds one result's actions to their form.
 func checkActions(t *rapid.T, in Input, r Result) {
 	if !r.Again.IsZero() && !r.Again.After(in.Now) {
@@ -244,13 +265,16 @@ func checkActions(t *rapid.T, in Input, r Result) {
 			t.Fatalf("two actions on one container: %+v", r.Actions)
 		case a.Verb == Destroy && in.Desired != nil:
 			t.Fatalf("what is declared is destroyed: %+v", a)
-		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause || a.Verb == Suspend || a.Verb == Restore || a.Verb == Discard):
+		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause || a.Verb == Suspend || a.Verb == Restore ||
+			a.Verb == Discard && !owes(in.Observed.Image)):
 			t.Fatalf("nothing is declared, and yet: %+v", a)
 		case in.Observed.Image != nil && a.Verb != Stop && a.Verb != Destroy && a.Verb != Restore && a.Verb != Discard && a.Verb != ReplaceGofer:
 			t.Fatalf("work in a sandbox that has a checkpoint: %+v", a)
 		case a.Verb == Create && (in.Observed.Sentry == observed.Alive || in.Observed.CgroupProcs > 0):
 			t.Fatalf("a second sentry: %+v", a)
-		case a.Container != "" && a.Verb != ReplaceGofer && a.Verb != Keep && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
+		case (a.Verb == Destroy || a.Verb == Remove || a.Verb == Start) && hooksBefore(&in, a):
+			t.Fatalf("hooks are to be run first: %+v", a)
+		case a.Container != "" && a.Verb != ReplaceGofer && a.Verb != Keep && a.Verb != Release && in.Observed.Record != nil && in.Observed.Record.State != observed.SandboxUp:
 			t.Fatalf("work in a sandbox that is not up: %+v", a)
 		}
 		if a.Verb == Start && in.Desired != nil {
