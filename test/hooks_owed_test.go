@@ -180,6 +180,23 @@ func TestHooksOfWhatIsKilled(t *testing.T) {
 	}
 }
 
+// A daemon that ends its sandboxes with itself has their hooks run first.
+func TestHooksBeforeExit(t *testing.T) {
+	w := start(t, "--stop-sandboxes-on-exit")
+	h := w.hookScript("hook", `sleep 0.5; echo over >FILE`)
+	w.declare("web", "containers:\n- {name: app, rootfs: {path: ROOT}, command: [/w, sleep], hooks: {poststop: ["+hook(h, "poststop")+"]}}")
+	w.running("web")
+	w.stop()
+	if _, err := os.Stat(h + ".file"); err != nil {
+		t.Errorf("the daemon has ended before its hook: %v", err)
+	}
+	w.start()
+	w.running("web")
+	if got := w.called(1); len(got) != 1 {
+		t.Errorf("called were %q", got)
+	}
+}
+
 // Killed at random moments: whatever prestart prepared, poststop has freed
 // before the next prestart, and at the end.
 func TestHooksKilledAtAnyMoment(t *testing.T) {
