@@ -197,6 +197,27 @@ func TestHooksBeforeExit(t *testing.T) {
 	}
 }
 
+// Init containers have hooks too, each time that they run.
+func TestHooksOfInitContainers(t *testing.T) {
+	w := start(t)
+	h := w.hookScript("hook", "")
+	hooks := "hooks: {prestart: [" + hook(h, "prestart") + "], poststart: [" + hook(h, "poststart") + "], poststop: [" + hook(h, "poststop") + "]}"
+	spec := func(hostname string) string {
+		return "hostname: " + hostname + "\ninitContainers:\n- " + box("prepare", "print prepared", hooks) + "\ncontainers:\n- " + box("app", "sleep")
+	}
+	var want []string
+	for i, hostname := range []string{"a", "b"} {
+		w.declare("web", spec(hostname))
+		w.wait("web", "running", func(s sandbox) bool { return running(s) && s.box("app").ID == fmt.Sprint("web.app.", i+1) })
+		for _, point := range []string{"prestart", "poststart", "poststop"} {
+			want = append(want, fmt.Sprint(point, " web.prepare.", i+1))
+		}
+		if got := w.called(len(want)); !slices.Equal(got, want) {
+			t.Fatalf("called were %q, want %q", got, want)
+		}
+	}
+}
+
 // Killed at random moments: whatever prestart prepared, poststop has freed
 // before the next prestart, and at the end.
 func TestHooksKilledAtAnyMoment(t *testing.T) {
