@@ -27,6 +27,7 @@ type backend struct {
 	events *events.Log
 	socket string
 	stop   func()
+	began  time.Time
 
 	mu   sync.Mutex // guards what follows
 	plan api.Plan
@@ -111,6 +112,21 @@ func (b *backend) Processes(context.Context, string) (map[string][]api.Process, 
 	}, nil
 }
 
+// Stats uses half a CPU, and of the one container that runs a quarter.
+func (b *backend) Stats(_ context.Context, sandbox string) (api.Stats, error) {
+	s, err := b.Sandbox(sandbox)
+	if err == nil && s.Status.SandboxPID == 0 {
+		err = &api.Error{Code: 409, Message: sandbox + " does not run"}
+	}
+	if err != nil {
+		return api.Stats{}, err
+	}
+	used := 4000 + time.Since(b.began).Seconds()
+	return api.Stats{Sandbox: sandbox, Time: time.Now(), CPUSeconds: used / 2, MemoryBytes: 15_700_000, MemoryPeakBytes: 1 << 30, PIDs: 31,
+		ReadBytes: 4096, WrittenBytes: 3 << 20, Containers: []api.ContainerStats{
+			{Name: "app", ID: sandbox + ".app.1", CPUSeconds: used / 4, MemoryBytes: 300_000, MemoryLimitBytes: 64 << 20, PIDs: 6}}}, nil
+}
+
 // Kill makes an event of a signal, which only containers that run take.
 func (b *backend) Kill(_ context.Context, sandbox, container string, r api.KillRequest) error {
 	s, err := b.Sandbox(sandbox)
@@ -163,7 +179,7 @@ func serve(env *testscript.Env) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock")}
+	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock"), began: time.Now()}
 	if err := b.start(); err != nil {
 		return nil, err
 	}

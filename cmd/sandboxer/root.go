@@ -115,7 +115,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.socket, "socket", "",
 		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
-		c.waitCommand(), c.execCommand(), c.killCommand(), c.psCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(),
+		c.waitCommand(), c.execCommand(), c.killCommand(), c.psCommand(), c.statsCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(),
 		c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
 	return root

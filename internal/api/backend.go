@@ -60,6 +60,8 @@ type Backend interface {
 	Exec(ctx context.Context, sandbox, container string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
 	// Processes lists what runs in a sandbox, by container name.
 	Processes(ctx context.Context, sandbox string) (map[string][]Process, error)
+	// Stats says what a sandbox uses now; code 409 where it does not run.
+	Stats(ctx context.Context, sandbox string) (Stats, error)
 	// Kill signals a container or one of its processes, with the same errors.
 	Kill(ctx context.Context, sandbox, container string, r KillRequest) error
 	// Checkpoint writes a checkpoint of a running sandbox, which goes on as it

@@ -93,6 +93,11 @@ func (c *Client) Processes(ctx context.Context, sandbox, container string) ([]Pr
 	return l.Items, err
 }
 
+// Stats says what a sandbox uses now.
+func (c *Client) Stats(ctx context.Context, sandbox string) (v Stats, err error) {
+	return v, c.ask(ctx, "GET", "/v1/sandboxes/"+url.PathEscape(sandbox)+"/stats", nil, &v)
+}
+
 // Kill signals a container, or one of its processes; container may be empty
 // where there is only one.
 func (c *Client) Kill(ctx context.Context, sandbox, container string, r KillRequest) error {

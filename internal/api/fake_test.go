@@ -120,6 +120,10 @@ func (f *fake) Processes(context.Context, string) (map[string][]Process, error) 
 	return f.processes, f.err
 }
 
+func (f *fake) Stats(_ context.Context, sandbox string) (Stats, error) {
+	return Stats{Sandbox: sandbox, CPUSeconds: 1.5}, f.err
+}
+
 func (f *fake) Kill(_ context.Context, _, _ string, r KillRequest) error {
 	f.kills <- r
 	return f.err

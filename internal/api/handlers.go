@@ -288,6 +288,18 @@ func (s *Server) kill(r *http.Request) (any, error) {
 	return struct{}{}, s.cfg.Backend.Kill(r.Context(), sb.Name, container, req)
 }
 
+func (s *Server) stats(r *http.Request) (any, error) {
+	sb, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.cfg.Backend.Stats(r.Context(), sb.Name)
+	if v.Containers == nil {
+		v.Containers = []ContainerStats{}
+	}
+	return v, err
+}
+
 func (s *Server) processes(r *http.Request) (any, error) {
 	sb, err := s.find(r.PathValue("name"))
 	if err != nil {

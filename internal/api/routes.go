@@ -41,6 +41,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
 		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
 		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},
+		{method: "GET", path: "/v1/sandboxes/{name}/stats", answer: s.stats},
 		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},
 		{method: "POST", path: "/v1/sandboxes/{name}/checkpoint", stream: s.checkpoint},
 		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},

@@ -203,6 +203,38 @@ type ProcessList struct {
 	Items []Process `json:"items"` // by container in declared order, then by pid
 }
 
+// Stats is what a sandbox uses. Of CPU, memory and storage it is what the host
+// counts for all processes of the sandbox, gVisor's own included.
+type Stats struct {
+	Sandbox string    `json:"sandbox"`
+	Time    time.Time `json:"time"` // when it was read
+	// CPUSeconds is the time used on all CPUs together since the sandbox was made.
+	CPUSeconds  float64 `json:"cpuSeconds"`
+	MemoryBytes int64   `json:"memoryBytes"` // in use now, page cache included
+	// MemoryPeakBytes is the most that ever was in use; 0: the kernel does not say.
+	MemoryPeakBytes  int64 `json:"memoryPeakBytes"`
+	MemoryLimitBytes int64 `json:"memoryLimitBytes"` // of the whole sandbox; 0: none
+	PIDs             int64 `json:"pids"`             // threads and processes on the host
+	// ReadBytes came from storage and WrittenBytes go there, by the processes
+	// that live and the children that they have waited for.
+	ReadBytes    uint64           `json:"readBytes"`
+	WrittenBytes uint64           `json:"writtenBytes"`
+	Containers   []ContainerStats `json:"containers"` // those that run, in declared order
+}
+
+// ContainerStats is what a container uses, as gVisor counts it.
+type ContainerStats struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+	// CPUSeconds is what the processes that live have used, and the children
+	// that they have waited for.
+	CPUSeconds float64 `json:"cpuSeconds"`
+	// MemoryBytes is what is the processes' own or in file systems in memory.
+	MemoryBytes      int64 `json:"memoryBytes"`
+	MemoryLimitBytes int64 `json:"memoryLimitBytes"` // its own; 0: none
+	PIDs             int64 `json:"pids"`             // threads and processes, in the sandbox
+}
+
 // Plan is what would be done. Problems are documents that would be rejected,
 // as "file:line: path: message"; the actions leave them out.
 type Plan struct {

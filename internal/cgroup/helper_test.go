@@ -53,6 +53,20 @@ func play(r string) int {
 			data[i] = 1
 		}
 		defer func() { data[0]++ }()
+	case "write":
+		// A child writes half of it.
+		os.Setenv(role, "writehalf="+arg+"/child")
+		if out, err := exec.Command("/proc/self/exe").CombinedOutput(); err != nil {
+			fmt.Println("the child:", err, string(out))
+			return 1
+		}
+		arg += "/own"
+		fallthrough
+	case "writehalf":
+		if err := os.WriteFile(arg, make([]byte, 4*mib), 0o600); err != nil {
+			fmt.Println(err)
+			return 1
+		}
 	case "grow":
 		// As much more as each line on stdin says.
 		fmt.Println("ready")

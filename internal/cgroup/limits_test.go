@@ -107,8 +107,25 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if u.MemoryBytes < 64*mib || u.MemoryBytes > 512*mib || u.MemoryPeakBytes < u.MemoryBytes ||
-		u.CPU <= 0 || u.CPU > 64*time.Since(before) || u.Tasks < 1 || u.OOMKills != 0 {
+		u.MemoryLimitBytes != 512*mib || u.CPU <= 0 || u.CPU > 64*time.Since(before) || u.Tasks < 1 || u.OOMKills != 0 {
 		t.Errorf("Usage = %+v", u)
+	}
+}
+
+// What a process writes counts at once, though the kernel defers it, and what a
+// child wrote still counts when that has ended.
+func TestUsageOfStorage(t *testing.T) {
+	h := detect(t)
+	c := create(t, h, parent(t, h), Limits{})
+	dir, err := os.MkdirTemp("/var/tmp", "sandboxer-test-") // on a disk, which /tmp may not be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	start(t, c, "write="+dir)
+	u, err := c.Usage()
+	if err != nil || u.WrittenBytes < 8*mib || u.WrittenBytes > 9*mib {
+		t.Errorf("Usage = %+v, %v", u, err)
 	}
 }
 

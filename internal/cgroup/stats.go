@@ -18,12 +18,18 @@ type Usage struct {
 	// MemoryPeakBytes is the most that was ever in use; 0: the kernel does
 	// not say (v2 before Linux 5.19).
 	MemoryPeakBytes int64
+	// MemoryLimitBytes is the most that may be; 0: no limit.
+	MemoryLimitBytes int64
 	// CPU is the time spent on all CPUs together.
 	CPU time.Duration
 	// Tasks counts threads and processes.
 	Tasks int64
 	// OOMKills counts the processes that the kernel killed for memory.
 	OOMKills uint64
+	// ReadBytes came from storage, WrittenBytes go there: page cache is neither.
+	// Of processes that have ended only what their parents waited for is in it,
+	// so that they can shrink. Zeros where the kernel keeps no such account.
+	ReadBytes, WrittenBytes uint64
 }
 
 // Usage reads what the cgroup uses; controllers that the host lacks leave
@@ -34,8 +40,13 @@ func (c *Cgroup) Usage() (Usage, error) {
 		read = c.usageV2
 	}
 	u, err := read()
+	if err == nil && c.host.has("memory") {
+		var m Memory
+		m, err = c.host.memory(c.name)
+		u.MemoryBytes, u.MemoryPeakBytes, u.MemoryLimitBytes, u.OOMKills = m.Usage, m.Peak, m.Limit, m.Kills
+	}
 	if err == nil {
-		u.OOMKills, err = c.OOMKills()
+		u.ReadBytes, u.WrittenBytes, err = c.io()
 	}
 	if gone(err) {
 		err = ErrNotFound
@@ -59,10 +70,8 @@ func (c *Cgroup) usageV1() (Usage, error) {
 		return Usage{}, err
 	}
 	return Usage{
-		MemoryBytes:     int64(m.GetMemory().GetUsage().GetUsage()),
-		MemoryPeakBytes: int64(m.GetMemory().GetUsage().GetMax()),
-		CPU:             time.Duration(m.GetCPU().GetUsage().GetTotal()),
-		Tasks:           int64(m.GetPids().GetCurrent()),
+		CPU:   time.Duration(m.GetCPU().GetUsage().GetTotal()),
+		Tasks: int64(m.GetPids().GetCurrent()),
 	}, nil
 }
 
@@ -76,10 +85,8 @@ func (c *Cgroup) usageV2() (Usage, error) {
 		return Usage{}, err
 	}
 	return Usage{
-		MemoryBytes:     int64(m.GetMemory().GetUsage()),
-		MemoryPeakBytes: int64(m.GetMemory().GetMaxUsage()),
-		CPU:             time.Duration(m.GetCPU().GetUsageUsec()) * time.Microsecond,
-		Tasks:           int64(m.GetPids().GetCurrent()),
+		CPU:   time.Duration(m.GetCPU().GetUsageUsec()) * time.Microsecond,
+		Tasks: int64(m.GetPids().GetCurrent()),
 	}, nil
 }
 

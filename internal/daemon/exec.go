@@ -79,6 +79,26 @@ func (d *daemon) Processes(ctx context.Context, sandbox string) (map[string][]ap
 	return all, nil
 }
 
+// Stats says what a sandbox uses; see api.Backend.
+func (d *daemon) Stats(ctx context.Context, sandbox string) (api.Stats, error) {
+	u, err := d.actuator.Usage(ctx, sandbox)
+	if err != nil {
+		return api.Stats{}, d.inTheWay(sandbox, "", err)
+	}
+	v := api.Stats{Sandbox: sandbox, Time: u.At, CPUSeconds: u.CPU.Seconds(), MemoryBytes: u.MemoryBytes,
+		MemoryPeakBytes: u.MemoryPeakBytes, MemoryLimitBytes: u.MemoryLimitBytes, PIDs: u.Tasks,
+		ReadBytes: u.ReadBytes, WrittenBytes: u.WrittenBytes}
+	s, _ := d.board.Get(sandbox)
+	pass, _ := d.passes.get(sandbox)
+	for _, c := range s.Status.Containers {
+		if of, ok := u.Containers[c.Name]; ok {
+			v.Containers = append(v.Containers, api.ContainerStats{Name: c.Name, ID: of.ID, CPUSeconds: of.CPU.Seconds(),
+				MemoryBytes: of.MemoryBytes, MemoryLimitBytes: pass.Memory.Containers[c.Name].MemoryLimit, PIDs: of.Tasks})
+		}
+	}
+	return v, nil
+}
+
 // inTheWay says of a state that is in the way of a request which it is and
 // what to do.
 func (d *daemon) inTheWay(sandbox, container string, err error) error {

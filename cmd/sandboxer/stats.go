@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sandboxer/internal/api"
+)
+
+// leastInterval is the shortest that stats measures CPU over: the kernel of a
+// sandbox counts in hundredths of a second.
+const leastInterval = 100 * time.Millisecond
+
+func (c *cli) statsCommand() *cobra.Command {
+	var output string
+	var watch bool
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "stats [NAME...]",
+		Short: "Show what sandboxes and their containers use",
+		Long: `Shows what sandboxes and their containers use; without a NAME, all that run.
+With --watch, it goes on until you interrupt it. Of NAME/CONTAINER it leaves out
+the sandbox's other containers.
+
+A sandbox's line is what the host counts for all of its processes: with memory
+goes page cache, and gVisor's own use with everything. Its containers' lines are
+what gVisor counts. %CPU is of one CPU, over the interval; PIDS are threads and
+processes; READ and WRITTEN are of storage, not of page cache.`,
+		Example: "  sandboxer stats\n  sandboxer stats web db --watch --interval 5s\n" +
+			"  sandboxer stats web -o json",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: c.completeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+				return err
+			}
+			if interval < leastInterval {
+				return usagef("--interval %s: want %s or more", interval, leastInterval)
+			}
+			client := c.client()
+			defer client.Close()
+			return c.stats(cmd.Context(), client, names, interval, watch, c.statsPrinter(output, len(names) == 1, watch))
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json (with --watch: a line each time)")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on measuring")
+	cmd.Flags().DurationVar(&interval, "interval", time.Second, "how long CPU is measured")
+	return cmd
+}
+
+// usage is what a sandbox uses, with its share of a CPU.
+type usage struct {
+	api.Stats
+	// CPUPercent is of one CPU; nil: it did not run, as this sandbox or
+	// instance of a container, for the whole interval.
+	CPUPercent *float64         `json:"cpuPercent"`
+	Containers []containerUsage `json:"containers"`
+}
+
+type containerUsage struct {
+	api.ContainerStats
+	CPUPercent *float64 `json:"cpuPercent"`
+}
+
+// stats measures, waits and measures again.
+func (c *cli) stats(ctx context.Context, client *api.Client, names []string, interval time.Duration, watch bool, show func([]usage) error) error {
+	only := map[string]string{} // the container of each sandbox that is meant; empty: all
+	before, err := measure(ctx, client, names, only, false)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		// What ends meanwhile is left out of a watch, and is an error otherwise.
+		now, err := measure(ctx, client, names, only, watch)
+		if err != nil {
+			return err
+		}
+		var list []usage
+		for _, s := range now {
+			list = append(list, since(s, before, only[s.Sandbox]))
+		}
+		if err := show(list); err != nil || !watch {
+			return err
+		}
+		before = now
+	}
+}
+
+// measure asks for what sandboxes use: of those that are named, or else all that
+// run. One that is named and does not run is an error unless lenient.
+func measure(ctx context.Context, client *api.Client, names []string, only map[string]string, lenient bool) ([]api.Stats, error) {
+	list, err := client.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lenient = lenient || len(names) == 0
+	if len(names) == 0 {
+		for _, s := range list.Items {
+			if s.Status.SandboxPID != 0 {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	var all []api.Stats
+	asked := map[string]bool{}
+	for _, n := range names {
+		t, err := find(list.Items, n)
+		if err != nil && lenient {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		name := t.sandbox.Name
+		if asked[name] {
+			only[name] = "" // more than one of its containers
+			continue
+		}
+		asked[name], only[name] = true, t.container
+		s, err := client.Stats(ctx, name)
+		var refused *api.Error
+		if lenient && errors.As(err, &refused) && (refused.Code == http.StatusConflict || refused.Code == http.StatusNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// since adds what share of a CPU was used since an earlier measurement. Of the
+// containers it keeps the one that is meant; empty: all.
+func since(now api.Stats, earlier []api.Stats, only string) usage {
+	var before api.Stats
+	for _, s := range earlier {
+		if s.Sandbox == now.Sandbox {
+			before = s
+		}
+	}
+	elapsed := now.Time.Sub(before.Time).Seconds()
+	percent := func(now, before float64) *float64 {
+		if now < before || elapsed <= 0 {
+			return nil // another one by now
+		}
+		return new(100 * (now - before) / elapsed)
+	}
+	u := usage{Stats: now, Containers: []containerUsage{}}
+	if before.Sandbox != "" {
+		u.CPUPercent = percent(now.CPUSeconds, before.CPUSeconds)
+	}
+	for _, c := range now.Containers {
+		if only != "" && c.Name != only {
+			continue
+		}
+		v := containerUsage{ContainerStats: c}
+		for _, b := range before.Containers {
+			if b.ID == c.ID {
+				v.CPUPercent = percent(c.CPUSeconds, b.CPUSeconds)
+			}
+		}
+		u.Containers = append(u.Containers, v)
+	}
+	return u
+}
+
+// statsPrinter returns what prints one measurement; one says that it is of one
+// sandbox that was named.
+func (c *cli) statsPrinter(output string, one, watch bool) func([]usage) error {
+	if output == "json" {
+		return func(list []usage) error {
+			var v any = map[string][]usage{"items": append([]usage{}, list...)}
+			if one && len(list) == 1 {
+				v = list[0]
+			}
+			if watch {
+				return json.NewEncoder(c.stdout).Encode(v)
+			}
+			return printValue(c.stdout, v, false)
+		}
+	}
+	again := false
+	return func(list []usage) error {
+		if again {
+			if _, err := io.WriteString(c.stdout, "\n"); err != nil {
+				return err
+			}
+		}
+		again = true
+		if len(list) == 0 {
+			_, err := fmt.Fprintln(c.stdout, "No sandbox runs.")
+			return err
+		}
+		return c.statsTable(list, output == "wide")
+	}
+}
+
+func (c *cli) statsTable(list []usage, wide bool) error {
+	t := &table{w: c.stdout, wide: wide, columns: []column{{title: "NAME", most: 18}, {title: "%CPU"}, {title: "TIME"},
+		{title: "MEMORY"}, {title: "PEAK"}, {title: "LIMIT"}, {title: "PIDS"}, {title: "READ"}, {title: "WRITTEN"}}}
+	var rows [][]string
+	for _, s := range list {
+		rows = append(rows, []string{s.Sandbox, percentText(s.CPUPercent), cpuTime(s.CPUSeconds), bytesText(s.MemoryBytes),
+			sizeOrDash(s.MemoryPeakBytes), sizeOrDash(s.MemoryLimitBytes), strconv.FormatInt(s.PIDs, 10),
+			bytesText(int64(s.ReadBytes)), bytesText(int64(s.WrittenBytes))})
+		for _, c := range s.Containers {
+			rows = append(rows, []string{s.Sandbox + "/" + c.Name, percentText(c.CPUPercent), cpuTime(c.CPUSeconds),
+				bytesText(c.MemoryBytes), "-", sizeOrDash(c.MemoryLimitBytes), strconv.FormatInt(c.PIDs, 10), "-", "-"})
+		}
+	}
+	t.fit(rows)
+	if err := t.head(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := t.row(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func percentText(p *float64) string {
+	if p == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", *p)
+}
+
+// sizeOrDash is a size, or a dash for 0.
+func sizeOrDash(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return bytesText(n)
+}
