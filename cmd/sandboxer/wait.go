@@ -97,8 +97,8 @@ type waiter struct {
 
 	name, container string
 	found           bool
-	restarts        map[string]int // of each container when the wait began
-	last            string         // where it stands
+	ends            map[string]string // each container's last one when the wait began
+	last            string            // where it stands
 }
 
 // errReached ends a watch.
@@ -201,10 +201,10 @@ func (w *waiter) see(ch api.Change) error {
 		fmt.Fprintf(w.c.stderr, "%s: %s\n", w.name, strings.TrimPrefix(last, "it is "))
 	}
 	w.last = last
-	if w.restarts == nil {
-		w.restarts = map[string]int{}
+	if w.ends == nil {
+		w.ends = map[string]string{}
 		for _, c := range s.All() {
-			w.restarts[c.Name] = c.RestartCount
+			w.ends[c.Name] = lastEnd(c)
 		}
 	}
 	switch w.goal {
@@ -236,20 +236,24 @@ func (w *waiter) see(ch api.Change) error {
 }
 
 // exited prints the exit codes once all that are waited for have ended. One
-// that was restarted meanwhile has ended too.
+// that runs again has ended too.
 func (w *waiter) exited(list []api.Container) error {
 	var lines []string
 	for _, c := range list {
 		if w.container != "" && c.Name != w.container {
 			continue
 		}
-		ended := c.State == "stopped" && c.FinishedAt != nil
-		if !ended && c.RestartCount <= w.restarts[c.Name] {
+		exit := c.ExitCode
+		switch end := lastEnd(c); {
+		case c.State == "stopped" && c.FinishedAt != nil:
+		case end != "" && end != w.ends[c.Name]:
+			exit = c.LastExit.ExitCode
+		default:
 			return nil
 		}
 		code := "unknown"
-		if c.ExitCode != nil {
-			code = fmt.Sprint(*c.ExitCode)
+		if exit != nil {
+			code = fmt.Sprint(*exit)
 		}
 		lines = append(lines, c.Name+" "+code)
 	}
@@ -263,6 +267,15 @@ func (w *waiter) exited(list []api.Container) error {
 		return err
 	}
 	return errReached
+}
+
+// lastEnd tells the end before the present run from others; empty: there is
+// none. IDs alone can come again where records were lost.
+func lastEnd(c api.Container) string {
+	if c.LastExit == nil {
+		return ""
+	}
+	return fmt.Sprint(c.LastExit.ID, " ", c.LastExit.FinishedAt)
 }
 
 func (w *waiter) target() string {

@@ -87,7 +87,7 @@ func TestDocumentDescribesTheTypes(t *testing.T) {
 		"Confirmation": Confirmation{}, "Version": Version{}, "Error": Error{}, "PlanRequest": PlanRequest{},
 		"Event": events.Event{}, "ExecRequest": ExecRequest{}, "ExecUser": ExecUser{}, "ExecStarted": ExecStarted{},
 		"ExecEnd": ExecEnd{}, "KillRequest": KillRequest{}, "ProcessList": ProcessList{}, "Process": Process{},
-		"Stats": Stats{}, "ContainerStats": ContainerStats{}, "CheckpointRequest": CheckpointRequest{}, "Checkpoint": Checkpoint{},
+		"Exit": Exit{}, "Stats": Stats{}, "ContainerStats": ContainerStats{}, "CheckpointRequest": CheckpointRequest{}, "Checkpoint": Checkpoint{},
 	} {
 		all, always := fields(reflect.TypeOf(v))
 		switch name {

@@ -98,6 +98,16 @@ type Container struct {
 	StartedAt    *time.Time `json:"startedAt"`
 	FinishedAt   *time.Time `json:"finishedAt"`
 	NextStartAt  *time.Time `json:"nextStartAt"` // null where no start waits for its time
+	// LastExit is how the instance before the one that runs now ended.
+	LastExit *Exit `json:"lastExit,omitempty"`
+}
+
+// Exit is the end of a container's instance.
+type Exit struct {
+	ID         string     `json:"id"`
+	ExitCode   *int       `json:"exitCode"` // null where nobody knows
+	Reason     string     `json:"reason"`
+	FinishedAt *time.Time `json:"finishedAt"`
 }
 
 // List is what GET /v1/sandboxes answers.

@@ -90,6 +90,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 		if a.Reason, a.Message = v.ailing(dc, c); a.Reason == "" {
 			a.Reason, a.Message = lastLoss(cm)
 		}
+		a.LastExit = lastExit(cm)
 	case c.Exit != nil:
 		a.ID, a.State, a.StartedAt = c.ID, string(observed.Stopped), instant(c.StartedAt)
 		exit := *c.Exit
@@ -152,6 +153,18 @@ func end(a *api.Container, e *observed.Exit) {
 	if e.Known {
 		a.ExitCode = new(e.Code)
 	}
+}
+
+// lastExit is how the last instance ended, while the next one runs.
+func lastExit(cm reconcile.ContainerMemory) *api.Exit {
+	if cm.Exit == nil {
+		return nil
+	}
+	e := &api.Exit{ID: cm.Seen, Reason: cm.Exit.Reason, FinishedAt: instant(cm.Exit.At)}
+	if cm.Exit.Known {
+		e.ExitCode = new(cm.Exit.Code)
+	}
+	return e
 }
 
 // lastLoss is why a container that runs again was ended by something else than
