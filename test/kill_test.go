@@ -175,4 +175,18 @@ func TestPrefixes(t *testing.T) {
 			t.Errorf("%s: %+v", args, r)
 		}
 	}
+	// So it is with every command that takes the name of what is there.
+	for _, args := range []string{"get NAME", "get NAME -o json", "describe NAME", "events NAME", "logs NAME", "exec NAME -- /w hostname", "ps NAME",
+		"stats NAME", "kill NAME -s USR2", "restart NAME", "checkpoint NAME --image-path " + w.dir + "/image"} {
+		for _, name := range []string{"front", "fronte"} {
+			r := w.run(strings.Fields(strings.ReplaceAll(args, "NAME", name))...)
+			if name == "fronte" && r.code != 0 ||
+				name == "front" && (r.code != 1 || !strings.Contains(r.err, `"front" is the beginning of several names: frontend, frontier`)) {
+				t.Errorf("%s with %s: %+v", args, name, r)
+			}
+		}
+	}
+	if r := w.run("wait", "frontend.a", "--for", "Running", "--timeout", "10s"); r.code != 0 {
+		t.Errorf("wait for an ID: %+v", r)
+	}
 }

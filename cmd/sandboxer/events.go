@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,11 +16,13 @@ func (c *cli) eventsCommand() *cobra.Command {
 	var output string
 	var follow bool
 	cmd := &cobra.Command{
-		Use:               "events [NAME]",
-		Short:             "Show what happened, and why",
-		Long:              "Shows what happened to one sandbox or all, and why, oldest first.",
-		Example:           "  sandboxer events\n  sandboxer events web --follow",
-		Args:              args(cobra.MaximumNArgs(1), "at most one NAME"),
+		Use:   "events [NAME[/CONTAINER]]",
+		Short: "Show what happened, and why",
+		Long: `Shows what happened to one sandbox or all, and why, oldest first. Events
+outlive the daemon and the sandbox; the latest 2000 are shown. With --follow new
+ones are added until you interrupt it, over restarts of the daemon.`,
+		Example:           "  sandboxer events\n  sandboxer events web --follow\n  sandboxer events web/app -o json",
+		Args:              args(cobra.MaximumNArgs(1), "at most one NAME[/CONTAINER]"),
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
@@ -26,7 +30,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 			}
 			client := c.client()
 			defer client.Close()
-			name := ""
+			name, container := "", ""
 			if len(names) == 1 {
 				name = names[0]
 			}
@@ -34,7 +38,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 			if err == nil && len(list) == 0 && name != "" { // a sandbox that is gone has events too
 				var t target
 				if t, err = lookUp(cmd.Context(), client, name); err == nil {
-					name = t.sandbox.Name
+					name, container = t.sandbox.Name, t.container
 					list, err = client.Events(cmd.Context(), name)
 				} else if follow {
 					err = nil // it may come
@@ -43,12 +47,18 @@ func (c *cli) eventsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			list = slices.DeleteFunc(list, func(e events.Event) bool { return container != "" && e.Container != container })
 			if output == "json" && !follow {
 				return printValue(c.stdout, api.EventList{Items: list}, false)
 			}
 			show := c.eventPrinter(output, list, follow)
 			if follow {
-				return client.FollowEvents(cmd.Context(), name, show)
+				return followEvents(cmd.Context(), client, name, func(e events.Event) error {
+					if container != "" && e.Container != container {
+						return nil
+					}
+					return show(e)
+				})
 			}
 			for _, e := range list {
 				if err := show(e); err != nil {
@@ -61,6 +71,42 @@ func (c *cli) eventsCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json (with --follow: a line each)")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with every new one")
 	return cmd
+}
+
+// followEvents shows every event once, also where the daemon is restarted
+// meanwhile: a new one begins with those that are kept.
+func followEvents(ctx context.Context, client *api.Client, name string, show func(events.Event) error) error {
+	shown := map[events.Event]bool{}
+	var order []events.Event
+	var lost time.Time // since when the daemon does not answer
+	for {
+		began := time.Now()
+		err := client.FollowEvents(ctx, name, func(e events.Event) error {
+			e.Time = e.Time.UTC() // the same instant is the same key
+			if shown[e] {
+				return nil
+			}
+			shown[e] = true
+			if order = append(order, e); len(order) > events.DefaultKeep {
+				delete(shown, order[0])
+				order = order[1:]
+			}
+			return show(e)
+		})
+		if ctx.Err() != nil || !away(err) {
+			return err
+		}
+		if time.Since(began) > retryEvery || lost.IsZero() { // it had answered
+			lost = time.Now()
+		}
+		if time.Since(lost) > retryFor {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+	}
 }
 
 // eventPrinter returns what prints one event; list is what is there before.
