@@ -229,7 +229,7 @@ type Stats struct {
 	// that live and the children that they have waited for.
 	ReadBytes    uint64           `json:"readBytes"`
 	WrittenBytes uint64           `json:"writtenBytes"`
-	Containers   []ContainerStats `json:"containers"` // those that run, in declared order
+	Containers   []ContainerStats `json:"containers"` // those that run, in the order in which they start
 }
 
 // ContainerStats is what a container uses, as gVisor counts it.

@@ -90,7 +90,7 @@ func (d *daemon) Stats(ctx context.Context, sandbox string) (api.Stats, error) {
 		ReadBytes: u.ReadBytes, WrittenBytes: u.WrittenBytes}
 	s, _ := d.board.Get(sandbox)
 	pass, _ := d.passes.get(sandbox)
-	for _, c := range s.Status.Containers {
+	for _, c := range s.Status.All() {
 		if of, ok := u.Containers[c.Name]; ok {
 			v.Containers = append(v.Containers, api.ContainerStats{Name: c.Name, ID: of.ID, CPUSeconds: of.CPU.Seconds(),
 				MemoryBytes: of.MemoryBytes, MemoryLimitBytes: pass.Memory.Containers[c.Name].MemoryLimit, PIDs: of.Tasks})
