@@ -13,8 +13,10 @@ STORM     ?= 5m
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE) \
-	-E=_rt0_sandboxer
+VERSIONS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+LDFLAGS := -s -w $(VERSIONS) -E=_rt0_sandboxer
+# Away from the program that it shares a process with: internal/entry.
+CLIENT_LDFLAGS := -s -w $(VERSIONS) -T 0x40001000
 STATIC  := CGO_ENABLED=0 $(GO) build
 
 # Pinned, and outside the daemon's own modules.
@@ -31,7 +33,9 @@ help: ## Show this list
 
 build: generate ## Build bin/sandboxer, one static program, and the examples' workload
 	@mkdir -p bin
-	$(STATIC) -tags embedgofer -ldflags '$(LDFLAGS)' -o bin/sandboxer ./cmd/sandboxer
+	$(STATIC) -tags embedgofer -ldflags '$(LDFLAGS)' -o .cache/sandboxer ./cmd/sandboxer
+	$(STATIC) -tags client -ldflags '$(CLIENT_LDFLAGS)' -o .cache/sandboxer-client ./cmd/sandboxer
+	@$(GO) run ./internal/entry/join .cache/sandboxer .cache/sandboxer-client bin/sandboxer
 	$(STATIC) -ldflags '-s -w' -o bin/workload ./examples/workload
 
 generate: ## Build the gofer that bin/sandboxer carries

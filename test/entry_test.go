@@ -1,8 +1,11 @@
 package test
 
 import (
+	"bytes"
 	"debug/elf"
 	"debug/gosym"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -41,5 +44,23 @@ func TestEntryPoint(t *testing.T) {
 	}
 	if got.Entry != f.Entry || got.Name != want {
 		t.Errorf("it begins in %s, want %s: see the Makefile's LDFLAGS", got.Name, want)
+	}
+}
+
+// The client's commands start without gVisor in what the Makefile builds, and
+// the others, which need it, with it.
+func TestClientAlone(t *testing.T) {
+	t.Parallel()
+	for command, with := range map[string]bool{"exec": false, "get": false, "stats": false, "daemon": true} {
+		cmd := exec.Command(sandboxer, command, "--help")
+		cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("Usage:")) {
+			t.Fatalf("%s: %v, %s", command, err, out)
+		}
+		with = with || filepath.Dir(sandboxer) == base // built here, plainly
+		if got := bytes.Contains(out, []byte("init gvisor.dev/")); got != with {
+			t.Errorf("%s starts with gVisor: %v, want %v", command, got, with)
+		}
 	}
 }

@@ -69,6 +69,23 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// The client alone is nothing but a client: it has none of what sandboxes are
+// made of.
+func TestClientImports(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-tags", "client", "-deps", "sandboxer/cmd/sandboxer").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for imported := range strings.FieldsSeq(string(out)) {
+		own, _ := strings.CutPrefix(imported, "sandboxer/")
+		if top := folder(imported); strings.HasPrefix(imported, "gvisor.dev/") || own == "internal/daemon" ||
+			imported != own && (top == "actuator" || top == "gofer") {
+			t.Errorf("the client has %s", imported)
+		}
+	}
+}
+
 // The plan is pure: of the standard library it takes nothing that acts.
 func TestPlanIsPure(t *testing.T) {
 	t.Parallel()

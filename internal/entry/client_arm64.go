@@ -1,0 +1,7 @@
+package entry
+
+const (
+	sysRead, sysClose, sysLseek, sysMmap, sysOpenat = 63, 57, 62, 222, 56
+
+	pageMost = 64 << 10 // how large a page can be
+)
