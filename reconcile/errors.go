@@ -75,11 +75,11 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 		if d != nil {
 			m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = err.Error(), d.LimitsHash, now.Add(deniedRetry)
 		}
-	case Signal:
+	case PreStop, Signal:
 		// It was not asked, so its time has not begun.
 		p := planner{mem: m}
 		if cm := m.Containers[a.Container]; cm.StopID == a.ContainerID {
-			cm.StopID, cm.StopAsked = "", time.Time{}
+			cm.StopID, cm.StopAsked, cm.PreStopping = "", time.Time{}, ""
 			p.setContainer(a.Container, cm)
 		}
 		return p.mem

@@ -208,3 +208,22 @@ func webStops() Action {
 	return Action{Verb: Signal, Sandbox: "box", Container: "web", ContainerID: "box.web.1", Sentry: sentry, Signal: "SIGTERM", Class: classInPlace,
 		Reason: whyStopped + `; container "web" has 30s to end`}
 }
+
+// What could not be begun was not: it is begun anew, also where an earlier one is
+// over, and its time with it.
+func TestPreStopNotBegun(t *testing.T) {
+	in := settled(newDeclared(careful))
+	carefully(&in)
+	c := containerOf(&in, "app")
+	c.Hash, c.PreStop = "old", observed.PreStopOver
+	first := Plan(in)
+	in.Memory = first.Memory
+	for _, a := range first.Actions {
+		in.Memory = noteFailure(in.Memory, a, in.Desired, errFake, in.Now)
+	}
+	in.Now = in.Now.Add(10 * time.Second)
+	second := Plan(in)
+	if len(second.Actions) != 1 || second.Actions[0].Verb != PreStop || !second.Actions[0].Until.Equal(in.Now.Add(30*time.Second)) {
+		t.Errorf("then %+v", second.Actions)
+	}
+}
