@@ -141,7 +141,7 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 func (w *fakeWorld) over(b *fakeBox, d *Declared) bool {
 	for i := range d.Init {
 		name := d.Init[i].Name
-		if d.Init[i].RestartPolicy == desired.Never && w.started[name] && (b == nil || !b.succeeded[name]) {
+		if d.Init[i].RestartPolicy == desired.Never && w.started[name] && (b == nil || !b.succeeded[name] || b.excused[name]) {
 			return true
 		}
 	}

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -87,42 +86,32 @@ func atLeast(total *resource.Quantity, init []desired.Container, of func(desired
 
 // initDone counts the init containers that have succeeded, one after the
 // other, in the sandbox that m's InitIn is of.
-func initDone(d *Declared, m Memory) int {
-	if m.Initialized {
-		return len(d.Init)
-	}
-	for i := range d.Init {
-		if cm := m.Containers[d.Init[i].Name]; !finished(&d.Init[i], cm) || !succeeded(cm.Exit) {
-			return i
-		}
-	}
-	return len(d.Init)
-}
+func initDone(d *Declared, m Memory) int { return min(m.InitDone, len(d.Init)) }
 
-func succeeded(e *observed.Exit) bool { return e != nil && e.Known && e.Code == 0 }
+func succeeded(c *desired.Container, cm ContainerMemory) bool {
+	return finished(c, cm) && cm.Exit.Known && cm.Exit.Code == 0
+}
 
 // initFailed is the init container that has failed and is not to run again, so
 // that nothing of the sandbox is; nil where there is none.
 func initFailed(d *Declared, m Memory) *desired.Container {
-	for i := range d.Init {
-		c := &d.Init[i]
-		if cm := m.Containers[c.Name]; !m.Initialized && finished(c, cm) && !succeeded(cm.Exit) {
-			return c
-		}
+	i := initDone(d, m)
+	if i == len(d.Init) {
+		return nil
 	}
-	return nil
+	c := &d.Init[i]
+	if cm := m.Containers[c.Name]; !finished(c, cm) || succeeded(c, cm) {
+		return nil
+	}
+	return c
 }
 
 // Initializing says which init container's turn it is in the sandbox of that
 // sentry; pending is false where all have succeeded.
 func Initializing(d *Declared, m Memory, sentry observed.Process) (i int, pending bool) {
-	if len(d.Init) == 0 {
-		return 0, false
+	if m.InitIn == sentry {
+		i = initDone(d, m)
 	}
-	if m.InitIn != sentry {
-		return 0, true
-	}
-	i = initDone(d, m)
 	return i, i < len(d.Init)
 }
 
@@ -133,13 +122,13 @@ func (p *planner) rememberInit() {
 	m := &p.mem
 	p.rememberRenewal()
 	if len(p.d.Init) == 0 {
-		m.InitIn, m.Initialized = observed.Process{}, false
+		m.InitIn, m.InitDone = observed.Process{}, 0
 		return
 	}
 	if !p.running() || p.suspended() || m.InitIn == p.o.Record.Sentry {
 		return
 	}
-	m.InitIn, m.Initialized = p.o.Record.Sentry, false
+	m.InitIn, m.InitDone = p.o.Record.Sentry, 0
 	for i := range p.d.Init {
 		name := p.d.Init[i].Name
 		c, cm := p.find(name), m.Containers[name]
@@ -170,17 +159,29 @@ func (p *planner) rememberRenewal() {
 	}
 }
 
-// rememberInitialized closes the book on the init containers once all have
-// succeeded. Where a container runs they have, whatever else was forgotten.
-func (p *planner) rememberInitialized() {
+// rememberInitDone counts the init containers that have succeeded. Those whose
+// successor runs have, whatever else was forgotten.
+func (p *planner) rememberInitDone() {
 	m := &p.mem
-	if len(p.d.Init) == 0 || m.Initialized || !p.running() || p.suspended() {
+	if len(p.d.Init) == 0 || !p.running() || p.suspended() {
 		return
 	}
-	m.Initialized = initDone(p.d, *m) == len(p.d.Init) || slices.ContainsFunc(p.d.Spec.Containers, func(dc desired.Container) bool {
+	runs := func(dc *desired.Container) bool {
 		c := p.find(dc.Name)
 		return c != nil && live(c)
-	})
+	}
+	for i := range p.d.Init {
+		if c := &p.d.Init[i]; i == m.InitDone && succeeded(c, m.Containers[c.Name]) {
+			m.InitDone++
+		} else if i > m.InitDone && runs(c) {
+			m.InitDone = i
+		}
+	}
+	for i := range p.d.Spec.Containers {
+		if runs(&p.d.Spec.Containers[i]) {
+			m.InitDone = len(p.d.Init)
+		}
+	}
 }
 
 // stepInit decides for the i-th init container, of which done have succeeded.

@@ -23,10 +23,10 @@ type Memory struct {
 	StopAsked time.Time `json:"stopAsked,omitzero"`
 	// RanIn is the last sentry in which a command of the user's was seen.
 	RanIn observed.Process `json:"ranIn,omitzero"`
-	// InitIn is the sentry that the ends of init containers belong to, and
-	// Initialized says that all have succeeded in it.
-	InitIn      observed.Process `json:"initIn,omitzero"`
-	Initialized bool             `json:"initialized,omitempty"`
+	// InitDone counts the init containers that have succeeded, one after the
+	// other, in the sentry InitIn.
+	InitDone int              `json:"initDone,omitempty"`
+	InitIn   observed.Process `json:"initIn,omitzero"`
 	// RestartAsked is when somebody asked for a new sandbox in place of one that
 	// was created before.
 	RestartAsked time.Time `json:"restartAsked,omitzero"`
@@ -133,8 +133,8 @@ func (m Memory) Equal(o Memory) bool {
 		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
 		m.StopAsked.Equal(o.StopAsked) &&
 		m.RanIn == o.RanIn &&
+		m.InitDone == o.InitDone &&
 		m.InitIn == o.InitIn &&
-		m.Initialized == o.Initialized &&
 		m.RestartAsked.Equal(o.RestartAsked) &&
 		m.CreateFailures == o.CreateFailures &&
 		m.NextCreate.Equal(o.NextCreate) &&

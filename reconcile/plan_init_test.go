@@ -26,7 +26,7 @@ func initializing(in *Input, done int, changes ...func(*desired.Sandbox)) {
 	for name := range in.Memory.Containers {
 		recall(&in.Memory, name, func(c *ContainerMemory) { c.Live, c.LiveAt, c.MemoryLimit = "", time.Time{}, 0 })
 	}
-	in.Memory.InitIn = sentry
+	in.Memory.InitIn, in.Memory.InitDone = sentry, done
 	for i := range in.Desired.Init {
 		name := in.Desired.Init[i].Name
 		in.Memory.Containers[name] = ContainerMemory{Hash: in.Desired.InitHash[i], Fresh: true}
@@ -44,7 +44,7 @@ func initialized(in *Input, changes ...func(*desired.Sandbox)) {
 	initializing(&before, 2, changes...)
 	*in = settled(before.Desired)
 	in.Observed.Containers = append(in.Observed.Containers, before.Observed.Containers...)
-	in.Memory.InitIn, in.Memory.Initialized = sentry, true
+	in.Memory.InitIn, in.Memory.InitDone = sentry, 2
 	for _, name := range []string{"make", "fill"} {
 		in.Memory.Containers[name] = before.Memory.Containers[name]
 	}
@@ -118,12 +118,12 @@ func TestPlanInit(t *testing.T) {
 		},
 		{
 			name:   "all have succeeded: the containers",
-			mutate: func(in *Input) { initializing(in, 2) },
+			mutate: func(in *Input) { initializing(in, 2); in.Memory.InitDone = 1 },
 			actions: []Action{
 				start("app", "", `container "app" was not started yet`),
 				start("web", "", `container "web" was not started yet`),
 			},
-			memory: func(m *Memory) { m.Initialized = true },
+			memory: func(m *Memory) { m.InitDone = 2 },
 		},
 		{
 			name: "failure: once more at once, and nothing else",
@@ -218,10 +218,24 @@ func TestPlanInit(t *testing.T) {
 			name: "memory was lost: where containers run there is nothing to make up for",
 			mutate: func(in *Input) {
 				initialized(in)
-				in.Memory.InitIn, in.Memory.Initialized = observed.Process{}, false
+				in.Memory.InitIn, in.Memory.InitDone = observed.Process{}, 0
 			},
 			memory: func(m *Memory) {
-				m.InitIn, m.Initialized = sentry, true
+				m.InitIn, m.InitDone = sentry, 2
+				for _, name := range []string{"make", "fill"} {
+					recall(m, name, func(c *ContainerMemory) { c.Fresh = true })
+				}
+			},
+		},
+		{
+			name: "memory was lost: where the second one runs the first has succeeded",
+			mutate: func(in *Input) {
+				initializing(in, 1)
+				initRuns(in, "fill")
+				in.Memory.InitIn, in.Memory.InitDone = observed.Process{}, 0
+			},
+			memory: func(m *Memory) {
+				m.InitIn, m.InitDone = sentry, 1
 				for _, name := range []string{"make", "fill"} {
 					recall(m, name, func(c *ContainerMemory) { c.Fresh = true })
 				}
@@ -231,12 +245,12 @@ func TestPlanInit(t *testing.T) {
 			name: "made anew: all of them again",
 			mutate: func(in *Input) {
 				initializing(in, 2)
-				in.Memory.InitIn, in.Memory.Initialized = webGofer, true // any other process
+				in.Memory.InitIn = webGofer // any other process
 				in.Observed.Scores[0].Value = 100
 			},
 			actions: []Action{start("make", "box.make.1", `init container "make" is to run before the containers are started`)},
 			memory: func(m *Memory) {
-				m.InitIn, m.Initialized = sentry, false
+				m.InitIn, m.InitDone = sentry, 0
 				for _, name := range []string{"make", "fill"} {
 					recall(m, name, func(c *ContainerMemory) { c.Fresh = true })
 				}

@@ -112,7 +112,7 @@ func anyInput(t *rapid.T) Input {
 	in.Memory.CreateFailures = rapid.IntRange(0, 3).Draw(t, "failures")
 	in.Memory.RestartAsked = anyTime(t, "restart asked")
 	in.Memory.InitIn = rapid.SampledFrom([]observed.Process{{}, sentry, appGofer}).Draw(t, "initialized in")
-	in.Memory.Initialized = rapid.Bool().Draw(t, "initialized")
+	in.Memory.InitDone = rapid.IntRange(0, 3).Draw(t, "init containers done")
 	in.Dependencies = anyDependencies(t)
 	return in
 }
@@ -500,6 +500,9 @@ func (s *session) disturb() {
 		w.mu.Unlock()
 	case "forget":
 		s.m = Memory{}
-		w.disturb("box", func(b *fakeBox) { b.excused["make"], b.excused["fill"] = true, true })
+		w.disturb("box", func(b *fakeBox) {
+			// What an earlier sandbox left may be taken for this one's.
+			b.excused["make"], b.excused["fill"], b.begun = true, true, true
+		})
 	}
 }

@@ -32,7 +32,7 @@ func (p *planner) remember() {
 	for dc, hash := range p.d.all() {
 		p.rememberContainer(dc, hash)
 	}
-	p.rememberInitialized()
+	p.rememberInitDone()
 	if p.running() && slices.ContainsFunc(p.o.Containers, func(c observed.Container) bool { return live(&c) }) {
 		m.RanIn = p.o.Record.Sentry
 	}
@@ -109,7 +109,7 @@ func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 		cm.Hash = hash
 	}
 	if !p.suspended() {
-		cm = heed(c, cm)
+		cm = heed(c, cm, p.now)
 	}
 	cm.StopSignal, cm.PreStop = dc.Lifecycle.StopSignal, dc.Lifecycle.PreStop
 	if cm != was {

@@ -21,7 +21,7 @@ func early(done int, edits ...func(*desired.Sandbox)) Input {
 			edit(s)
 		}
 	})
-	in.Pass.Observed.Containers, in.Pass.Memory.InitIn = nil, sentry
+	in.Pass.Observed.Containers, in.Pass.Memory.InitIn, in.Pass.Memory.InitDone = nil, sentry, done
 	in.Pass.Memory.Containers = map[string]reconcile.ContainerMemory{}
 	for i := range in.Pass.Declared.Init {
 		name := in.Pass.Declared.Init[i].Name
@@ -77,10 +77,10 @@ func TestOfInit(t *testing.T) {
 			ends(in, 1, exit(3, "Error"), 0)
 			down(in)
 		}, `1/2 Failed ready=false "Error" "container \"fill\" ended with exit code 3" | make stopped 0 Completed | fill stopped 3 Error | app creating | aid creating`},
-		{"done", early(2), func(in *Input) { in.Pass.Memory.Initialized = true; pending(in, reconcile.Start, "not started yet") },
+		{"done", early(2), func(in *Input) { pending(in, reconcile.Start, "not started yet") },
 			`2/2 Pending ready=false "Starting" "not started yet" | make stopped 0 Completed | fill stopped 0 Completed` + waiting},
 		{"again in another sandbox", early(2), func(in *Input) {
-			in.Pass.Memory.Initialized, in.Pass.Observed.Record.Sentry.PID = true, 4712
+			in.Pass.Observed.Record.Sentry.PID = 4712
 			pending(in, reconcile.SetLimits, "limits")
 		}, `0/2 Pending ready=false "Updating" "limits" | make created | fill created` + waiting},
 		{"paused meanwhile", early(0, state(desired.Paused)), func(in *Input) {
