@@ -77,9 +77,9 @@ func TestExecTerminal(t *testing.T) {
 	fmt.Fprint(master, "\x03")
 	s.expect("ended by interrupt")
 	s.ends(0)
+	before := mode(t, master) // as every new terminal's; the next one is at work at once
 
 	s, master = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "print", "on", "then", "signals")
-	before := mode(t, master)
 	s.expect("waiting")
 	if mode(t, master) == before {
 		t.Error("the caller's terminal still does the work of the command's")

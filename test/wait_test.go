@@ -18,6 +18,7 @@ func TestWaitForExit(t *testing.T) {
 	w.said("web/app", "up")
 	waits := func(who string) *session {
 		t.Helper()
+		w.running("web")
 		s, _ := w.atTerminal(24, 80, "wait", who, "--for", "exit", "--timeout", "90s")
 		s.expect("web: Running") // it waits
 		return s
