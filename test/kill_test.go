@@ -14,6 +14,7 @@ func TestKill(t *testing.T) {
 	w.declare("web", "restartPolicy: Never\nterminationGracePeriodSeconds: 0\ncontainers:\n- "+box("app", "leave-signals then signals")+"\n- "+box("other", "signals")+
 		"\n- "+box("done", "exit 0"))
 	w.running("web")
+	w.wait("web", "done in part", func(s sandbox) bool { return s.box("done").exited(0) })
 	w.said("web/app", "waiting")
 	w.said("web/other", "waiting")
 	w.ok("kill", "web/app", "USR1")

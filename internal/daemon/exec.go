@@ -116,7 +116,9 @@ func (d *daemon) inTheWay(sandbox, container string, err error) error {
 			message = fmt.Sprintf("sandbox %q does not run: it is %s", sandbox, s.Status.Phase)
 		}
 		for _, c := range s.Status.All() {
-			if c.Name == container {
+			if c.Name == container && c.State == string(observed.Running) {
+				message = fmt.Sprintf("container %q of sandbox %q does not run: it has just ended", container, sandbox)
+			} else if c.Name == container {
 				message = fmt.Sprintf("container %q of sandbox %q does not run: it is %s%s", container, sandbox, c.State, why(s, c))
 			}
 		}
