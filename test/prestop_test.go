@@ -144,8 +144,11 @@ func TestPreStopTime(t *testing.T) {
 			if !s.box("app").exited(c.code) {
 				t.Errorf("it is %+v", s.box("app"))
 			}
-			failed := w.events(name, "FailedPreStopHook")
-			if late := c.grace == "1"; late != (len(failed) > 0) || late && !strings.Contains(failed[0].Message, "not over within the grace period") {
+			late := c.grace == "1"
+			if late {
+				poll(func() bool { return len(w.events(name, "FailedPreStopHook")) > 0 })
+			}
+			if failed := w.events(name, "FailedPreStopHook"); late != (len(failed) > 0) || late && !strings.Contains(failed[0].Message, "not over within the grace period") {
 				t.Errorf("events say %+v", failed)
 			}
 		})
