@@ -23,8 +23,8 @@ import (
 // callTimeout bounds every call to a sentry but waiting for a container's end.
 const callTimeout = 10 * time.Second
 
-// Config is what an Actuator works with. All fields but Version, GoferExe
-// and Log are required.
+// Config is what an Actuator works with. All fields but Version, GoferExe,
+// Foreground and Log are required.
 type Config struct {
 	// Exe is this program, which launchers, sentries and gofers are made from.
 	Exe string
@@ -52,6 +52,8 @@ type Config struct {
 	AllowBundleHooks bool
 	// Poke wakes the loop for a sandbox; it does not block.
 	Poke func(sandbox string)
+	// Foreground is the container that has files of the caller's; nil: none has.
+	Foreground *Foreground
 	// Ended is told of each container's end once it is recorded; optional. It
 	// must not block.
 	Ended func(observed.ContainerRecord)

@@ -82,16 +82,12 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if err != nil {
 		return err
 	}
-	stdout, stderr, err := a.c.Logs.Open(w.Sandbox, c.Name, rec.ID)
+	stdio, err := a.openStdio(w.Sandbox, c, rec.ID)
 	if err != nil {
 		return err
 	}
-	defer closeAll([]*os.File{stdout, stderr})
-	stdin, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	defer stdin.Close()
+	defer stdio.close()
+	b.spec.Process.Terminal = stdio.terminal
 	g, err := a.startGofer(ctx, w.rec.Cgroup, rec.ID, b.mounts)
 	if err != nil {
 		return err
@@ -99,7 +95,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	args := gvisor.Start{
 		ID:          rec.ID,
 		Spec:        b.spec,
-		Stdio:       [3]*os.File{stdin, stdout, stderr},
+		Stdio:       stdio.files,
 		Gofer:       g.Sockets,
 		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
 	}

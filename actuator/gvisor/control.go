@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,7 +50,8 @@ type Start struct {
 	// Root and Mounts say, in the order of the gofer's sockets, how the root
 	// and each bind mount of Spec are served.
 	Mounts []boot.GoferMountConf
-	Stdio  [3]*os.File
+	// Stdio is, where Spec says Terminal, one end of a terminal three times.
+	Stdio [3]*os.File
 	// Filestores back the writable layers, in the order of Mounts.
 	Filestores []*os.File
 	// Gofer holds the sentry's ends of the gofer's sockets.
@@ -77,7 +79,11 @@ func (s Sentry) addContainer(ctx context.Context, method string, a Start) error 
 	// filter of system calls.
 	conf.EnableRaw, conf.OCISeccomp = true, true
 	create := struct{ CID string }{a.ID}
-	if err := s.call(ctx, boot.ContMgrCreateSubcontainer, &create, nil, nil); err != nil {
+	stdio, terminal := a.Stdio[:], []*os.File(nil)
+	if a.Spec.Process.Terminal {
+		stdio, terminal = nil, a.Stdio[:1]
+	}
+	if err := s.call(ctx, boot.ContMgrCreateSubcontainer, &create, terminal, nil); err != nil {
 		return err
 	}
 	args := struct {
@@ -87,8 +93,7 @@ func (s Sentry) addContainer(ctx context.Context, method string, a Start) error 
 		NumGoferFilestoreFDs int
 		GoferMountConfs      []boot.GoferMountConf
 	}{a.Spec, conf, a.ID, len(a.Filestores), a.Mounts}
-	files := append(a.Stdio[:], a.Filestores...)
-	files = append(files, a.Gofer...)
+	files := slices.Concat(stdio, a.Filestores, a.Gofer)
 	return s.call(ctx, method, &args, files, nil)
 }
 

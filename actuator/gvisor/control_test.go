@@ -130,7 +130,7 @@ func TestStartContainer(t *testing.T) {
 		io.WriteString(w, `{"success": true}`)
 	})
 	args := Start{
-		ID: "s.app.1", Spec: &specs.Spec{Hostname: strings.Repeat("h", 300<<10)}, // more than a socket's buffer
+		ID: "s.app.1", Spec: &specs.Spec{Hostname: strings.Repeat("h", 300<<10), Process: &specs.Process{}}, // more than a socket's buffer
 		Stdio: [3]*os.File{null, null, null}, Filestores: []*os.File{null}, Gofer: []*os.File{null, null},
 		Mounts: []boot.GoferMountConf{{Lower: boot.Lisafs, Upper: boot.AnonOverlay}, {Lower: boot.Lisafs, Upper: boot.NoOverlay}},
 	}
@@ -142,6 +142,12 @@ func TestStartContainer(t *testing.T) {
 	arg, _ := c.request["arg"].(map[string]any)
 	if c.request["method"] != boot.ContMgrStartSubcontainer || c.fds != 6 || arg["CID"] != "s.app.1" || arg["NumGoferFilestoreFDs"] != 1.0 {
 		t.Errorf("second call %v with %d descriptors, %v", c.request["method"], c.fds, arg["CID"])
+	}
+	// A terminal is one descriptor, and comes with the first call.
+	args.Spec.Process.Terminal = true
+	check(t, Sentry{Socket: socket, Timeout: patience}.StartContainer(context.Background(), args))
+	if first, second := <-calls, <-calls; first.fds != 1 || second.fds != 3 {
+		t.Errorf("with a terminal the calls have %d and %d descriptors", first.fds, second.fds)
 	}
 }
 

@@ -16,5 +16,8 @@ func run(args []string) int {
 	if status, ok := role.Run(args); ok {
 		return status
 	}
+	if len(args) > 1 && (args[0] == runArg0 || args[0] == clearArg0) {
+		return runMain(args[1], args[0] == clearArg0)
+	}
 	return command(args[1:], cli{stdout: os.Stdout, stderr: os.Stderr, runDaemon: runDaemon})
 }

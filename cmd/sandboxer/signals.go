@@ -52,7 +52,9 @@ func (f *forwarder) run(giveUp func()) {
 			switch {
 			case send != nil:
 				send(s.(unix.Signal))
-			case s != unix.SIGWINCH && s != unix.SIGCONT:
+			case s == unix.SIGWINCH:
+				waiting = append(waiting, unix.SIGWINCH)
+			case s != unix.SIGCONT:
 				waiting = append(waiting, s.(unix.Signal))
 				late = time.After(startPatience)
 			}

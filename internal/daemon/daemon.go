@@ -48,6 +48,9 @@ type Config struct {
 	AllowBundleHooks bool
 	// StopSandboxesOnExit stops every sandbox before Run returns.
 	StopSandboxesOnExit bool
+	// Foreground makes this the daemon of one sandbox that ends with it; nil: it
+	// is that of a host.
+	Foreground *Foreground
 	// MaxLogFile bounds each file of a container's log, in bytes, and
 	// MaxLogFiles how many there are; 0: the defaults of package logs.
 	MaxLogFile  int64
@@ -185,6 +188,10 @@ func (d *daemon) open() (err error) {
 	if d.program != nil {
 		goferExe = fmt.Sprintf("/proc/self/fd/%d", d.program.Fd())
 	}
+	var foreground *actuator.Foreground
+	if d.c.Foreground != nil {
+		foreground = &d.c.Foreground.Foreground
+	}
 	d.actuator, err = actuator.New(actuator.Config{
 		Exe:          "/proc/self/exe",
 		Version:      d.c.Version.Version,
@@ -201,6 +208,7 @@ func (d *daemon) open() (err error) {
 		Logs:         d.logs,
 		Watcher:      d.watcher,
 		Reaper:       d.reaper,
+		Foreground:   foreground,
 		Poke:         func(name string) { d.loop.Poke(name) },
 		Ended:        d.containerEnded,
 		PreStopped:   d.preStopped,
@@ -287,11 +295,18 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	below.run("reaping processes", d.reaper.Run)
 	below.run("watching memory", d.alarms.Run)
 
+	if d.c.Foreground != nil && ctx.Err() != nil {
+		d.source.endAll() // nothing is to begin
+		d.source.hurry()
+	}
 	above := newGroup(context.WithoutCancel(ctx))
 	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
 	above.run("reconciling", d.loop.Run)
+	if f := d.c.Foreground; f != nil {
+		above.run("telling of the sandbox", func(ctx context.Context) error { return d.board.Watch(ctx, "", f.Seen) })
+	}
 	d.c.Log.Info("started", "manifests", d.c.Manifests, "state", d.c.StateDir, "data", d.c.DataDir)
 	// systemd is told how it stands; without it there is nobody to tell.
 	select {
@@ -304,7 +319,10 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	select {
 	case <-ctx.Done():
 		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)
-		if d.c.StopSandboxesOnExit {
+		switch {
+		case d.c.Foreground != nil:
+			err = d.removeAll(above.ctx)
+		case d.c.StopSandboxesOnExit:
 			err = d.stopAll(above.ctx)
 		}
 	case <-above.ctx.Done(): // a part has failed

@@ -16,8 +16,9 @@ type source struct {
 	mu sync.Mutex
 	// prepared remembers Declare's result for the sandbox that it is of.
 	prepared map[string]*reconcile.Declared
-	// ending: everything counts as declared Stopped.
-	ending bool
+	// ending: everything counts as declared Stopped. hurried: and has no time to
+	// end; ended: and as not declared at all.
+	ending, hurried, ended bool
 }
 
 func newSource(d *desired.Directory) *source {
@@ -33,6 +34,9 @@ func (s *source) Declared(name string) (*reconcile.Declared, bool) {
 	sandbox := set.Sandboxes[name]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return nil, false
+	}
 	if sandbox == nil {
 		delete(s.prepared, name)
 		return nil, set.Hold(name) != ""
@@ -45,6 +49,9 @@ func (s *source) Declared(name string) (*reconcile.Declared, bool) {
 	if s.ending {
 		stopped := *sandbox
 		stopped.Spec.State = desired.Stopped
+		if s.hurried {
+			stopped.Spec.TerminationGracePeriodSeconds = new(int64)
+		}
 		d = reconcile.Declare(&stopped)
 		d.Leaving = true
 	}
@@ -62,6 +69,20 @@ func (s *source) endAll() time.Duration {
 		longest = max(longest, time.Duration(*d.Spec.TerminationGracePeriodSeconds)*time.Second)
 	}
 	return longest
+}
+
+// hurry gives what is to end no more time for that.
+func (s *source) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurried = true
+}
+
+// removeAll declares nothing any more.
+func (s *source) removeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 }
 
 func (s *source) Names() []string {

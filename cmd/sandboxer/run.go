@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"sandboxer/desired"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	interactive  bool
+	terminal     bool
+	stateDir     string
+	dataDir      string
+	config       string
+	cgroupParent string
+	logLevel     string
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run one manifest's sandbox in the foreground, without a daemon",
+		Long: `Runs the sandbox that a file declares, in the foreground and without a daemon,
+until its first container has ended, and ends with that one's exit code, or with
+128 + N where signal N ended it.
+
+The first container reads and writes where this program does; signals are passed
+on to it. It is run once, whatever its restartPolicy is. The other containers
+follow theirs, and are asked to end, with their grace period, when the first has
+ended; another signal then kills them at once.
+
+Nothing is left of the sandbox: no process, cgroup, mount, log or directory, also
+when this program is killed. The file is read once.`,
+		Example: "  sandboxer run job.yaml >result.txt\n  sandboxer run -it shell.yaml\n" +
+			"  tar c . | sandboxer run -i build.yaml | tar x -C out",
+		Args: args(cobra.ExactArgs(1), "one FILE"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			if !filepath.IsAbs(o.cgroupParent) {
+				return usagef("--cgroup-parent %s: want a path such as /, below each hierarchy's mount point", o.cgroupParent)
+			}
+			if err := oneOf("log-level", o.logLevel, "debug", "info", "warn", "error"); err != nil {
+				return err
+			}
+			sandbox, err := readOne(list[0])
+			if err != nil {
+				return err
+			}
+			return c.foreground(cmd.Context(), sandbox, o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.interactive, "stdin", "i", false, "let the first container read this program's stdin")
+	f.BoolVarP(&o.terminal, "tty", "t", false, "give the first container a terminal")
+	f.StringVar(&o.stateDir, "state-dir", "/run/sandboxer-run", "where records of each run are kept while it lasts")
+	f.StringVar(&o.dataDir, "data-dir", "/var/lib/sandboxer-run", "where the volumes of each run are kept while it lasts")
+	f.StringVar(&o.config, "config", "/etc/sandboxer/config.yaml", "defaults; missing is fine")
+	f.StringVar(&o.cgroupParent, "cgroup-parent", "/", "where the cgroup of each run is made")
+	f.StringVar(&o.logLevel, "log-level", "error", "what to say on stderr of what is done: debug, info, warn or error")
+	return cmd
+}
+
+// readOne reads a file that declares one sandbox, to be run once.
+func readOne(path string) (*desired.Sandbox, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	docs := desired.Decode(path, b)
+	var errs []error
+	for _, d := range docs {
+		for _, p := range d.Problems {
+			errs = append(errs, errors.New(p.String()))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 {
+		return nil, fmt.Errorf("%s holds %d documents: run takes a file with one; a daemon takes any number", path, len(docs))
+	}
+	s := docs[0].Sandbox
+	if s.Spec.State != desired.Running {
+		return nil, fmt.Errorf("%s declares the state %s: run takes a sandbox that is declared Running", path, s.Spec.State)
+	}
+	s.Spec.Containers[0].RestartPolicy = desired.Never
+	return s, nil
+}

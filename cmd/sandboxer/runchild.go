@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/actuator"
+	"sandboxer/internal/api"
+	"sandboxer/internal/daemon"
+)
+
+// runMain is the daemon of a run in a directory; see startRunDaemon. It returns
+// the exit status.
+func runMain(dir string, clear bool) int {
+	// Who ends all processes of a service ends the one before this too.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	unix.CloseOnExec(runReportFD)
+	report := json.NewEncoder(os.NewFile(runReportFD, "report"))
+	err := runInBackground(dir, clear, report)
+	if err == nil {
+		return exitDone
+	}
+	// Who is to read it may be gone.
+	_ = report.Encode(runReport{Error: err.Error()})
+	return exitFailed
+}
+
+func runInBackground(dir string, clear bool, report *json.Encoder) error {
+	b, err := os.ReadFile(filepath.Join(dir, runFile))
+	if err != nil {
+		return err
+	}
+	var r runRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return err
+	}
+	c, err := readConfig(r.Config)
+	if err != nil {
+		return err
+	}
+	f := &daemon.Foreground{
+		Seen: func(change api.Change) error {
+			_ = report.Encode(runReport{Change: &change}) // who is to read it may be gone
+			return nil
+		},
+	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	f.Hurry = listen(os.NewFile(runCallerFD, "caller"), end)
+	if clear {
+		end()
+	} else {
+		f.Foreground = actuator.Foreground{Container: r.Container, Terminal: r.Terminal, Stdio: runStdio(r.Terminal)}
+	}
+	err = daemon.Run(ctx, daemon.Config{
+		Manifests:     []string{filepath.Join(dir, runManifests)},
+		StateDir:      r.StateDir,
+		DataDir:       filepath.Join(dir, runData),
+		Resync:        30 * time.Second,
+		DeletionGuard: 1,
+		CgroupParent:  r.CgroupParent,
+		// Whoever runs a file means it.
+		AllowUnsafeOwners: true,
+		Foreground:        f,
+		MaxLogFile:        c.Logs.MaxSize.Value(),
+		MaxLogFiles:       c.Logs.MaxFiles,
+		Version:           buildVersion(),
+		Log:               newLog(os.Stderr, r.LogLevel, "text"),
+	})
+	if err != nil {
+		return fmt.Errorf("%w; what is left of it is in %s, and the next run tries to remove it", err, dir)
+	}
+	return errors.Join(os.RemoveAll(r.StateDir), os.RemoveAll(dir))
+}
+
+// runStdio are the files of the first container.
+func runStdio(terminal bool) (stdio [3]*os.File) {
+	for i := range stdio {
+		if terminal && i > 0 {
+			stdio[i] = stdio[0]
+		} else {
+			stdio[i] = os.NewFile(uintptr(runStdioFD+i), "stdio")
+		}
+	}
+	return stdio
+}
+
+// listen calls end when the caller says so, or is gone; then, and when it goes
+// later, hurry is closed.
+func listen(caller *os.File, end func()) (hurry <-chan struct{}) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for b := make([]byte, 1); ; {
+			n, err := caller.Read(b)
+			end()
+			if n == 0 || err != nil {
+				return
+			}
+		}
+	}()
+	return gone
+}
