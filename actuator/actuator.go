@@ -79,6 +79,8 @@ type Actuator struct {
 	// gofers holds, by container ID, duplicates of gofers' sockets: as long as
 	// somebody does, a gofer's death does not end its container.
 	gofers map[string]gofer.Kept
+	// terminals are those of containers, by container ID.
+	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
 	waiters map[string]*waiter
 	// answered is when each sentry last answered a question.
@@ -115,7 +117,7 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())
@@ -135,6 +137,10 @@ func (a *Actuator) Close() {
 		g.Close()
 	}
 	clear(a.gofers)
+	for _, t := range a.terminals {
+		t.close()
+	}
+	clear(a.terminals)
 }
 
 // Do carries out one action; see reconcile.Actor.

@@ -1,6 +1,7 @@
 package actuator
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -77,6 +78,10 @@ func (a *Actuator) attend(sentry gvisor.Sentry, c observed.ContainerRecord) erro
 	_, err := a.kept(c)
 	if errors.Is(err, reconcile.ErrGoferLost) {
 		err = nil // what is lost is dealt with when it is needed
+	}
+	var r replacement
+	if json.Unmarshal(c.GoferState, &r) == nil { // what can't be read is told of when it is needed
+		err = errors.Join(err, a.takeTerminal(c, len(r.Mounts)))
 	}
 	return errors.Join(a.watch(sentry, c), err)
 }

@@ -161,6 +161,9 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error 
 		p.Env = append(p.Env, defaultPath)
 	}
 	set("HOSTNAME", d.Spec.Hostname)
+	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
+		set("TERM", "xterm")
+	}
 	for _, e := range c.Env {
 		value := e.Value
 		if e.ValueFrom != nil {

@@ -82,7 +82,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if err != nil {
 		return err
 	}
-	stdio, err := a.openStdio(w.Sandbox, c, rec.ID)
+	stdio, err := a.openStdio(c, rec)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,9 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 		return errors.Join(err, discardGofer(g))
 	}
 	if rec.Process, err = furtherProcess(b.spec.Process); err != nil {
+		return errors.Join(err, discardGofer(g))
+	}
+	if rec.PIDFile, err = writePIDFile(c.PIDFile, w.rec.Sentry); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
@@ -228,7 +231,8 @@ func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed
 func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
-	return errors.Join(endHelpers(c), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+	a.endTerminal(c.ID)
+	return errors.Join(endHelpers(c), removePIDFile(c.PIDFile), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }
 
 // signal asks a container to end.

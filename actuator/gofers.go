@@ -144,9 +144,16 @@ func (a *Actuator) startKeeper(cgroupPath string, rec observed.ContainerRecord) 
 		return nil, err
 	}
 	defer closeAll(output)
+	a.mu.Lock()
+	t := a.terminals[rec.ID]
+	a.mu.Unlock()
+	held := output
+	if t != nil {
+		held = append(held, t.master)
+	}
 	err = a.inCgroup(cgroupPath, func(c gofer.Config) (err error) {
 		c.ID = rec.ID
-		k, err = gofer.Keep(c, kept, output)
+		k, err = gofer.Keep(c, kept, held)
 		return err
 	})
 	return k, err

@@ -79,8 +79,8 @@ func checkBundle(spec *specs.Spec, c *desired.Container) error {
 		return errors.New("root.path is missing")
 	case p == nil:
 		return errors.New("process is missing")
-	case p.Terminal:
-		return errors.New("process.terminal is not supported yet")
+	case p.Terminal && !c.Terminal:
+		return errors.New("process.terminal is not taken from a bundle: say terminal in the manifest")
 	case p.SelinuxLabel != "" || p.ApparmorProfile != "":
 		return errors.New("process.selinuxLabel and process.apparmorProfile are not supported: gVisor has neither")
 	case p.Scheduler != nil || p.IOPriority != nil || p.ExecCPUAffinity != nil:

@@ -74,6 +74,7 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 			Dir:         a.c.Records.Dir(w.Sandbox),
 			MemoryBytes: inside.MemoryBytes,
 			CPUs:        inside.CPUQuota,
+			UserLog:     userLog(d),
 		},
 		Exe:        a.c.Exe,
 		Image:      a.c.Image,
@@ -105,6 +106,16 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 		}
 	}
 	return a.watchSentry(rec)
+}
+
+// userLog is what one of the containers declares.
+func userLog(d *reconcile.Declared) string {
+	for i := range d.Spec.Containers {
+		if path := d.Spec.Containers[i].UserLog; path != "" {
+			return path
+		}
+	}
+	return ""
 }
 
 // watchSentry has the loop poked when the sentry ends.

@@ -1,9 +1,15 @@
 package actuator
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
 
 	"sandboxer/desired"
+	"sandboxer/observed"
 )
 
 // Foreground is the one container that reads and writes files of the caller's
@@ -23,26 +29,74 @@ type stdio struct {
 	own      []*os.File // of files, what close closes
 }
 
-// openStdio makes a container's output pipes, from which its log is made.
-func (a *Actuator) openStdio(sandbox string, c *desired.Container, id string) (s stdio, err error) {
-	stdout, stderr, err := a.c.Logs.Open(sandbox, c.Name, id)
+// openStdio makes a container's output pipes, from which its log is made, and
+// what else it is to have. Its record says what that is.
+func (a *Actuator) openStdio(c *desired.Container, rec *observed.ContainerRecord) (s stdio, err error) {
+	stdout, stderr, err := a.c.Logs.Open(rec.Sandbox, c.Name, rec.ID)
 	if err != nil {
 		return s, err
 	}
 	s.own = []*os.File{stdout, stderr}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	rec.Terminal, rec.Stdin = false, false
 	if f := a.c.Foreground; f != nil && f.Container == c.Name {
 		s.files, s.terminal = f.Stdio, f.Terminal
 		return s, nil
 	}
-	stdin, err := os.Open(os.DevNull)
+	if c.Terminal {
+		slave, err := a.openTerminal(c, rec)
+		if err != nil {
+			return s, err
+		}
+		s.own = append(s.own, slave)
+		s.files, s.terminal = [3]*os.File{slave, slave, slave}, true
+		rec.Stdin = c.Stdin
+		return s, nil
+	}
+	var stdin *os.File
+	if c.Stdin {
+		stdin, err = a.c.Logs.OpenInput(rec.Sandbox, c.Name, rec.ID)
+	} else {
+		stdin, err = os.Open(os.DevNull)
+	}
 	if err != nil {
-		s.close()
 		return s, err
 	}
 	s.own = append(s.own, stdin)
-	s.files = [3]*os.File{stdin, stdout, stderr}
+	s.files, rec.Stdin = [3]*os.File{stdin, stdout, stderr}, c.Stdin
 	return s, nil
 }
 
 // close closes what the sentry has duplicates of by now.
 func (s *stdio) close() { closeAll(s.own) }
+
+// writePIDFile writes the sentry's pid where a container asks for it.
+func writePIDFile(path string, sentry observed.Process) (observed.PIDFile, error) {
+	if path == "" {
+		return observed.PIDFile{}, nil
+	}
+	f := observed.PIDFile{Path: path, PID: sentry.PID}
+	if err := renameio.WriteFile(path, fmt.Append(nil, f.PID), 0o644, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return f, fmt.Errorf("pidFile: %w", err)
+	}
+	return f, nil
+}
+
+// removePIDFile removes that file, unless it is somebody else's by now.
+func removePIDFile(f observed.PIDFile) error {
+	if f.Path == "" {
+		return nil
+	}
+	b, err := os.ReadFile(f.Path)
+	if err == nil && string(b) == fmt.Sprint(f.PID) {
+		err = os.Remove(f.Path)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("pidFile: %w", err)
+	}
+	return nil
+}

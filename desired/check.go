@@ -82,6 +82,9 @@ func (c *checker) spec(s *Spec) {
 	if len(s.Containers) == 0 {
 		c.missing("spec.containers", "required: at least one container")
 	}
+	pidFiles := map[string]bool{}
+	c.shared("spec.initContainers", s.InitContainers, pidFiles)
+	c.shared("spec.containers", s.Containers, pidFiles)
 	names := map[string]bool{}
 	c.initContainers(s.InitContainers, names, volumes)
 	for i := range s.Containers {

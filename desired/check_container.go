@@ -35,6 +35,7 @@ func (c *checker) container(at string, ct *Container, volumes []string) {
 		c.add(at+".oomScoreAdj", "%d is out of range: -1000 to 1000", *s)
 	}
 	c.mounts(at+".volumeMounts", ct.VolumeMounts, volumes)
+	c.outside(at, ct)
 	if _, err := SignalNumber(ct.Lifecycle.StopSignal); err != nil {
 		c.add(at+".lifecycle.stopSignal", "%v; write it as SIGTERM, TERM or 15", err)
 	}
@@ -61,6 +62,39 @@ func (c *checker) source(at string, ct *Container) {
 		c.addIf(at+".bundle", hostPathFault(ct.Bundle))
 	default:
 		c.missing(at, "no source for its file system: one of rootfs, bundle")
+	}
+}
+
+// outside checks what a container has to do with the host beside its files.
+func (c *checker) outside(at string, ct *Container) {
+	for field, path := range map[string]string{".consoleSocket": ct.ConsoleSocket, ".pidFile": ct.PIDFile, ".userLog": ct.UserLog} {
+		if path != "" {
+			c.addIf(at+field, hostPathFault(path))
+		}
+	}
+	switch {
+	case ct.ConsoleSocket == "":
+	case !ct.Terminal:
+		c.add(at+".consoleSocket", "needs terminal: true")
+	case ct.Stdin:
+		c.add(at+".stdin", "excludes consoleSocket: whoever has the terminal types there, and nobody can attach")
+	}
+}
+
+// shared checks what only one of several containers can have.
+func (c *checker) shared(list string, containers []Container, pidFiles map[string]bool) {
+	logged := false
+	for i := range containers {
+		at, ct := fmt.Sprintf("%s[%d]", list, i), &containers[i]
+		if p := ct.PIDFile; p != "" && pidFiles[p] {
+			c.add(at+".pidFile", "%q is another container's too", clip(p))
+		} else {
+			pidFiles[p] = true
+		}
+		if ct.UserLog != "" && logged {
+			c.add(at+".userLog", "gVisor has one per sandbox, and another container declares it already")
+		}
+		logged = logged || ct.UserLog != ""
 	}
 }
 

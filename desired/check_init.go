@@ -30,6 +30,9 @@ func (c *checker) initContainers(list []Container, names map[string]bool, volume
 				c.add(at+"."+field, "an init container has none: it ends by itself")
 			}
 		}
+		if ct.UserLog != "" {
+			c.add(at+".userLog", "an init container has none: say it of a container, whose file is about all of the sandbox")
+		}
 		checked := *ct
 		checked.Lifecycle.StopSignal = defaultSignal
 		c.container(at, &checked, volumes)

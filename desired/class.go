@@ -48,6 +48,11 @@ var containerClasses = map[string]Class{
 	"volumeMounts":    ClassContainer,
 	"securityContext": ClassContainer,
 	"hooks":           ClassContainer,
+	"stdin":           ClassContainer,
+	"terminal":        ClassContainer,
+	"consoleSocket":   ClassContainer,
+	"pidFile":         ClassContainer,
+	"userLog":         ClassSandbox, // the runtime has one per sandbox
 	"resources":       ClassInPlace,
 	"oomScoreAdj":     ClassInPlace,
 	"restartPolicy":   ClassInPlace,
@@ -64,7 +69,20 @@ func ClassOf(typ, field string) (class Class, ok bool) {
 }
 
 // of gives s with the fields of a class alone.
-func (s Spec) of(class Class) Spec { return keep(s, specClasses, class) }
+func (s Spec) of(class Class) Spec {
+	kept := keep(s, specClasses, class)
+	if class == ClassSandbox {
+		for i := range s.Containers {
+			c := s.Containers[i].of(class)
+			if reflect.ValueOf(c).IsZero() {
+				continue
+			}
+			c.Name = s.Containers[i].Name
+			kept.Containers = append(kept.Containers, c)
+		}
+	}
+	return kept
+}
 
 // whole gives s with what identifies the sandbox.
 func (s Spec) whole() Spec {

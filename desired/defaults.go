@@ -64,6 +64,7 @@ func setContainerDefaults(c *Container, policy RestartPolicy, literal map[string
 	}
 	c.Bundle = cleanHost(c.Bundle)
 	c.Hooks.setDefaults()
+	c.ConsoleSocket, c.PIDFile, c.UserLog = cleanHost(c.ConsoleSocket), cleanHost(c.PIDFile), cleanHost(c.UserLog)
 	for i := range c.Env {
 		if from := c.Env[i].ValueFrom; from != nil {
 			from.File = cleanHost(from.File)

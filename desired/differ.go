@@ -24,8 +24,11 @@ func Differences(a, b *Spec) []string {
 // identity is what of s is not changed in place.
 func identity(s *Spec) Spec {
 	id := s.whole()
+	id.Containers = nil
 	for _, c := range s.Containers {
-		id.Containers = append(id.Containers, c.of(ClassContainer))
+		of := c.of(ClassContainer)
+		of.UserLog = c.UserLog
+		id.Containers = append(id.Containers, of)
 	}
 	return id
 }

@@ -18,8 +18,6 @@ func later(t reflect.Type, field string) string {
 		return ""
 	}
 	switch t {
-	case reflect.TypeFor[Spec]():
-		return known("pidFile", "consoleSocket", "userLog")
 	case reflect.TypeFor[Network]():
 		return known("ports")
 	case reflect.TypeFor[EmptyDir]():
@@ -28,8 +26,11 @@ func later(t reflect.Type, field string) string {
 		return known("configMap", "secret", "projected", "downwardAPI", "persistentVolumeClaim", "ephemeral", "csi", "image",
 			"nfs", "iscsi", "fc", "cephfs", "glusterfs", "rbd", "flexVolume", "gitRepo")
 	case reflect.TypeFor[Container]():
-		return known("image", "imagePullPolicy", "terminal",
-			"restoreFrom", "pidFile", "consoleSocket", "userLog", "envFrom", "volumeDevices")
+		if field == "tty" {
+			return "is called terminal here: write terminal: true"
+		}
+		return known("image", "imagePullPolicy",
+			"restoreFrom", "stdinOnce", "envFrom", "volumeDevices")
 	case reflect.TypeFor[EnvSource]():
 		return known("configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef")
 	case reflect.TypeFor[Resources]():

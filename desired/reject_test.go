@@ -121,6 +121,8 @@ func TestDecodeRejectsSpec(t *testing.T) {
 			`w.yaml:5: spec.initContainers[0].restartPolicy: an init container that runs on beside the containers is not supported yet; one that ends leaves it out`}},
 		{"init container with a policy", head + "  initContainers: [{name: i, bundle: /b, restartPolicy: Never}]" + tail, []string{
 			`w.yaml:5: spec.initContainers[0].restartPolicy: an init container follows spec.restartPolicy: leave it out`}},
+		{"init container with a user log", head + "  initContainers: [{name: i, bundle: /b, userLog: /u}]" + tail, []string{
+			`w.yaml:5: spec.initContainers[0].userLog: an init container has none: say it of a container, whose file is about all of the sandbox`}},
 		{"init container with a life cycle", head + "  initContainers: [{name: i, bundle: /b, lifecycle: {stopSignal: INT}}]" + tail, []string{
 			`w.yaml:5: spec.initContainers[0].lifecycle: an init container has none: it ends by itself`}},
 		{"init container with probes", head + "  initContainers: [{name: i, bundle: /b, startupProbe: {exec: {command: [x]}}, readinessProbe: {tcpSocket: {port: 1}}}]" + tail, []string{
@@ -174,7 +176,7 @@ func TestDecodeRejectsContainers(t *testing.T) {
 	var rows []rejection
 	for field, value := range map[string]string{
 		"image": "a:1", "imagePullPolicy": "Never",
-		"terminal": "true", "pidFile": "/x", "consoleSocket": "/x", "userLog": "/x", "restoreFrom": "/x", "envFrom": "[a]",
+		"stdinOnce": "true", "restoreFrom": "/x", "envFrom": "[a]",
 	} {
 		rows = append(rows, rejection{field, one + "    " + field + ": " + value + "\n", []string{"w.yaml:9: spec.containers[0]." + field + ": not supported yet"}})
 	}
@@ -194,6 +196,15 @@ func TestDecodeRejectsContainers(t *testing.T) {
 		{"names twice", con("{name: app, bundle: /b}\n  - {name: app, bundle: /b}"), []string{`w.yaml:7: spec.containers[1].name: "app" is declared twice`}},
 		{"no name", con("bundle: /b"), []string{`w.yaml:6: spec.containers[0].name: required`}},
 		{"relative workingDir", one + "    workingDir: x\n", []string{`w.yaml:9: spec.containers[0].workingDir: "x" is relative: must start with "/"`}},
+		{"tty", one + "    tty: true\n", []string{`w.yaml:9: spec.containers[0].tty: is called terminal here: write terminal: true`}},
+		{"console without terminal", one + "    consoleSocket: /s\n", []string{`w.yaml:9: spec.containers[0].consoleSocket: needs terminal: true`}},
+		{"console with stdin", one + "    terminal: true\n    consoleSocket: /s\n    stdin: true\n", []string{`w.yaml:11: spec.containers[0].stdin: excludes consoleSocket: whoever has the terminal types there, and nobody can attach`}},
+		{"relative files", one + "    pidFile: p\n    userLog: u\n", []string{
+			`w.yaml:9: spec.containers[0].pidFile: "p" is relative: a path of the host starts with "/"`,
+			`w.yaml:10: spec.containers[0].userLog: "u" is relative: a path of the host starts with "/"`}},
+		{"files twice", con("{name: a, bundle: /b, pidFile: /p, userLog: /u}\n  - {name: b, bundle: /b, pidFile: /p, userLog: /v}"), []string{
+			`w.yaml:7: spec.containers[1].pidFile: "/p" is another container's too`,
+			`w.yaml:7: spec.containers[1].userLog: gVisor has one per sandbox, and another container declares it already`}},
 		{"score", one + "    oomScoreAdj: 1001\n", []string{`w.yaml:9: spec.containers[0].oomScoreAdj: 1001 is out of range: -1000 to 1000`}},
 		{"score as number", one + "    oomScoreAdj: 1.5\n", []string{`w.yaml:9: spec.containers[0].oomScoreAdj: must be an integer, not the number 1.5`}},
 		{"policy", one + "    restartPolicy: Sometimes\n", []string{`w.yaml:9: spec.containers[0].restartPolicy: "Sometimes" is not one of Always, OnFailure, Never`}},

@@ -131,6 +131,18 @@ type Container struct {
 	LivenessProbe  *Probe `json:"livenessProbe,omitempty"`
 	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
 	StartupProbe   *Probe `json:"startupProbe,omitempty"`
+	// Stdin keeps the command's stdin open for who attaches; else it is empty.
+	Stdin bool `json:"stdin,omitempty"`
+	// Terminal gives the command a terminal, whose output is its log's stdout.
+	Terminal bool `json:"terminal,omitempty"`
+	// ConsoleSocket is a unix socket of the host that gets the terminal instead.
+	ConsoleSocket string `json:"consoleSocket,omitempty"`
+	// PIDFile is a file of the host that holds the sentry's pid while the
+	// container is there.
+	PIDFile string `json:"pidFile,omitempty"`
+	// UserLog is a file of the host to which the runtime writes what an
+	// application asks for that it does not have; one per sandbox.
+	UserLog string `json:"userLog,omitempty"`
 	// StopSignal is the canonical name ("SIGTERM") of the signal that asks the
 	// container to end; manifests say it as lifecycle.stopSignal.
 	Lifecycle       Lifecycle       `json:"lifecycle,omitzero"`

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/internal/memfd"
 	"sandboxer/internal/tinyelf"
 	"sandboxer/observed"
@@ -37,6 +39,24 @@ func (k *Keeper) Stay() error {
 // Close lets go of what is needed to say Stay: a keeper that was not told so
 // ends.
 func (k *Keeper) Close() { k.stay.Close() }
+
+// TakeOutput duplicates the n-th of the descriptors of output that Keep gave to a
+// keeper, beside those of so many mounts. ErrGone where the keeper is gone.
+func TakeOutput(p observed.Process, mounts, n int) (*os.File, error) {
+	pidfd, err := p.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer pidfd.Close()
+	fd, err := unix.PidfdGetfd(int(pidfd.Fd()), firstFD+2*mounts+n, 0)
+	if err == unix.ESRCH {
+		return nil, observed.ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("duplicating a descriptor of process %d: %w", p.PID, err)
+	}
+	return os.NewFile(uintptr(fd), "kept"), nil
+}
 
 // keeperProgram is made once and stays open for the life of the process.
 var keeperProgram = sync.OnceValues(func() (*os.File, error) {

@@ -119,6 +119,12 @@ type ContainerRecord struct {
 	Hooks     json.RawMessage `json:"hooks,omitempty"`
 	HookPhase HookPhase       `json:"hookPhase,omitempty"`
 	HooksDone int             `json:"hooksDone,omitempty"`
+	// Terminal says that the command has a terminal whose master the daemon and
+	// the keeper hold, Stdin that it reads what who attaches writes.
+	Terminal bool `json:"terminal,omitempty"`
+	Stdin    bool `json:"stdin,omitempty"`
+	// PIDFile is the file that was given the sentry's pid; zero: there is none.
+	PIDFile PIDFile `json:"pidFile,omitzero"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
@@ -142,6 +148,12 @@ const (
 	// HooksStopping: they run.
 	HooksStopping HookPhase = "stopping"
 )
+
+// PIDFile is a file of the host and what it holds.
+type PIDFile struct {
+	Path string `json:"path"`
+	PID  int    `json:"pid"`
+}
 
 // Image is a sandbox on disk: a checkpoint of its processes, and what they
 // need to run again.

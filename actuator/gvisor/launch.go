@@ -49,6 +49,9 @@ type LaunchConfig struct {
 	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
 	MemoryBytes int64   `json:"memoryBytes"`
 	CPUs        float64 `json:"cpus"`
+	// UserLog is a file that gVisor appends to what applications ask for that it
+	// does not have; empty: none.
+	UserLog string `json:"userLog,omitempty"`
 	// Restore says that the sandbox is to be restored from a checkpoint.
 	Restore bool `json:"restore,omitempty"`
 }
@@ -137,6 +140,7 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		IOFiles:         []*os.File{os.NewFile(launchImageFD, "infra image")},
 		GoferMountConfs: boot.GoferMountConfFlags{{Lower: boot.Erofs, Upper: boot.NoOverlay}},
 		MountHints:      &boot.PodMountHints{},
+		UserLog:         c.UserLog,
 		Cgroup:          visible{memory: c.MemoryBytes, cpus: c.CPUs},
 	})
 	if err != nil {

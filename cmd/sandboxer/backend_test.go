@@ -100,6 +100,11 @@ func (b *backend) Exec(context.Context, string, string, api.ExecRequest, [3]*os.
 	return api.ExecStarted{}, nil, &api.Error{Code: 409, Message: "nothing runs here"}
 }
 
+// Attach does too.
+func (b *backend) Attach(string, string) (api.Attachment, error) {
+	return api.Attachment{}, &api.Error{Code: 409, Message: "nothing runs here"}
+}
+
 func (b *backend) Processes(context.Context, string) (map[string][]api.Process, error) {
 	return map[string][]api.Process{
 		"app": {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,13 @@ import (
 func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) error {
 	if os.Geteuid() != 0 {
 		return errors.New("run must be run as root: it makes namespaces, cgroups and mounts; try again with sudo")
+	}
+	main := &s.Spec.Containers[0]
+	o.interactive, o.terminal = o.interactive || main.Stdin, o.terminal || main.Terminal
+	main.Terminal = o.terminal
+	declared := func(v desired.EnvVar) bool { return v.Name == "TERM" }
+	if term := os.Getenv("TERM"); o.terminal && term != "" && !slices.ContainsFunc(main.Env, declared) {
+		main.Env = append(main.Env, desired.EnvVar{Name: "TERM", Value: term})
 	}
 	r, lock, err := c.newRun(s, o.terminal, o)
 	if err != nil {
@@ -121,7 +129,7 @@ func given(change api.Change) bool {
 	if change.Status.Phase != api.Failed && change.Status.Phase != api.Invalid {
 		return false
 	}
-	for _, c := range change.Status.Containers {
+	for _, c := range change.Status.All() {
 		if c.NextStartAt != nil && change.Status.SandboxPID != 0 {
 			return false // another container, which is tried again
 		}

@@ -116,7 +116,7 @@ func (c *cli) root() *cobra.Command {
 		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
 		c.waitCommand(), c.execCommand(), c.killCommand(), c.psCommand(), c.statsCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(),
-		c.runCommand(), c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
+		c.attachCommand(), c.runCommand(), c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
 	return root
 }

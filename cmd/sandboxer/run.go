@@ -31,13 +31,14 @@ func (c *cli) runCommand() *cobra.Command {
 until its first container has ended, and ends with that one's exit code, or with
 128 + N where signal N ended it.
 
-The first container reads and writes where this program does; signals are passed
-on to it. It is run once, whatever its restartPolicy is. The other containers
-follow theirs, and are asked to end, with their grace period, when the first has
-ended; another signal then kills them at once.
+The first container writes where this program does; with --stdin, or if it is
+declared with stdin: true, it reads there too, and with --tty or terminal: true
+it has a terminal. Signals are passed on to it. It is run once, whatever its
+restartPolicy is. The other containers follow theirs, and are asked to end, with
+their grace period, when the first has ended; another signal then kills them.
 
-Nothing is left of the sandbox: no process, cgroup, mount, log or directory, also
-when this program is killed. The file is read once.`,
+Nothing is left of the sandbox: no process, cgroup, mount, log or directory,
+also when this program is killed. The file is read once.`,
 		Example: "  sandboxer run job.yaml >result.txt\n  sandboxer run -it shell.yaml\n" +
 			"  tar c . | sandboxer run -i build.yaml | tar x -C out",
 		Args: args(cobra.ExactArgs(1), "one FILE"),
@@ -89,6 +90,13 @@ func readOne(path string) (*desired.Sandbox, error) {
 	if s.Spec.State != desired.Running {
 		return nil, fmt.Errorf("%s declares the state %s: run takes a sandbox that is declared Running", path, s.Spec.State)
 	}
-	s.Spec.Containers[0].RestartPolicy = desired.Never
+	if len(s.Spec.DependsOn) > 0 {
+		return nil, fmt.Errorf("%s: spec.dependsOn: run knows no other sandboxes: leave it out, or declare it to a daemon", path)
+	}
+	main := &s.Spec.Containers[0]
+	if main.ConsoleSocket != "" {
+		return nil, fmt.Errorf("%s: spec.containers[0].consoleSocket: run gives the first container a terminal of its own: leave it out", path)
+	}
+	main.RestartPolicy = desired.Never
 	return s, nil
 }

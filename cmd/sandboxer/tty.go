@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/pty"
 )
 
 // tty is the terminal that a command in a sandbox gets, and ours beside it.
@@ -18,7 +21,7 @@ type tty struct {
 
 // terminalPair makes the one file of a command that has a terminal.
 func terminalPair(interactive bool) (*stdio, error) {
-	master, slave, err := openPair()
+	master, slave, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("making a terminal for the command: %w", err)
 	}
@@ -31,36 +34,21 @@ func terminalPair(interactive bool) (*stdio, error) {
 	if interactive {
 		s.in = os.Stdin
 	}
-	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
-		if terminal(f) {
-			s.tty.ours = f
-			break
-		}
-	}
+	s.tty.ours = ourTerminal()
 	if !s.tty.resize() {
 		err = s.tty.setSize(&unix.Winsize{Row: 24, Col: 80})
 	}
 	return s, err
 }
 
-// openPair makes a terminal. The master can be read with a deadline.
-func openPair() (master, slave *os.File, err error) {
-	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: "/dev/ptmx", Err: err}
+// ourTerminal is the first of the usual files that is one; nil: none is.
+func ourTerminal() *os.File {
+	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+		if terminal(f) {
+			return f
+		}
 	}
-	master = os.NewFile(uintptr(m), "terminal")
-	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
-		master.Close()
-		return nil, nil, os.NewSyscallError("unlocking it", err)
-	}
-	// Through the master: a name would be of whatever is mounted at /dev/pts.
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(m), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		master.Close()
-		return nil, nil, os.NewSyscallError("opening its other end", errno)
-	}
-	return master, os.NewFile(fd, "terminal"), nil
+	return nil
 }
 
 func (t *tty) setSize(size *unix.Winsize) error {
@@ -78,6 +66,12 @@ func (t *tty) resize() bool {
 
 // start has the command's terminal get what is typed, as it is typed.
 func (t *tty) start(in *os.File, send func(unix.Signal)) {
+	t.takeOver(in)
+	go t.carry(in, send)
+}
+
+// takeOver has a terminal of ours, if in is one, do nothing by itself.
+func (t *tty) takeOver(in *os.File) {
 	// One that has hung up meanwhile has no mode any more.
 	if before, err := unix.IoctlGetTermios(int(in.Fd()), unix.TCGETS); err == nil {
 		raw := *before
@@ -90,14 +84,13 @@ func (t *tty) start(in *os.File, send func(unix.Signal)) {
 			t.ours, t.before = in, before
 		}
 	}
-	go t.carry(in, send)
 }
 
 // carry writes what is read to the command's terminal. The kernel would make
 // signals of some characters for the processes of a terminal's session, of
 // which it knows none, since they are in the sandbox. So those characters don't
 // go there: what the terminal would do is done here, but for dropping output.
-func (t *tty) carry(in *os.File, send func(unix.Signal)) {
+func (t *tty) carry(in io.Reader, send func(unix.Signal)) {
 	b := make([]byte, 4096)
 	for {
 		n, err := in.Read(b)

@@ -14,6 +14,9 @@ import (
 func talkCommands() []command {
 	return []command{
 		{"copy", "", "write what stdin brings to stdout, to its end", 0, copyAll},
+		{"hold", "", "wait for a line from stdin", 0, hold},
+		{"repeat", "", "say again one line from stdin", 0, repeat},
+		{"unheard-of", "", "ask for something that gVisor does not have", 0, unheardOf},
 		{"terminal", "", "say the size of the terminal that stdin is", 0, terminal},
 		{"resizes", "", "say the terminal's size now and whenever it changes", 0, resizes},
 		{"signals", "", "say each signal that comes, for ever", 0, signals},
@@ -27,6 +30,31 @@ func talkCommands() []command {
 func copyAll([]string) error {
 	_, err := io.Copy(os.Stdout, os.Stdin)
 	return err
+}
+
+func hold([]string) error {
+	_, err := line()
+	return err
+}
+
+func repeat([]string) error {
+	said, err := line()
+	say(said)
+	return err
+}
+
+// line reads no further than to the line's end.
+func line() (said string, err error) {
+	for b := make([]byte, 1); ; said += string(b) {
+		if _, err := os.Stdin.Read(b); err != nil || b[0] == '\n' {
+			return said, err
+		}
+	}
+}
+
+func unheardOf([]string) error {
+	_, _, _ = syscall.Syscall(syscall.SYS_SETFSUID, 0, 0, 0)
+	return nil
 }
 
 func terminal([]string) error {

@@ -58,6 +58,8 @@ type Backend interface {
 	// made sure that the sandbox has such a container; an *Error with code 409
 	// says that no command can be run in it at present.
 	Exec(ctx context.Context, sandbox, container string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
+	// Attach connects to a container's command, with the same errors.
+	Attach(sandbox, container string) (Attachment, error)
 	// Processes lists what runs in a sandbox, by container name.
 	Processes(ctx context.Context, sandbox string) (map[string][]Process, error)
 	// Stats says what a sandbox uses now; code 409 where it does not run.

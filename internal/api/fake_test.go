@@ -33,6 +33,7 @@ type fake struct {
 	kills     chan KillRequest
 	processes map[string][]Process
 	exec      func(r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
+	attach    func() (Attachment, error)
 	err       error
 	watched   atomic.Value // string
 	unready   func() error
@@ -115,6 +116,8 @@ func (f *fake) Restart(_ context.Context, sandbox string, containers []string, g
 func (f *fake) Exec(_ context.Context, _, _ string, r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error) {
 	return f.exec(r, stdio)
 }
+
+func (f *fake) Attach(string, string) (Attachment, error) { return f.attach() }
 
 func (f *fake) Processes(context.Context, string) (map[string][]Process, error) {
 	return f.processes, f.err

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 			query: []string{"container", "follow", "tail", "since", "timestamps", "previous", "entries", "after"}},
 		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
 		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
+		{method: "POST", path: "/v1/sandboxes/{name}/attach", query: []string{"container"}, session: s.attach},
 		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},
 		{method: "GET", path: "/v1/sandboxes/{name}/stats", answer: s.stats},
 		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},

@@ -223,7 +223,7 @@ func (l *Logs) Finish(sandbox, container, id string) error {
 		return err
 	}
 	l.end(true, func(other string, _ *instance) bool { return other == id })
-	return removeAll(paths)
+	return removeAll(append(paths, l.inputPath(sandbox, id)))
 }
 
 // Remove finishes every instance of a sandbox and removes its logs; who follows

@@ -37,8 +37,9 @@ type pump struct {
 	gate    *gate
 	sink    *sink
 	stream  int
-	carried int64 // bytes; guarded by sink.mu
-	held    bool  // the end of a line is still to come; the pump's own
+	carried int64 // bytes; guarded by sink.mu, as are taps
+	taps    []*Tap
+	held    bool // the end of a line is still to come; the pump's own
 	// ending is closed before the pump is woken to end, with last set before
 	// that if no more will come from the pipe, ever.
 	ending, done chan struct{}

@@ -73,6 +73,11 @@ func (s *sink) take(p *pump, b *buffers) (taken int, held bool, err error) {
 			n += taken
 		}
 	}
+	for _, t := range p.taps {
+		if err == nil {
+			t.write(p.stream, b.in[n-taken:n])
+		}
+	}
 	rest := s.carry(p.stream, b.in[:n], err, last, b)
 	p.carried += int64(taken)
 	s.wake()
@@ -252,6 +257,9 @@ func (s *sink) leave(p *pump) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pumps, p)
+	for _, t := range p.taps {
+		t.end(p.stream)
+	}
 	unix.Close(p.fd)
 	p.gate.close()
 	s.wake()
