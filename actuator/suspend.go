@@ -153,6 +153,9 @@ func checkpointable(ctx context.Context, sentry gvisor.Sentry, w work, d *reconc
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		return errors.New("gVisor can't write a checkpoint of a sandbox with the host's network")
 	}
+	if name := d.Spec.WithTerminal(); name != "" {
+		return fmt.Errorf("gVisor can't restore the terminal of container %q", name)
+	}
 	for _, c := range w.containers {
 		if c.State != observed.Running {
 			continue

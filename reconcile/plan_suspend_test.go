@@ -252,6 +252,20 @@ func TestPlanSuspendDetails(t *testing.T) {
 			conditions: unsupported,
 		},
 		{
+			name: "a terminal: running, and stays so",
+			mutate: func(in *Input) {
+				terminal := func(s *desired.Sandbox) { s.Spec.Containers[0].Terminal = true }
+				hash := newDeclared(terminal).ContainerHash[0]
+				in.Observed.Containers[0].Hash = hash
+				app := in.Memory.Containers["app"]
+				app.Hash = hash
+				in.Memory.Containers["app"] = app
+				declared(in, state(desired.Suspended), terminal)
+			},
+			conditions: []Condition{{Unsupported, "Terminal", "gVisor can't restore the terminal of container \"app\"; " +
+				"the sandbox is left as it was: declare another state, or terminal: false"}},
+		},
+		{
 			name: "the host's network: frozen, and stays so",
 			mutate: func(in *Input) {
 				hostNetworked(in)

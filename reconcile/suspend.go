@@ -17,11 +17,16 @@ func (p *planner) suspended() bool { return p.o.Image != nil || p.world == resto
 // wanted is the state that is sought: the declared one, unless the sandbox
 // can't be in it. It is then left as it was.
 func (p *planner) wanted() desired.State {
-	if p.d.Spec.State != desired.Suspended || p.d.Spec.Network.Mode != desired.NetworkHost {
+	switch terminal := p.d.Spec.WithTerminal(); {
+	case p.d.Spec.State != desired.Suspended || p.d.Spec.Network.Mode != desired.NetworkHost && terminal == "":
 		return p.d.Spec.State
+	case terminal != "":
+		p.condition(Unsupported, "Terminal",
+			"gVisor can't restore the terminal of container %q; the sandbox is left as it was: declare another state, or terminal: false", terminal)
+	default:
+		p.condition(Unsupported, "HostNetwork",
+			"gVisor can't write a checkpoint of a sandbox with the host's network; the sandbox is left as it was: declare another state, or network.mode: none")
 	}
-	p.condition(Unsupported, "HostNetwork",
-		"gVisor can't write a checkpoint of a sandbox with the host's network; the sandbox is left as it was: declare another state, or network.mode: none")
 	switch {
 	case p.world == paused || p.world == between:
 		return desired.Paused

@@ -309,3 +309,31 @@ func TestUserLog(t *testing.T) {
 		}
 	}
 }
+
+// Stdin is there again when a sandbox comes back from the disk. One with a
+// terminal is left as it was.
+func TestSuspendAttached(t *testing.T) {
+	w := start(t)
+	spec := "containers:\n- " + box("app", "copy", "stdin: true", "pidFile: DIR/pid")
+	w.declare("web", spec)
+	w.running("web")
+	s := w.attached("web")
+	w.declare("web", "state: Suspended\n"+spec)
+	w.wait("web", "suspended", phase("Suspended"))
+	s.ends(128 + 9)
+	if _, err := os.Stat(filepath.Join(w.dir, "pid")); !os.IsNotExist(err) {
+		t.Errorf("the pid file: %v", err)
+	}
+	w.declare("web", spec)
+	now := w.running("web")
+	if b, _ := os.ReadFile(filepath.Join(w.dir, "pid")); string(b) != fmt.Sprint(now.Status.SandboxPID) {
+		t.Errorf("the pid file holds %q", b)
+	}
+	w.attached("web")
+
+	w.declare("shell", "state: Suspended\ncontainers:\n- "+box("app", "sleep", "terminal: true"))
+	left := w.wait("shell", "left alone", func(s sandbox) bool { return len(s.Status.Conditions) > 0 })
+	if c := left.Status.Conditions[0]; c.Type != "Unsupported" || !strings.Contains(c.Message, "terminal of container") {
+		t.Errorf("the condition is %+v", c)
+	}
+}

@@ -26,7 +26,7 @@ func badManifests(w *world) map[string]struct{ text, want string } {
 		"type":          {spec("containers: none"), `:5: spec.containers: .*`},
 		"deep-type":     {spec("containers:\n- {name: app, rootfs: {path: /}, command: sleep}"), `:6: spec.containers\[0\].command: .*`},
 		"no-containers": {spec("state: Running"), `:\d+: spec.containers: required.*`},
-		"not-yet":       {spec("pidFile: x\ncontainers:\n" + good), `:5: spec.pidFile: not supported yet`},
+		"not-yet":       {spec("containers:\n- " + box("app", "sleep", "stdinOnce: true")), `:6: spec.containers\[0\].stdinOnce: not supported yet`},
 		"init-stays":    {spec("initContainers:\n- " + box("i", "exit 0", "restartPolicy: Always") + "\ncontainers:\n" + good), `:6: spec.initContainers\[0\].restartPolicy: .*not supported yet.*`},
 		"image":         {spec("containers:\n- {name: app, image: x}"), `:6: spec.containers\[0\].image: not supported yet`},
 		"restore-from":  {spec("restoreFrom: image\ncontainers:\n" + good), `:5: spec.restoreFrom: .*relative.*`},
