@@ -135,7 +135,7 @@ func TestAttachOverARestart(t *testing.T) {
 	if now := w.running("web"); now.box("app").ID != was.box("app").ID || now.box("shell").ID != was.box("shell").ID {
 		t.Errorf("they were made anew: %+v", now.Status.Containers)
 	}
-	s = w.attached("web/app")
+	w.attached("web/app")
 	term, master = w.atTerminal(24, 80, "attach", "web/shell")
 	fmt.Fprint(master, "more\n")
 	term.expect("more")

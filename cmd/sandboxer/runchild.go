@@ -1,3 +1,5 @@
+//go:build !client
+
 package main
 
 import (
@@ -69,6 +71,7 @@ func runInBackground(dir string, clear bool, report *json.Encoder) error {
 		CgroupParent:  r.CgroupParent,
 		// Whoever runs a file means it.
 		AllowUnsafeOwners: true,
+		AllowBundleHooks:  c.AllowBundleHooks,
 		Foreground:        f,
 		MaxLogFile:        c.Logs.MaxSize.Value(),
 		MaxLogFiles:       c.Logs.MaxFiles,
