@@ -303,4 +303,22 @@ func TestRunTerminal(t *testing.T) {
 	if after := mode(t, master); after != before {
 		t.Errorf("the caller's terminal was left as %+v", after)
 	}
+
+	// What is typed after the end hurries the rest.
+	s, master = w.atTerminal(24, 80, w.runs("-it", w.manifest("job", "terminationGracePeriodSeconds: 3600\ncontainers:\n- "+
+		box("app", "print on then copy then exit 8")+"\n- "+box("deaf", "signals")))...)
+	s.expect("on")
+	fmt.Fprint(master, "\x04")
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for on := true; on; {
+		if mode(t, master) == before { // as it is once the first has ended
+			fmt.Fprint(master, "\x03")
+		}
+		select {
+		case _, on = <-s.lines:
+		case <-again.C:
+		}
+	}
+	s.ends(8)
 }

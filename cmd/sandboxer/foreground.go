@@ -55,7 +55,7 @@ func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) 
 	signal.Ignore(unix.SIGPIPE)
 	client := api.NewClient(filepath.Join(r.StateDir, "sandboxer.sock"))
 	defer client.Close()
-	f := &front{run: r, daemon: d, resize: std.resize}
+	f := &front{run: r, daemon: d, resize: std.resize, done: func() { std.finish(); std.close() }}
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	defer context.AfterFunc(ctx, d.leave)()
@@ -65,12 +65,13 @@ func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) 
 	f.signals = forward(giveUp)
 	std.start(f.send)
 	err = d.wait(f.see)
-	std.finish()
-	std.close() // before anything is said
+	f.done() // before anything is said
 	if errors.Is(err, errRunDaemonDied) {
 		err = errors.Join(err, c.clear(r.dir, lock))
 	}
 	switch {
+	case f.ended && err != nil:
+		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
 	case err != nil || f.failed != nil:
 		return errors.Join(f.failed, err)
 	case !f.ended:
@@ -85,6 +86,7 @@ type front struct {
 	daemon  *runDaemonProcess
 	resize  func() bool
 	send    func(unix.Signal) // to the first container
+	done    func()            // gives back the terminal; may be called again
 	signals *forwarder
 
 	started, ended bool
@@ -153,6 +155,7 @@ func (f *front) end(main api.Container) {
 // over has all else end. Whoever is in a hurry sends another signal.
 func (f *front) over() {
 	f.daemon.finish()
+	f.done()
 	f.signals.to(func(sig unix.Signal) {
 		if sig != unix.SIGWINCH && sig != unix.SIGCONT {
 			f.daemon.leave()

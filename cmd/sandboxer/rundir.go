@@ -73,7 +73,7 @@ func (c *cli) newRun(s *desired.Sandbox, terminal bool, o runOptions) (r *runRec
 		return nil, nil, os.NewSyscallError("flock", err)
 	}
 	if err := c.sweep(o.dataDir); err != nil {
-		return nil, nil, err
+		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err) // no reason not to run
 	}
 	r = &runRecord{Name: s.Name, Config: o.config, Container: s.Spec.Containers[0].Name, Terminal: terminal, LogLevel: o.logLevel}
 	// Short: the path of a socket has at most 107 bytes.
