@@ -13,7 +13,7 @@ import (
 func TestInTheWay(t *testing.T) {
 	code := 3
 	for shown, want := range map[string]string{
-		"running": `container "app" of sandbox "web" does not run: it is stopped`,
+		"running": `container "app" of sandbox "web" does not run: it has just ended`,
 		"stopped": `container "app" of sandbox "web" does not run: it is stopped (Error, exit code 3)`,
 	} {
 		d := &daemon{board: status.NewBoard()}
