@@ -100,8 +100,8 @@ func TestAttachOutput(t *testing.T) {
 	s = w.session("attach", "web")
 	fmt.Fprintln(s.in, "on")
 	s.expect("on")
-	fmt.Fprintln(s.in, "go")
 	s.signal(syscall.SIGSTOP)
+	fmt.Fprintln(w.session("attach", "web").in, "go")
 	w.wait("web", "over", phase("Failed"))
 	s.signal(syscall.SIGCONT)
 	for range s.lines {
