@@ -49,12 +49,16 @@ func (w *world) nothingRan() {
 	}
 }
 
-// runProcesses are the daemons of runs.
+// runProcesses are the daemons of runs. Each leads a session: a child of its that
+// has not become what it is to be looks the same otherwise.
 func (w *world) runProcesses() (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		b, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
 		pid, err := strconv.Atoi(e.Name())
+		if sid, gone := unix.Getsid(pid); gone != nil || sid != pid {
+			continue
+		}
 		if err == nil && (bytes.HasPrefix(b, []byte("sandboxer-run\x00"+w.data)) || bytes.HasPrefix(b, []byte("sandboxer-clear\x00"+w.data))) {
 			pids = append(pids, pid)
 		}
