@@ -40,10 +40,12 @@ func (a *Actuator) preStop(w work) error {
 		current := a.preStops[rec.ID] == h
 		h.over = true
 		a.mu.Unlock()
-		if !current || a.background.Err() != nil {
+		// Who is past the deadline is signalled, and may have ended by now.
+		late := err != nil && !time.Now().Before(w.Until)
+		if !current && !late || a.background.Err() != nil {
 			return // it has ended meanwhile, or somebody else goes on
 		}
-		if err != nil && ctx.Err() != nil {
+		if late || err != nil && ctx.Err() != nil {
 			err = errors.New("it was not over within the grace period")
 		}
 		var state *StateError

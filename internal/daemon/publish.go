@@ -99,7 +99,13 @@ func (d *daemon) declarationsChanged(names []string) {
 		if err != nil {
 			d.c.Log.Error(err, "listing what runs")
 		}
-		d.startup.read(append(there, d.source.Names()...))
+		there = append(there, d.source.Names()...)
+		d.startup.read(there)
+		// What has been looked at, and removed, since it was listed must be
+		// looked at once more: the loop knows nothing of it any more.
+		for _, name := range there {
+			d.loop.Poke(name)
+		}
 	}
 	if d.told == nil || set.Blocked != d.blocked {
 		// What nobody declares was held, or is to be from now on.
