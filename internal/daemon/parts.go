@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sandboxer/actuator"
+	"sandboxer/desired"
+	"sandboxer/internal/cgroup"
+	"sandboxer/internal/checkpoint"
+	"sandboxer/internal/events"
+	"sandboxer/internal/goferbin"
+	"sandboxer/internal/infra"
+	"sandboxer/internal/logs"
+	"sandboxer/internal/probe"
+	"sandboxer/observed"
+	"sandboxer/reconcile"
+)
+
+// open makes all parts, none of which does anything yet.
+func (d *daemon) open() (err error) {
+	if d.c.StateDir, err = filepath.Abs(d.c.StateDir); err != nil {
+		return err
+	}
+	if d.c.DataDir, err = filepath.Abs(d.c.DataDir); err != nil {
+		return err
+	}
+	bootID, err := observed.BootID()
+	if err != nil {
+		return err
+	}
+	if d.records, err = observed.NewRecords(d.c.StateDir, bootID); err != nil {
+		return err
+	}
+	if d.cgroups, err = cgroup.Detect(); err != nil {
+		return err
+	}
+	d.logs, err = logs.New(logs.Config{
+		StateDir: d.c.StateDir,
+		DataDir:  d.c.DataDir,
+		MaxFile:  d.c.MaxLogFile,
+		MaxFiles: d.c.MaxLogFiles,
+		Changed:  d.outputChanged,
+		Log:      d.c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if d.events, err = events.Open(events.Config{Dir: d.c.DataDir, Log: d.c.Log}); err != nil {
+		return err
+	}
+	d.memories = memories{dir: filepath.Join(d.c.DataDir, "memory")}
+	if err := os.MkdirAll(d.memories.dir, 0o700); err != nil {
+		return err
+	}
+	if err := observed.BecomeSubreaper(); err != nil {
+		return err
+	}
+	d.reaper = observed.NewReaper(nil)
+	if d.watcher, err = observed.NewWatcher(); err != nil {
+		return err
+	}
+	if d.alarms, err = cgroup.NewAlarms(d.cgroups); err != nil {
+		return err
+	}
+	d.images = checkpoint.Store{Dir: filepath.Join(d.c.DataDir, "checkpoints"), Runtime: runtimeOf(d.c.Version)}
+	image, err := infra.File()
+	if err != nil {
+		return err
+	}
+	goferExe := ""
+	if d.program, err = goferbin.Open(); err != nil {
+		return err
+	}
+	if d.program != nil {
+		goferExe = fmt.Sprintf("/proc/self/fd/%d", d.program.Fd())
+	}
+	var foreground *actuator.Foreground
+	if d.c.Foreground != nil {
+		foreground = &d.c.Foreground.Foreground
+	}
+	d.actuator, err = actuator.New(actuator.Config{
+		Exe:          "/proc/self/exe",
+		Version:      d.c.Version.Version,
+		GoferExe:     goferExe,
+		StateDir:     d.c.StateDir,
+		DataDir:      d.c.DataDir,
+		Masked:       []string{d.c.StateDir, d.c.DataDir, d.c.Socket},
+		Image:        image,
+		CgroupParent: d.c.CgroupParent,
+		Cgroups:      d.cgroups,
+		Alarms:       d.alarms,
+		Records:      d.records,
+		Checkpoints:  d.images,
+		Logs:         d.logs,
+		Watcher:      d.watcher,
+		Reaper:       d.reaper,
+		Foreground:   foreground,
+		Poke:         func(name string) { d.loop.Poke(name) },
+		Ended:        d.containerEnded,
+		PreStopped:   d.preStopped,
+		Hooked:       d.hookEnded,
+
+		AllowBundleHooks: d.c.AllowBundleHooks,
+		Log:              d.c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	d.looker, err = observed.New(observed.Config{
+		Records:     d.records,
+		Prober:      d.actuator,
+		Image:       d.images.Read,
+		CgroupProcs: d.cgroups.Started,
+		Memory:      d.actuator.Memory,
+		PreStop:     d.actuator.PreStop,
+		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
+	})
+	if err != nil {
+		return err
+	}
+	d.directory, err = desired.New(desired.Config{
+		Dirs:              d.c.Manifests,
+		Store:             filepath.Join(d.c.DataDir, "manifests"),
+		Resync:            d.c.Resync,
+		Settle:            d.c.Settle,
+		DeletionGuard:     d.c.DeletionGuard,
+		AllowUnsafeOwners: d.c.AllowUnsafeOwners,
+		NoEvents:          d.c.ResyncOnly,
+		Log:               d.c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	d.source = newSource(d.directory)
+	d.prober, err = probe.New(probe.Config{Reach: d.actuator.Reach, Report: d.probed})
+	if err != nil {
+		return err
+	}
+	d.loop, err = reconcile.New(reconcile.Config{
+		Looker:     d.looker,
+		Actor:      probedActor{d.actuator, d.prober},
+		Source:     d.source,
+		Store:      d.memories,
+		Lister:     d,
+		Dependency: d.dependency,
+		Resync:     d.c.Resync,
+		ResyncOnly: d.c.ResyncOnly,
+		Log:        d.c.Log,
+		OnPass:     d.passed,
+		OnAction:   d.acted,
+	})
+	return err
+}
+
+// close ends what open has made, last made first.
+func (d *daemon) close() {
+	if d.actuator != nil {
+		d.actuator.Close()
+	}
+	if d.logs != nil {
+		_ = d.logs.Close()
+	}
+	if d.events != nil {
+		_ = d.events.Close()
+	}
+	if d.cgroups != nil {
+		// Only the parent of no cgroups goes; one in use stays.
+		_, _ = d.cgroups.Prune(d.c.CgroupParent)
+	}
+}
