@@ -30,7 +30,7 @@ type Declared struct {
 	Init     []desired.Container
 	InitHash []string
 	// Leaving says that the state is Stopped only because the daemon ends: what
-	// is suspended stays so.
+	// is suspended stays so, and what has ended for good.
 	Leaving bool
 	// Scores identifies the OOM scores that are declared.
 	Scores string

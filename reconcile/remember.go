@@ -42,8 +42,12 @@ func (p *planner) remember() {
 
 // rememberSpec lets a changed declaration pre-empt every back-off. Where
 // nothing runs it is the start of something new, so that what had ended runs
-// again; where something runs, only what was itself changed does.
+// again; where something runs, only what was itself changed does. A daemon that
+// ends changes nothing of what is declared.
 func (p *planner) rememberSpec() {
+	if p.d.Leaving {
+		return
+	}
 	m := &p.mem
 	changed := m.SpecHash != "" && m.SpecHash != p.d.WorkHash
 	m.SpecHash = p.d.WorkHash

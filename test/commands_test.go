@@ -15,7 +15,11 @@ func TestStopSandboxesOnExit(t *testing.T) {
 	w := start(t, "--stop-sandboxes-on-exit")
 	w.declare("web", app("exit-on-term 6 then print ready then sleep"))
 	w.declare("cold", app("sleep", "state: Paused"))
+	w.declare("job", "restartPolicy: Never\n"+app("print once then exit 5"))
+	w.declare("half", "restartPolicy: OnFailure\ncontainers:\n- "+box("app", "print once")+"\n- "+box("side", "print on then sleep"))
 	w.running("web")
+	w.wait("job", "failed", phase("Failed"))
+	w.wait("half", "ended in part", func(s sandbox) bool { return s.box("app").exited(0) && s.box("side").State == "running" })
 	w.said("web", "ready")
 	w.wait("cold", "paused", phase("Paused"))
 	w.stop()
@@ -26,6 +30,16 @@ func TestStopSandboxesOnExit(t *testing.T) {
 	w.start()
 	w.running("web")
 	w.wait("cold", "paused", phase("Paused"))
+	// What had ended for good stays so.
+	w.wait("half", "running again", func(s sandbox) bool { return s.box("side").State == "running" })
+	if s := w.wait("job", "failed", phase("Failed")); !s.box("app").exited(5) || s.Status.SandboxPID != 0 {
+		t.Errorf("the job is %+v", s.Status)
+	}
+	for _, who := range []string{"job", "half/app"} {
+		if out := w.ok("logs", who); out != "once\n" {
+			t.Errorf("%s said %q", who, out)
+		}
+	}
 }
 
 // SIGTERM leaves every sandbox running.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,8 +41,14 @@ ones are added until you interrupt it, over restarts of the daemon.`,
 				if t, err = lookUp(cmd.Context(), client, name); err == nil {
 					name, container = t.sandbox.Name, t.container
 					list, err = client.Events(cmd.Context(), name)
-				} else if follow {
-					err = nil // it may come
+				} else {
+					unknown := err
+					name, container, _ = strings.Cut(name, "/")
+					list, err = client.Events(cmd.Context(), name)
+					of := func(e events.Event) bool { return container == "" || e.Container == container }
+					if err == nil && !slices.ContainsFunc(list, of) && !follow { // else it may come
+						err = unknown
+					}
 				}
 			}
 			if err != nil {
