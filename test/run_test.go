@@ -106,6 +106,7 @@ func TestRun(t *testing.T) {
 		{"containers:\n- {name: app, rootfs: {path: DIR/nothing}, command: [/w]}", 1, "", "can't be started"},
 		{"initContainers:\n- " + box("first", "print first then exit 0") + "\n" + app("print out"), 0, "out\n", ""},
 		{"restartPolicy: Never\ninitContainers:\n- " + box("first", "exit 5") + "\n" + app("print out"), 1, "", "container \"first\" ended with exit code 5"},
+		{"initContainers:\n- " + box("first", "exit 5") + "\n" + app("print out"), 1, "", "init container \"first\" ended with exit code 5"},
 		{app("sleep", "dependsOn: [db]"), 1, "", "spec.dependsOn: run knows no other sandboxes"},
 		{app("sleep", "state: Paused"), 1, "", "declares the state Paused"},
 		{app("sleep", "stat: Running"), 1, "", "spec.stat"},

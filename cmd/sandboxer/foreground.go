@@ -99,6 +99,14 @@ func (f *front) see(change api.Change) {
 	if change.Deleted || f.ended || f.failed != nil || len(change.Status.Containers) == 0 {
 		return
 	}
+	// Nobody who waits for a command waits for repairs: init containers run once.
+	for _, c := range change.Status.InitContainers {
+		if c.State == "stopped" && c.ExitCode != nil && *c.ExitCode != 0 && !f.started {
+			f.failed = fmt.Errorf("init container %q ended with exit code %d", c.Name, *c.ExitCode)
+			f.over()
+			return
+		}
+	}
 	main := f.main(change)
 	switch running := main.State == "running"; {
 	case running && !f.started:
