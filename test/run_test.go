@@ -49,17 +49,24 @@ func (w *world) nothingRan() {
 	}
 }
 
-// runProcesses are the daemons of runs. Each leads a session: a child of its that
-// has not become what it is to be looks the same otherwise.
+// runProcesses are the daemons of runs. A child of theirs that has not become
+// what it is to be looks the same, but for its parent.
 func (w *world) runProcesses() (pids []int) {
 	entries, _ := os.ReadDir("/proc")
+	parents := map[int]int{}
 	for _, e := range entries {
 		b, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		pid, err := strconv.Atoi(e.Name())
-		if sid, gone := unix.Getsid(pid); gone != nil || sid != pid {
+		if !bytes.HasPrefix(b, []byte("sandboxer-run\x00"+w.data)) && !bytes.HasPrefix(b, []byte("sandboxer-clear\x00"+w.data)) {
 			continue
 		}
-		if err == nil && (bytes.HasPrefix(b, []byte("sandboxer-run\x00"+w.data)) || bytes.HasPrefix(b, []byte("sandboxer-clear\x00"+w.data))) {
+		stat, _ := os.ReadFile("/proc/" + e.Name() + "/stat")
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if pid, err := strconv.Atoi(e.Name()); err == nil && len(fields) > 1 {
+			parents[pid], _ = strconv.Atoi(fields[1])
+		}
+	}
+	for pid, parent := range parents {
+		if _, child := parents[parent]; !child {
 			pids = append(pids, pid)
 		}
 	}
