@@ -303,10 +303,10 @@ func TestRunTerminal(t *testing.T) {
 	fmt.Fprint(master, "\x03")
 	s.expect("ended by interrupt")
 	s.ends(0)
+	before := mode(t, master) // as every new terminal's; the next one is at work at once
 	w.nothingRan()
 
 	s, master = w.atTerminal(24, 80, w.runs("-it", w.manifest("job", app("copy then exit 9")))...)
-	before := mode(t, master)
 	fmt.Fprint(master, "typed\n")
 	s.expect("typed") // the echo
 	s.expect("typed")
@@ -323,6 +323,7 @@ func TestRunTerminal(t *testing.T) {
 	fmt.Fprint(master, "\x04")
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
+	late := time.After(patience)
 	for on := true; on; {
 		if mode(t, master) == before { // as it is once the first has ended
 			fmt.Fprint(master, "\x03")
@@ -330,6 +331,8 @@ func TestRunTerminal(t *testing.T) {
 		select {
 		case _, on = <-s.lines:
 		case <-again.C:
+		case <-late:
+			t.Fatal("the run goes on")
 		}
 	}
 	s.ends(8)
