@@ -157,8 +157,10 @@ func TestTerminal(t *testing.T) {
 	w.said("web/app", "env TERM=xterm")
 	w.said("web/dumb", "env TERM=dumb")
 
-	s, master := w.atTerminal(33, 99, "attach", "web/app")
-	before := mode(t, master)
+	s, master := w.atTerminal(33, 99, "version")
+	s.ends(0)
+	before := mode(t, master) // as every new terminal's
+	s, master = w.atTerminal(33, 99, "attach", "web/app")
 	s.expect("terminal 33 99")
 	setSize(t, master, 44, 111)
 	s.expect("terminal 44 111")

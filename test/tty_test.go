@@ -105,7 +105,6 @@ func TestExecTerminal(t *testing.T) {
 	w.declare("web", app("sleep"))
 	w.running("web")
 	s, master = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "copy", "then", "exit", "9")
-	before = mode(t, master)
 	fmt.Fprint(master, "typed\n")
 	s.expect("typed") // the echo
 	s.expect("typed")
