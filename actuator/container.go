@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/runsc/boot"
+	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
@@ -103,7 +103,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	// missing mount points go to a layer above it; where it may not, the sentry
 	// keeps missing mount points to itself.
 	if b.spec.Root.Readonly {
-		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
+		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.NoOverlay})
 	} else {
 		layer, err := layerFile(a.c.DataDir)
 		if err != nil {
@@ -111,10 +111,10 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 		}
 		defer layer.Close()
 		args.Filestores = []*os.File{layer}
-		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.AnonOverlay})
+		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.AnonOverlay})
 	}
 	for range b.mounts[1:] {
-		args.Mounts = append(args.Mounts, boot.GoferMountConf{Lower: boot.Lisafs, Upper: boot.NoOverlay})
+		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.NoOverlay})
 	}
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
 		return errors.Join(err, discardGofer(g))

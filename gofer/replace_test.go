@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/abi/linux"
 	gcontext "gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/lisafs"
 	"gvisor.dev/gvisor/pkg/unet"
@@ -148,7 +147,7 @@ func (s *served) work(mount int, dir string, until chan struct{}) error {
 				return fmt.Errorf("round %d: file %s, number %d: %w", round, name, id, err)
 			}
 		}
-		var stat linux.Statx
+		var stat lisafs.Statx
 		if err := root.StatTo(ctx, &stat); err != nil {
 			return fmt.Errorf("round %d: the root: %w", round, err)
 		}
@@ -237,7 +236,7 @@ func TestTake(t *testing.T) {
 	}
 	serves := func() {
 		for i, client := range s.clients {
-			var stat linux.Statx
+			var stat lisafs.Statx
 			root := client.NewFD(s.roots[i])
 			check(t, root.StatTo(gcontext.Background(), &stat))
 		}

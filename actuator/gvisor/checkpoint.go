@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/sentry/state/checkpointfiles"
 	"gvisor.dev/gvisor/pkg/state/statefile"
@@ -62,27 +61,14 @@ func (s Sentry) RestoreContainer(ctx context.Context, a Start) error {
 	return nil
 }
 
-// restoredEvery is how often a sandbox is asked whether it takes containers
-// after it was restored, which it does a moment later.
-const restoredEvery = 2 * time.Millisecond
-
 // Restored waits until a sandbox that is restored from a checkpoint runs and
 // takes containers like any other, and says why it could not be restored.
 func (s Sentry) Restored(ctx context.Context) error {
-	for {
-		err := s.call(ctx, boot.ContMgrWaitRestore, nil, nil, nil)
-		if err != nil {
-			if strings.HasSuffix(err.Error(), "state=started") {
-				return nil // it is being restored no more
-			}
-			return err
-		}
-		select {
-		case <-time.After(restoredEvery):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	err := s.call(ctx, boot.ContMgrWaitRestore, nil, nil, nil)
+	if err != nil && strings.HasSuffix(err.Error(), "state=started") {
+		return nil // its sentry is of the gVisor before this one
 	}
+	return err
 }
 
 // Executed names the commands that run in a container beside its own and were

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/boot"
 	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/specutils"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -49,7 +50,7 @@ type Start struct {
 	Spec *specs.Spec
 	// Root and Mounts say, in the order of the gofer's sockets, how the root
 	// and each bind mount of Spec are served.
-	Mounts []boot.GoferMountConf
+	Mounts []specutils.GoferMountConf
 	// Stdio is, where Spec says Terminal, one end of a terminal three times.
 	Stdio [3]*os.File
 	// Filestores back the writable layers, in the order of Mounts.
@@ -91,7 +92,7 @@ func (s Sentry) addContainer(ctx context.Context, method string, a Start) error 
 		Conf                 *config.Config
 		CID                  string
 		NumGoferFilestoreFDs int
-		GoferMountConfs      []boot.GoferMountConf
+		GoferMountConfs      []specutils.GoferMountConf
 	}{a.Spec, conf, a.ID, len(a.Filestores), a.Mounts}
 	files := slices.Concat(stdio, a.Filestores, a.Gofer)
 	return s.call(ctx, method, &args, files, nil)

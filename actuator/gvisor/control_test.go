@@ -15,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/boot"
+	"gvisor.dev/gvisor/runsc/specutils"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -132,7 +133,7 @@ func TestStartContainer(t *testing.T) {
 	args := Start{
 		ID: "s.app.1", Spec: &specs.Spec{Hostname: strings.Repeat("h", 300<<10), Process: &specs.Process{}}, // more than a socket's buffer
 		Stdio: [3]*os.File{null, null, null}, Filestores: []*os.File{null}, Gofer: []*os.File{null, null},
-		Mounts: []boot.GoferMountConf{{Lower: boot.Lisafs, Upper: boot.AnonOverlay}, {Lower: boot.Lisafs, Upper: boot.NoOverlay}},
+		Mounts: []specutils.GoferMountConf{{Lower: specutils.Lisafs, Upper: specutils.AnonOverlay}, {Lower: specutils.Lisafs, Upper: specutils.NoOverlay}},
 	}
 	check(t, Sentry{Socket: socket, Timeout: patience}.StartContainer(context.Background(), args))
 	if c := <-calls; c.request["method"] != boot.ContMgrCreateSubcontainer || c.fds != 0 {
@@ -200,7 +201,7 @@ func TestRestored(t *testing.T) {
 		want    string
 	}{
 		{[]string{failed("sandbox is not being restored, cannot wait for restore: state=started")}, ""},
-		{[]string{ok, ok, failed("sandbox is not being restored, cannot wait for restore: state=started")}, ""},
+		{[]string{ok}, ""},
 		{[]string{failed("failed to load kernel: x")}, "failed to load kernel: x"},
 	} {
 		var asked atomic.Int32

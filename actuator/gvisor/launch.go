@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,7 +20,6 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/internal/infra"
-	"sandboxer/internal/sentry"
 )
 
 // LauncherArg0 is the name under which a launcher shows in ps, and by which
@@ -71,6 +71,11 @@ type LaunchResult struct {
 // returns the exit status.
 func LaunchMain() int {
 	log.SetTarget(&log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
+	// gVisor would boot programs of other names that lie in a folder beside this
+	// one, in place of this one: there is none where a folder can't be.
+	if err := os.Setenv("GVISOR_SIDECAR_BINARIES_DIR", os.DevNull); err != nil {
+		return 1
+	}
 	unix.CloseOnExec(launchResultFD)
 	result := os.NewFile(launchResultFD, "result")
 	r, err := launch()
@@ -138,7 +143,7 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		Spec:            spec,
 		BundleDir:       bundle,
 		IOFiles:         []*os.File{os.NewFile(launchImageFD, "infra image")},
-		GoferMountConfs: boot.GoferMountConfFlags{{Lower: boot.Erofs, Upper: boot.NoOverlay}},
+		GoferMountConfs: specutils.GoferMountConfFlags{{Lower: specutils.Erofs, Upper: specutils.NoOverlay}},
 		MountHints:      &boot.PodMountHints{},
 		UserLog:         c.UserLog,
 		Cgroup:          visible{memory: c.MemoryBytes, cpus: c.CPUs},
@@ -147,7 +152,7 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", err)
 	}
 	if c.Restore {
-		err = sb.Restore(conf, spec, c.ID, "/proc/self/fd/"+strconv.Itoa(launchCheckpointFD), false, false)
+		err = sb.Restore(conf, spec, c.ID, "/proc/self/fd/"+strconv.Itoa(launchCheckpointFD), false, false, nil)
 	} else {
 		err = sb.StartRoot(conf, spec)
 	}
@@ -187,9 +192,6 @@ func infraSpec(c LaunchConfig) (*specs.Spec, error) {
 			specutils.ContainerdSandboxIDAnnotation:     c.ID,
 			specutils.ContainerdContainerNameAnnotation: infraName,
 		},
-	}
-	if c.Restore {
-		spec.Annotations[sentry.RestoredAnnotation] = "true"
 	}
 	if c.HostNetwork {
 		// The host's network belongs to the host's user namespace, and so must
@@ -246,16 +248,23 @@ func (visible) Install(*specs.LinuxResources) error { return nil }
 func (visible) Update(*specs.LinuxResources) error  { return nil }
 func (visible) Uninstall() error                    { return nil }
 func (visible) Join() (func(), error)               { return func() {}, nil }
+func (visible) CloneIntoCgroup() (*os.File, error)  { return nil, nil }
 func (visible) CPUUsage() (uint64, error)           { return 0, errors.ErrUnsupported }
 func (visible) NumCPU() (int, error)                { return runtime.NumCPU(), nil }
 func (visible) MakePath(string) string              { return "" }
 
-// CPUQuota is in CPUs; gVisor takes a number that is not positive for none.
-func (v visible) CPUQuota() (float64, error) {
+// cpuPeriod is the kernel's own default, in microseconds.
+const cpuPeriod = 100_000
+
+func (visible) CPUPeriod() (int64, error) { return cpuPeriod, nil }
+
+// CPUQuota is in microseconds per period; gVisor takes a number that is not
+// positive for none.
+func (v visible) CPUQuota() (int64, error) {
 	if v.cpus == 0 {
 		return -1, nil
 	}
-	return v.cpus, nil
+	return int64(math.Ceil(v.cpus * cpuPeriod)), nil
 }
 
 func (v visible) MemoryLimit() (uint64, error) {

@@ -27,7 +27,7 @@ func messageID(b []byte) lisafs.MID { return lisafs.MID(binary.NativeEndian.Uint
 func repeatable(request []byte) bool {
 	switch messageID(request) {
 	case lisafs.OpenCreateAt, lisafs.MkdirAt, lisafs.MknodAt, lisafs.SymlinkAt, lisafs.LinkAt,
-		lisafs.UnlinkAt, lisafs.RenameAt, lisafs.FSetXattr, lisafs.FRemoveXattr, lisafs.BindAt:
+		lisafs.UnlinkAt, lisafs.RenameAt, lisafs.RenameAt2, lisafs.FSetXattr, lisafs.FRemoveXattr, lisafs.BindAt:
 		return false
 	}
 	return true

@@ -93,7 +93,7 @@ func start(config, status *os.File) (func(), error) {
 }
 
 // serveFirst begins to serve a container that no gofer has served before.
-func serveFirst(relays []*relay, server *fsgofer.LisafsServer) error {
+func serveFirst(relays []*relay, server *lisafs.Server) error {
 	for _, r := range relays {
 		server.StartConnection(r.served)
 		if err := r.openJournal(); err != nil {
@@ -105,7 +105,7 @@ func serveFirst(relays []*relay, server *fsgofer.LisafsServer) error {
 
 // succeed says that all is prepared, waits until the last gofer is gone, and
 // takes its mounts over.
-func succeed(c Config, relays []*relay, server *fsgofer.LisafsServer, status *os.File) error {
+func succeed(c Config, relays []*relay, server *lisafs.Server, status *os.File) error {
 	if _, err := io.WriteString(status, Prepared); err != nil {
 		return err
 	}
@@ -195,8 +195,9 @@ func installFilter(sockets bool) error {
 
 // connect makes the lisafs server, which lets no socket of the host through,
 // and for each mount a connection of it behind a relay that faces the sentry.
-func connect(mounts []Mount) ([]*relay, *fsgofer.LisafsServer, error) {
-	server := fsgofer.NewLisafsServer(fsgofer.Config{DonateMountPointFD: true})
+func connect(mounts []Mount) ([]*relay, *lisafs.Server, error) {
+	server := lisafs.NewServer()
+	impl := fsgofer.NewConnectionImpl(&fsgofer.Config{DonateMountPointFD: true})
 	var relays []*relay
 	for i, m := range mounts {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -207,7 +208,7 @@ func connect(mounts []Mount) ([]*relay, *fsgofer.LisafsServer, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("preparing the connection of mount %d: %w", i, err)
 		}
-		served, err := server.CreateConnection(inner, mountPath(i), m.ReadOnly)
+		served, err := server.CreateConnection(inner, mountPath(i), fsgofer.ConnectionOpts(m.ReadOnly), impl)
 		if err != nil {
 			return nil, nil, fmt.Errorf("creating the connection of mount %d: %w", i, err)
 		}

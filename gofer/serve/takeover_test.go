@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/lisafs"
 	"gvisor.dev/gvisor/pkg/unet"
@@ -72,12 +71,12 @@ func newRig(t *testing.T) *rig {
 // gofer is one that has not taken over yet.
 func (g *rig) gofer() *relay {
 	g.t.Helper()
-	server := fsgofer.NewLisafsServer(fsgofer.Config{DonateMountPointFD: true})
+	server := lisafs.NewServer()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	check(g.t, err)
 	inner, err := unet.NewSocket(pair[0])
 	check(g.t, err)
-	served, err := server.CreateConnection(inner, g.dir, false)
+	served, err := server.CreateConnection(inner, g.dir, fsgofer.ConnectionOpts(false), fsgofer.NewConnectionImpl(&fsgofer.Config{DonateMountPointFD: true}))
 	check(g.t, err)
 	server.StartConnection(served)
 	files := make([]*os.File, 2)
@@ -163,7 +162,7 @@ func (g *rig) walk(names ...string) ([]lisafs.Inode, error) {
 
 // is says whether a number stands for the file that has that inode number.
 func (g *rig) is(id lisafs.FDID, inode uint64) error {
-	var stat linux.Statx
+	var stat lisafs.Statx
 	fd := g.client.NewFD(id)
 	if err := fd.StatTo(background, &stat); err != nil {
 		return err
@@ -452,7 +451,7 @@ func TestRepeatable(t *testing.T) {
 			t.Errorf("%d", id)
 		}
 	}
-	for _, id := range []lisafs.MID{lisafs.OpenCreateAt, lisafs.MkdirAt, lisafs.MknodAt, lisafs.SymlinkAt, lisafs.LinkAt, lisafs.UnlinkAt, lisafs.RenameAt, lisafs.BindAt} {
+	for _, id := range []lisafs.MID{lisafs.OpenCreateAt, lisafs.MkdirAt, lisafs.MknodAt, lisafs.SymlinkAt, lisafs.LinkAt, lisafs.UnlinkAt, lisafs.RenameAt, lisafs.RenameAt2, lisafs.BindAt} {
 		if repeatable(emptyMessage(id)) {
 			t.Errorf("%d", id)
 		}

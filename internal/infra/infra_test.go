@@ -49,11 +49,18 @@ func TestImageReadsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := ino.Data()
+	ranges, err := ino.DataRanges()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := data.Head().ToSlice()
+	var b []byte
+	for _, r := range ranges {
+		part, err := img.BytesAt(r.Off, r.Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, part...)
+	}
 	if string(b) != string(tinyelf.Program(pauseCode)) {
 		t.Error("pause does not read back as written")
 	}
