@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/internal/cgroup"
@@ -159,7 +161,8 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 	return a.releaseAll(ctx, w.Sandbox)
 }
 
-// endProcesses kills all that is in the sandbox's cgroup and removes it.
+// endProcesses kills all that is in the sandbox's cgroup, and what was moved out
+// of it, and removes it.
 func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 	name := a.cgroupPath(w.Sandbox)
 	if w.rec != nil {
@@ -171,17 +174,48 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 	}
 	a.unwatchMemory(name)
 	cg, err := a.c.Cgroups.Load(name)
-	if errors.Is(err, cgroup.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	there := !errors.Is(err, cgroup.ErrNotFound)
+	if there && err != nil {
 		return err
 	}
-	if err := cg.Kill(ctx); err != nil {
-		return fmt.Errorf("ending the sandbox's processes: %w", err)
+	if there {
+		if err := cg.Kill(ctx); err != nil {
+			return fmt.Errorf("ending the sandbox's processes: %w", err)
+		}
 	}
-	if err := cg.Delete(ctx); err != nil {
-		return fmt.Errorf("removing the sandbox's cgroup: %w", err)
+	if err := w.endMoved(ctx); err != nil {
+		return err
+	}
+	if there {
+		if err := cg.Delete(ctx); err != nil {
+			return fmt.Errorf("removing the sandbox's cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// endMoved kills those processes on record that have outlived the cgroup's end:
+// root, or a service manager, may have moved them to another one. What a sentry
+// runs its applications in ends with it.
+func (w *work) endMoved(ctx context.Context) error {
+	var recorded []observed.Process
+	if w.rec != nil {
+		recorded = append(recorded, w.rec.Sentry)
+	}
+	for _, c := range w.containers {
+		recorded = append(recorded, c.Gofer, c.Keeper)
+	}
+	for _, p := range recorded {
+		err := p.Signal(unix.SIGKILL)
+		if errors.Is(err, observed.ErrGone) {
+			continue
+		}
+		if err == nil {
+			err = p.Await(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("ending what was moved out of the sandbox's cgroup: %w", err)
+		}
 	}
 	return nil
 }

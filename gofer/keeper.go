@@ -1,11 +1,12 @@
 package gofer
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -22,8 +23,8 @@ const KeeperArg0 = "sandboxer-keeper "
 // Keeper is a process that does nothing but hold a container's descriptors
 // while it lives: what a replacement of its gofer needs, and the reading ends
 // of its output. With it a gofer may die while no daemon runs. It is a few
-// instructions long, reads nothing that a sandbox says, and serves one
-// container only.
+// instructions long, reads nothing that a sandbox says, serves one container
+// only, and has no capability and no system call but to wait and to end.
 type Keeper struct {
 	Process observed.Process
 	stay    *os.File
@@ -60,8 +61,35 @@ func TakeOutput(p observed.Process, mounts, n int) (*os.File, error) {
 
 // keeperProgram is made once and stays open for the life of the process.
 var keeperProgram = sync.OnceValues(func() (*os.File, error) {
-	return memfd.Program("sandboxer-keeper", strings.NewReader(string(tinyelf.Program(keeperCode))))
+	return memfd.Program("sandboxer-keeper", bytes.NewReader(tinyelf.Program(keeperCode+keeperFilter())))
 })
+
+// keeperFilter is the seccomp filter that keeperCode installs, of eight
+// instructions: it kills who calls anything else than keeperCalls.
+func keeperFilter() string {
+	const (
+		load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		equals = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		answer = unix.BPF_RET | unix.BPF_K
+	)
+	filter := []unix.SockFilter{
+		{Code: load, K: 4}, // the architecture
+		{Code: equals, K: keeperArch, Jf: 4},
+		{Code: load, K: 0}, // the call's number
+		{Code: equals, K: keeperCalls[0], Jt: 3},
+		{Code: equals, K: keeperCalls[1], Jt: 2},
+		{Code: equals, K: keeperCalls[2], Jt: 1},
+		{Code: answer, K: unix.SECCOMP_RET_KILL_PROCESS},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+	}
+	var b []byte
+	for _, f := range filter {
+		b = binary.NativeEndian.AppendUint16(b, f.Code)
+		b = append(b, f.Jt, f.Jf)
+		b = binary.NativeEndian.AppendUint32(b, f.K)
+	}
+	return string(b)
+}
 
 // Keep starts a keeper of what is kept of a container's gofer and of the
 // reading ends of its output, in the sandbox's cgroup. The process is a child
