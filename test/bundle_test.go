@@ -83,3 +83,26 @@ func TestBundleRefused(t *testing.T) {
 		}
 	}
 }
+
+// A filter of system calls in a bundle holds for the container's command and
+// for what exec runs beside it.
+func TestBundleFilter(t *testing.T) {
+	w := start(t)
+	dir := w.bundle("b", func(c map[string]any) {
+		c["linux"] = map[string]any{"seccomp": map[string]any{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []any{
+			map[string]any{"names": []string{"getgroups"}, "action": "SCMP_ACT_ERRNO"}}}}
+	})
+	w.declare("own", "restartPolicy: Never\ncontainers:\n- {name: app, bundle: "+dir+", command: [/w, id]}")
+	w.declare("web", "containers:\n- {name: app, bundle: "+dir+", command: [/w, sleep]}\n- "+box("free", "sleep"))
+	w.wait("own", "refused its groups", phase("Failed"))
+	w.running("web")
+	if r := w.run("logs", "own"); !strings.Contains(r.err, "operation not permitted") {
+		t.Errorf("the command says %+v", r)
+	}
+	if r := w.run("exec", "web/app", "--", "/w", "id"); r.code != 1 || !strings.Contains(r.err, "operation not permitted") {
+		t.Errorf("exec beside it: %+v", r)
+	}
+	if out := w.ok("exec", "web/free", "--", "/w", "id"); !strings.HasPrefix(out, "uid 0") {
+		t.Errorf("exec in a container without a filter: %q", out)
+	}
+}

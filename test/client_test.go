@@ -183,7 +183,7 @@ func (w *world) run(args ...string) result {
 	return w.command(w.program(args...))
 }
 
-func (w *world) program(args ...string) *exec.Cmd { return exec.Command(sandboxer, args...) }
+func (w *world) program(args ...string) *exec.Cmd { return exec.Command(w.binary, args...) }
 
 func (w *world) command(cmd *exec.Cmd) result {
 	w.t.Helper()

@@ -38,6 +38,7 @@ type world struct {
 	socket    string
 	parent    string // cgroup
 	flags     []string
+	binary    string  // the program, of daemon and client
 	daemon    *daemon // nil until start
 	mounted   string  // what the test itself has mounted and cleanUp unmounts
 
@@ -62,7 +63,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 	n := worlds.Add(1)
 	dir := filepath.Join(base, fmt.Sprint(n))
 	w := &world{
-		t: t, dir: dir, flags: flags, mu: &sync.Mutex{}, names: map[string]bool{},
+		t: t, dir: dir, flags: flags, binary: sandboxer, mu: &sync.Mutex{}, names: map[string]bool{},
 		manifests: filepath.Join(dir, "m"),
 		state:     filepath.Join(dir, "s"),
 		data:      filepath.Join(dir, "d"),
@@ -125,7 +126,7 @@ func (w *world) begin() {
 		w.t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemon{cmd: exec.Command(sandboxer, w.arguments()...), ended: make(chan struct{}), notify: conn}
+	d := &daemon{cmd: exec.Command(w.binary, w.arguments()...), ended: make(chan struct{}), notify: conn}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	// Descriptors that whoever starts the daemon forgot to close: they must not
 	// reach gofers or sentries.

@@ -147,7 +147,7 @@ func TestUnusable(t *testing.T) {
 	}
 	check(t, Write(dir, "r1", image("web"), fill("one")))
 	got, err := Read(dir, "r2")
-	if err != nil || got.Unusable != "it was written by r1, and this build has r2" {
+	if err != nil || got.Unusable != "it was written by r1, and this build has r2: only a sandboxer with the former can restore it" {
 		t.Errorf("of another runtime: %+v, %v", got, err)
 	}
 	file := filepath.Join(dir, description)

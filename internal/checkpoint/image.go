@@ -104,7 +104,7 @@ func Read(dir, runtime string) (*observed.Image, error) {
 	case d.Version != version:
 		return &observed.Image{Unusable: fmt.Sprintf("%s has format %d, and this build reads %d", description, d.Version, version)}, nil
 	case d.Runtime != runtime:
-		d.Unusable = fmt.Sprintf("it was written by %s, and this build has %s", d.Runtime, runtime)
+		d.Unusable = fmt.Sprintf("it was written by %s, and this build has %s: only a sandboxer with the former can restore it", d.Runtime, runtime)
 	}
 	return &d.Image, nil
 }
