@@ -19,12 +19,17 @@ LDFLAGS := -s -w $(VERSIONS) -E=_rt0_sandboxer
 CLIENT_LDFLAGS := -s -w $(VERSIONS) -T 0x40001000
 STATIC  := CGO_ENABLED=0 $(GO) build
 
+# The last commit that was released before this one: a daemon of today takes over
+# from it, and it from one of today. Move it on with each release.
+RELEASED := 90e886339f62958f4b686e1bf2509cf8cd685a23
+OLD      := .cache/released/$(RELEASED)
+
 # Pinned, and outside the daemon's own modules.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system storm-gofer lint bench install uninstall clean fmt generate needs-race
+.PHONY: help build run test unit system released storm-gofer lint bench install uninstall clean fmt generate needs-race
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -47,6 +52,18 @@ generate: ## Build the gofer that bin/sandboxer carries
 run: build ## Run the daemon on examples/manifests; Ctrl-C leaves nothing behind (root)
 	@exec examples/run.sh
 
+released: $(OLD)/sandboxer ## Build the release before this one, for the test of upgrades
+	@echo $(CURDIR)/$<
+
+# Its own modules, and so its own gVisor.
+$(OLD)/sandboxer:
+	@git cat-file -e $(RELEASED) 2>/dev/null || { \
+		echo "the commit $(RELEASED) is not in this clone: git fetch --unshallow"; exit 1; }
+	@rm -rf $(OLD) && mkdir -p $(OLD)/source
+	@git archive -o $(OLD)/source.tar $(RELEASED) && tar -x -f $(OLD)/source.tar -C $(OLD)/source
+	@cd $(OLD)/source && $(STATIC) -ldflags '-s -w' -o ../sandboxer.new ./cmd/sandboxer
+	@rm -rf $(OLD)/source $(OLD)/source.tar && mv $(OLD)/sandboxer.new $@
+
 test: unit system ## Run every test, on real gVisor (root)
 
 # The race detector needs a C compiler.
@@ -59,7 +76,7 @@ needs-race:
 unit: needs-race ## Run the tests of the packages, with the race detector (root)
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '^sandboxer/test$$')
 
-system: build ## Run the tests of the whole, twice: the second time with the resync alone (root)
+system: build released ## Run the tests of the whole, twice: the second time with the resync alone (root)
 	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
 	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_TEST_RESYNC_ONLY=1 CGO_ENABLED=0 \
 		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
