@@ -151,7 +151,7 @@ var fields = map[string]field{
 	"SecurityContext.runAsUser":              {"0, or the bundle's", container, "0 to 4294967294. Supplementary groups are dropped, and the group becomes 0 unless `runAsGroup` says otherwise."},
 	"SecurityContext.runAsGroup":             {"0, or the bundle's", container, "0 to 4294967294."},
 	"SecurityContext.readOnlyRootFilesystem": {"`rootfs.readOnly`", container, "Overrides it."},
-	"SecurityContext.noNewPrivileges":        {"`false`, or the bundle's", container, "Set-user-ID programs gain nothing."},
+	"SecurityContext.noNewPrivileges":        {"`false`, or the bundle's", container, "Programs with the set-user-ID or set-group-ID bit, or with capabilities in their files, gain nothing. Else they do, inside the sandbox."},
 	"SecurityContext.capabilities":           {"", container, "Dropped first, then added, to the bundle's or these: AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT. They hold inside the sandbox only."},
 	"Capabilities.add":                       {"", container, "Names without `CAP_`, or `ALL`."},
 	"Capabilities.drop":                      {"", container, "Names without `CAP_`, or `ALL`."},

@@ -42,6 +42,7 @@ func (m *meter) NewContext(ctx context.Context) platform.Context {
 	if t := kernel.TaskFromContext(ctx); t != nil {
 		t.SetMemCgID(number(t.ContainerID()))
 		m.kernel.Store(t.Kernel())
+		further(t)
 	}
 	return m.Platform.NewContext(ctx)
 }
