@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,5 +71,37 @@ func BenchmarkIdleScan(b *testing.B) {
 		if sc := s.scan(); len(sc.files) != 50 {
 			b.Fatal(sc.problems)
 		}
+	}
+}
+
+// How long a scan takes whose only news is one manifest, beside tens of
+// thousands of documents that are rejected.
+func BenchmarkScanBesideRejected(b *testing.B) {
+	var names, same, nameless strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&names, "---\nmetadata: {name: x%d}\n", i)
+		same.WriteString("---\nmetadata: {name: same}\n")
+		fmt.Fprintf(&nameless, "---\nx: %d\n", i)
+	}
+	dir := b.TempDir()
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	write("names.yaml", names.String())
+	write("same.yaml", same.String())
+	write("nameless.yaml", nameless.String())
+	d, err := New(Config{Dirs: []string{dir}, Resync: time.Hour, Settle: time.Second, DeletionGuard: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	scan := func() { d.look(func([]string) {}, func() {}) }
+	scan()
+	version := 1
+	for b.Loop() {
+		version++
+		write("w.yaml", doc("w", version))
+		scan()
 	}
 }

@@ -94,7 +94,8 @@ type step struct {
 	scan
 	next     state
 	problems []Problem
-	rejected map[string]bool // paths of files that hold a rejected document
+	rejected map[string]bool  // paths of files that hold a rejected document
+	stamps   map[string]stamp // of files, by path
 	// cyclic: sandboxes would wait for each other.
 	cyclic bool
 	wake   time.Time
@@ -103,7 +104,7 @@ type step struct {
 // decide is the whole policy of what a directory change means. It is pure:
 // it reads nothing but its arguments and changes none of them.
 func decide(r rules, prev state, sc scan) outcome {
-	s := &step{rules: r, scan: sc, rejected: map[string]bool{}}
+	s := &step{rules: r, scan: sc, rejected: map[string]bool{}, stamps: map[string]stamp{}}
 	s.problems = slices.Clone(sc.problems)
 	s.next = state{entries: map[string]entry{}, removed: map[string]time.Time{}, vacant: map[string]vacancy{}}
 	claims := s.claims(prev)
@@ -136,7 +137,7 @@ func (s *step) claims(prev state) map[string][]claim {
 	claims := map[string][]claim{}
 	for i := range s.files {
 		f := &s.files[i]
-		s.rejected[f.path] = f.broken
+		s.rejected[f.path], s.stamps[f.path] = f.broken, f.stamp
 		if len(f.docs) == 0 && !f.broken {
 			s.rejected[f.path] = true
 			s.vacant(f, prev)
@@ -176,6 +177,9 @@ func (s *step) vacant(f *file, prev state) {
 		Message: "holds no document, which removes nothing: delete the file to remove what it declared"})
 }
 
+// namedPlaces bounds how many of a name's places a problem lists.
+const namedPlaces = 5
+
 // duplicate rejects all documents of one name, each with the others' places.
 func (s *step) duplicate(name string, cs []claim) {
 	cs = slices.SortedFunc(slices.Values(cs), func(a, b claim) int {
@@ -183,10 +187,13 @@ func (s *step) duplicate(name string, cs []claim) {
 	})
 	for i, c := range cs {
 		var others []string
-		for j, o := range cs {
-			if i != j {
+		for j, o := range cs[:min(len(cs), namedPlaces+1)] {
+			if i != j && len(others) < namedPlaces {
 				others = append(others, fmt.Sprintf("%s:%d", o.file.shown, o.doc.Line))
 			}
+		}
+		if more := len(cs) - 1 - len(others); more > 0 {
+			others = append(others, fmt.Sprintf("%d more places", more))
 		}
 		s.rejected[c.file.path] = true
 		s.problems = append(s.problems, Problem{File: c.file.shown, Line: c.doc.Line, Path: "metadata.name", Name: name,
@@ -242,10 +249,8 @@ func (s *step) whereabouts(p string) (stamp, bool) {
 			return stamp{}, false
 		}
 	}
-	for _, f := range s.files {
-		if f.path == p {
-			return f.stamp, true
-		}
+	if at, ok := s.stamps[p]; ok {
+		return at, true
 	}
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if at, ok := s.folders[dir]; ok {
@@ -260,14 +265,15 @@ func (s *step) whereabouts(p string) (stamp, bool) {
 // attribute gives the problems of a file that name nobody to the one sandbox
 // that is missing from the file, if it is one.
 func (s *step) attribute(missing map[string][]string) {
-	for i, p := range s.problems {
-		if p.Name != "" {
-			continue
+	only := map[string]string{} // by what the file is shown as
+	for _, f := range s.files {
+		if names := missing[f.path]; len(names) == 1 {
+			only[f.shown] = names[0]
 		}
-		for _, f := range s.files {
-			if names := missing[f.path]; f.shown == p.File && len(names) == 1 {
-				s.problems[i].Name = names[0]
-			}
+	}
+	for i, p := range s.problems {
+		if p.Name == "" {
+			s.problems[i].Name = only[p.File]
 		}
 	}
 }

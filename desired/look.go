@@ -84,15 +84,11 @@ func (d *Directory) report(before, now *Set) {
 		before = &Set{}
 	}
 	log := d.cfg.Log
-	for _, p := range now.Problems {
-		if !slices.Contains(before.Problems, p) {
-			log.Info("manifest problem", "sandbox", p.Name, "reason", p.String())
-		}
+	for _, p := range before.Missing(now.Problems) {
+		log.Info("manifest problem", "sandbox", p.Name, "reason", p.String())
 	}
-	for _, p := range before.Problems {
-		if !slices.Contains(now.Problems, p) {
-			log.Info("manifest problem gone", "sandbox", p.Name, "reason", p.String())
-		}
+	for _, p := range now.Missing(before.Problems) {
+		log.Info("manifest problem gone", "sandbox", p.Name, "reason", p.String())
 	}
 	switch {
 	case now.Blocked != "" && now.Blocked != before.Blocked:

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,20 @@ type Set struct {
 	// Blocked says why no absence counts at all, "" where that is not so: a
 	// directory is missing or something in it cannot be read.
 	Blocked string
+
+	index  sync.Once
+	byName map[string][]Problem
+}
+
+// ProblemsOf gives those of the documents that carry name.
+func (s *Set) ProblemsOf(name string) []Problem {
+	s.index.Do(func() {
+		s.byName = map[string][]Problem{}
+		for _, p := range s.Problems {
+			s.byName[p.Name] = append(s.byName[p.Name], p)
+		}
+	})
+	return s.byName[name]
 }
 
 // Hold says why the absence of a sandbox from s.Sandboxes must not be acted
@@ -37,12 +52,22 @@ func (s *Set) Hold(name string) string {
 	if s.Blocked != "" {
 		return s.Blocked
 	}
-	for _, p := range s.Problems {
-		if p.Name == name {
-			return p.String()
-		}
+	if list := s.ProblemsOf(name); len(list) > 0 {
+		return list[0].String()
 	}
 	return ""
+}
+
+// Missing returns those of problems that s does not have.
+func (s *Set) Missing(problems []Problem) []Problem {
+	if slices.Equal(s.Problems, problems) {
+		return nil
+	}
+	has := map[Problem]bool{}
+	for _, p := range s.Problems {
+		has[p] = true
+	}
+	return slices.DeleteFunc(slices.Clone(problems), func(p Problem) bool { return has[p] })
 }
 
 // names returns every sandbox that s has something to say about.
@@ -68,18 +93,10 @@ func changes(a, b *Set) (names []string, any bool) {
 	}
 	all := a.names()
 	maps.Copy(all, b.names())
-	problems := func(s *Set, name string) (out []Problem) {
-		for _, p := range s.Problems {
-			if p.Name == name {
-				out = append(out, p)
-			}
-		}
-		return out
-	}
 	for name := range all {
 		same := a.Sandboxes[name] == b.Sandboxes[name] && a.Held[name] == b.Held[name] &&
 			a.Pending[name].Equal(b.Pending[name]) && a.Blocked == b.Blocked &&
-			slices.Equal(problems(a, name), problems(b, name))
+			slices.Equal(a.ProblemsOf(name), b.ProblemsOf(name))
 		if !same {
 			names = append(names, name)
 		}

@@ -32,6 +32,14 @@ func (l *Loop) poke(names ...string) {
 	}
 }
 
+// Knows says whether there is anything to look at again of a sandbox: a pass
+// over it has found something, or is to come.
+func (l *Loop) Knows(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keys[name] != nil
+}
+
 // key needs l.mu.
 func (l *Loop) key(name string) *key {
 	k := l.keys[name]

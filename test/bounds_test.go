@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A keeper has no capability, can get none, and may only wait and end.
@@ -88,6 +89,45 @@ func (w *world) moveOut(pid int) {
 		err := os.WriteFile(filepath.Join(top, "cgroup.procs"), fmt.Append(nil, pid), 0)
 		if err != nil && err.(*os.PathError).Err != syscall.ESRCH {
 			w.t.Fatal(err)
+		}
+	}
+}
+
+// Thousands of documents that are rejected hold up none that is accepted: in
+// one file, of one name, without names, or in a file each.
+func TestRejectedDocumentsHoldNobodyUp(t *testing.T) {
+	w := start(t)
+	flood := func(file string, n int, document func(i int) string) {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString("---\n" + document(i) + "\n")
+		}
+		w.put(file, b.String())
+	}
+	flood("names.yaml", 20_000, func(i int) string { return fmt.Sprintf("metadata: {name: x%d}", i) })
+	flood("same.yaml", 5000, func(int) string { return "metadata: {name: same}" })
+	flood("nameless.yaml", 5000, func(i int) string { return fmt.Sprintf("x: %d", i) })
+	if err := os.Mkdir(filepath.Join(w.manifests, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		w.put(fmt.Sprintf("folder/%d.yaml", i), fmt.Sprintf("metadata: {name: y%d}", i))
+	}
+	w.wait("x19999", "rejected", phase("Invalid"))
+	for _, name := range []string{"late", "later"} {
+		began := time.Now()
+		w.declare(name, "state: Stopped\n"+app("sleep"))
+		w.wait(name, "stopped", phase("Stopped"))
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("an accepted document was seen after %s", took)
+		}
+	}
+	if !strings.Contains(w.ok("events"), "more at once") {
+		t.Errorf("the events do not sum up what is too much")
+	}
+	for _, file := range []string{"folder", "names.yaml", "same.yaml", "nameless.yaml"} {
+		if err := os.RemoveAll(filepath.Join(w.manifests, file)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -78,10 +78,9 @@ type daemon struct {
 	reaper    *observed.Reaper
 	passes    passes
 	startup   *startup
-	// told are the problems and held removals that events were made of, blocked
-	// is why nothing counted as removed, both as of the latest scan.
-	told    map[events.Event]bool
-	blocked string
+	// told is the latest set that the loop and the users were told of; nil before
+	// the first.
+	told    *desired.Set
 	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 

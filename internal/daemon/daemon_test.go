@@ -83,11 +83,13 @@ func TestTellNew(t *testing.T) {
 	d := &daemon{events: log}
 	held := &desired.Set{Held: map[string]string{"web": "too many at once"}}
 	none := &desired.Set{}
+	before := none
 	for _, c := range []struct {
 		set  *desired.Set
 		want int
 	}{{held, 1}, {held, 1}, {none, 1}, {held, 2}} {
-		d.told = d.tellNew(c.set, d.told)
+		d.tellNew(before, c.set)
+		before = c.set
 		if got := len(log.List("web")); got != c.want {
 			t.Errorf("%d events, want %d", got, c.want)
 		}

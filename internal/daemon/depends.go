@@ -18,14 +18,19 @@ func dependencyOf(s api.Sandbox) reconcile.Dependency {
 	return reconcile.Dependency{Ready: s.Status.Ready, Phase: string(s.Status.Phase)}
 }
 
-// pokeDependents has the loop look at those that may wait for a sandbox.
-func (d *daemon) pokeDependents(name string) {
+// pokeDependents has the loop look at those that may wait for a sandbox of
+// names.
+func (d *daemon) pokeDependents(names ...string) {
 	set := d.directory.Set()
 	if set == nil {
 		return
 	}
+	changed := map[string]bool{}
+	for _, name := range names {
+		changed[name] = true
+	}
 	for other, s := range set.Sandboxes {
-		if slices.Contains(s.Spec.DependsOn, name) {
+		if slices.ContainsFunc(s.Spec.DependsOn, func(name string) bool { return changed[name] }) {
 			d.loop.Poke(other)
 		}
 	}

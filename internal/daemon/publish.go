@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,7 +70,7 @@ func (d *daemon) current(p reconcile.Pass) bool {
 func (d *daemon) publish(p reconcile.Pass) {
 	in := status.Input{Pass: p, Now: time.Now()}
 	if set := d.directory.Set(); set != nil {
-		in.Problems = status.ProblemsOf(set.Problems, p.Name)
+		in.Problems = set.ProblemsOf(p.Name)
 		if in.Held = set.Held[p.Name]; in.Held == "" && p.Declared == nil {
 			in.Held = set.Hold(p.Name)
 		}
@@ -93,7 +95,14 @@ func (d *daemon) publish(p reconcile.Pass) {
 func (d *daemon) declarationsChanged(names []string) {
 	set := d.directory.Set()
 	accepted := func(name string) bool { return set.Sandboxes[name] != nil }
-	d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
+	before := d.told
+	if before == nil {
+		before = &desired.Set{}
+	}
+	rejected := func(name string) bool { return len(set.ProblemsOf(name)) > 0 || len(before.ProblemsOf(name)) > 0 }
+	if d.told == nil || slices.ContainsFunc(names, rejected) || !slices.Equal(set.Problems, before.Problems) {
+		d.board.SetRejected(status.Rejected(set.Problems, accepted, d.board.Rejected(), time.Now()))
+	}
 	if d.told == nil {
 		there, err := d.Names(context.Background())
 		if err != nil {
@@ -107,37 +116,45 @@ func (d *daemon) declarationsChanged(names []string) {
 			d.loop.Poke(name)
 		}
 	}
-	if d.told == nil || set.Blocked != d.blocked {
+	if d.told == nil || set.Blocked != before.Blocked {
 		// What nobody declares was held, or is to be from now on.
 		d.loop.PokeAll()
 	}
-	d.blocked = set.Blocked
-	d.told = d.tellNew(set, d.told)
+	d.told = set
+	d.tellNew(before, set)
 	for _, name := range names {
 		if p, ok := d.passes.get(name); ok {
 			d.publish(p)
 		}
-		d.loop.Poke(name)
-		d.pokeDependents(name)
-	}
-}
-
-// tellNew makes events of the problems and held removals of set that are not
-// in told, and returns all of them.
-func (d *daemon) tellNew(set *desired.Set, told map[events.Event]bool) map[events.Event]bool {
-	now := map[events.Event]bool{}
-	for _, p := range set.Problems {
-		now[events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()}] = true
-	}
-	for name, why := range set.Held {
-		now[events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why}] = true
-	}
-	for e := range now {
-		if !told[e] {
-			d.events.Append(e)
+		// Of what is neither declared nor there, a document that is rejected
+		// leaves nothing to look at.
+		if accepted(name) || d.loop.Knows(name) {
+			d.loop.Poke(name)
 		}
 	}
-	return now
+	d.pokeDependents(names...)
+}
+
+// mostTold bounds the events of one scan: those of others are not to be crowded
+// out by a folder full of rejected documents.
+const mostTold = 500
+
+// tellNew makes events of the problems and held removals of now that before did
+// not have.
+func (d *daemon) tellNew(before, now *desired.Set) {
+	for _, name := range slices.Sorted(maps.Keys(now.Held)) {
+		if why := now.Held[name]; before.Held[name] != why {
+			d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why})
+		}
+	}
+	problems := before.Missing(now.Problems)
+	for _, p := range problems[:min(len(problems), mostTold)] {
+		d.events.Append(events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()})
+	}
+	if more := len(problems) - mostTold; more > 0 {
+		d.events.Append(events.Event{Type: events.Warning, Reason: "ManifestRejected",
+			Message: fmt.Sprintf("and %d more at once (sandboxer get lists all)", more)})
+	}
 }
 
 // verbDone names, for events, what an action has done.

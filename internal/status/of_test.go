@@ -441,9 +441,6 @@ func TestRejected(t *testing.T) {
 	if since := again[0].Status.Conditions[0].Since; !since.Equal(now) {
 		t.Errorf("since %v", since)
 	}
-	if list := ProblemsOf(problems, "new"); len(list) != 2 {
-		t.Errorf("of new: %v", list)
-	}
 }
 
 func TestDescribe(t *testing.T) {

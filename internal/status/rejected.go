@@ -44,13 +44,17 @@ func Rejected(problems []desired.Problem, accepted func(name string) bool, befor
 		}
 		found[name] = append(found[name], p)
 	}
+	began := map[string]time.Time{}
+	for _, b := range before {
+		if len(b.Status.Conditions) > 0 {
+			began[b.Name] = b.Status.Conditions[0].Since
+		}
+	}
 	items := []api.Sandbox{}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		text, since := problemText(found[name]), now
-		for _, b := range before {
-			if b.Name == name && len(b.Status.Conditions) > 0 {
-				since = b.Status.Conditions[0].Since
-			}
+		if at, ok := began[name]; ok {
+			since = at
 		}
 		items = append(items, api.Sandbox{Name: name, Source: found[name][0].File, Status: api.Status{
 			Phase: api.Invalid, Reason: api.ManifestRejected, Message: text, Containers: []api.Container{},
@@ -58,16 +62,6 @@ func Rejected(problems []desired.Problem, accepted func(name string) bool, befor
 				Message: text, Since: since}}}})
 	}
 	return items
-}
-
-// ProblemsOf gives those of the documents that carry name.
-func ProblemsOf(problems []desired.Problem, name string) (list []desired.Problem) {
-	for _, p := range problems {
-		if p.Name == name {
-			list = append(list, p)
-		}
-	}
-	return list
 }
 
 // Describe puts together everything about one sandbox. list is its events,
