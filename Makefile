@@ -29,7 +29,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system released storm-gofer lint bench install uninstall clean fmt generate needs-race
+.PHONY: help build run test unit system released storm-gofer lint bench install uninstall clean fmt generate needs-race needs-tools
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -76,38 +76,16 @@ needs-race:
 unit: needs-race ## Run the tests of the packages, with the race detector (root)
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '^sandboxer/test$$')
 
-system: build released ## Run the tests of the whole, twice: the second time with the resync alone (root)
-	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
-	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_TEST_RESYNC_ONLY=1 CGO_ENABLED=0 \
-		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+# The root directory of examples/recipes, as docs/recipes.md says.
+DEBIAN := .cache/debian
 
-# Not part of test: a short form of it is.
-storm-gofer: build ## Kill gofers, keepers and daemons at random for STORM (5m) (root)
-	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_STORM=$(STORM) CGO_ENABLED=0 \
-		$(GO) test -count=1 -timeout 2h -v -run '^TestGoferStorm$$' ./test
+needs-tools:
+	@command -v mmdebstrap >/dev/null && command -v umoci >/dev/null && command -v ssh-keygen >/dev/null || { \
+		apt-get update -q && apt-get install -qy --no-install-recommends mmdebstrap umoci openssh-client; }
 
-lint: ## Check format and code with go vet, staticcheck and golangci-lint
-	@unformatted=$$($(GOFMT) -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \
-		[ -z "$$unformatted" ] || { echo "run make fmt; not formatted:"; echo "$$unformatted"; exit 1; }
-	CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
-	CGO_ENABLED=0 $(GO) run $(GOLANGCI) run ./...
+$(DEBIAN): | needs-tools
+	@rm -rf $@.new && mkdir -p .cache
+	mmdebstrap --variant=minbase --include=nginx-light,redis-server,postgresql,openssh-server,cron,python3 bookworm $@.new
+	@mv $@.new $@
 
-fmt: ## Format the code
-	$(GOFMT) -w $$(git ls-files '*.go')
-
-bench: build ## Measure against bare runsc and print a table (root)
-	CGO_ENABLED=0 $(GO) run ./test/bench $(BENCHFLAGS)
-
-install: build ## Install program, systemd unit and completion below PREFIX (/usr/local)
-	install -D -m 0755 bin/sandboxer $(DESTDIR)$(PREFIX)/bin/sandboxer
-	install -d -m 0755 $(DESTDIR)/etc/sandboxer.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(COMPLETIONS)
-	sed 's|@BINDIR@|$(PREFIX)/bin|' examples/systemd/sandboxer.service >$(DESTDIR)$(UNITDIR)/sandboxer.service
-	bin/sandboxer completion bash >$(DESTDIR)$(COMPLETIONS)/sandboxer
-	@echo "Start it with: systemctl daemon-reload && systemctl enable --now sandboxer"
-
-uninstall: ## Remove what install put there; manifests and data stay
-	rm -f $(DESTDIR)$(PREFIX)/bin/sandboxer $(DESTDIR)$(UNITDIR)/sandboxer.service $(DESTDIR)$(COMPLETIONS)/sandboxer
-
-clean: ## Remove what was built
-	rm -rf bin .cache .run internal/goferbin/gofer.gz
+system: build released $(DEBIAN) ## Run the tests of the whole, twice: the second time with the resync alone (root)
