@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,10 +41,16 @@ func (c *cli) waitCommand() *cobra.Command {
 		Long: `Waits until a sandbox is in a state: exit code 0 when it is reached, 1 when
 --timeout is over first. A sandbox that is not known yet is waited for.
 
---for takes a phase (Running, Paused, Stopped, Created, Succeeded, Failed,
-Invalid, ...), a condition (` + strings.Join(conditionTypes(), ",\n") + `), "ready"
-(every container runs and its probes agree), "deleted", or "exit":
-until the container, or every container, has ended; its exit code is printed.
+--for takes "ready" (every container runs and its probes agree), "deleted", or
+"exit": until the container, or every container, has ended; its exit code is
+printed. It also takes a phase:
+
+  ` + strings.Join(phases(), "\n  ") + `
+
+and a condition:
+
+  ` + strings.Join(conditionTypes(), "\n  ") + `
+
 Left out, it waits for the declared state.`,
 		Example: "  sandboxer wait web --timeout 30s\n  sandboxer wait job --for exit\n" +
 			"  sandboxer wait web --for Paused --timeout 10s",
@@ -68,14 +75,18 @@ Left out, it waits for the declared state.`,
 	return cmd
 }
 
-// parseGoal gives the goal in its own spelling; empty: the declared state.
-func parseGoal(s string) (string, error) {
-	goals := []string{forExit, forReady, forDeleted}
+// phases are all that a sandbox can be in.
+func phases() (names []string) {
 	for _, p := range []api.Phase{api.Pending, api.Created, api.Running, api.Paused, api.Stopped, api.Suspended,
 		api.Succeeded, api.Failed, api.Terminating, api.Invalid} {
-		goals = append(goals, string(p))
+		names = append(names, string(p))
 	}
-	goals = append(goals, conditionTypes()...)
+	return names
+}
+
+// parseGoal gives the goal in its own spelling; empty: the declared state.
+func parseGoal(s string) (string, error) {
+	goals := slices.Concat([]string{forExit, forReady, forDeleted}, phases(), conditionTypes())
 	for _, g := range goals {
 		if s == "" || strings.EqualFold(s, g) {
 			if s == "" {

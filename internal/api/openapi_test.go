@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -120,5 +121,19 @@ func TestDocumentRefersToWhatIsThere(t *testing.T) {
 	}
 	if code, body := request(t, &fake{}, "GET", "/openapi.json", ""); code != 200 || body != string(openAPI) {
 		t.Errorf("served with %d", code)
+	}
+}
+
+// The manual's table has every route.
+func TestManualListsTheRoutes(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range (&Server{}).routes() {
+		request := r.method + " " + strings.ReplaceAll(r.path, "{name}", "NAME")
+		if !strings.Contains(string(manual), "\n| `"+request+"`") && !strings.Contains(string(manual), "\n| `"+request+"[") {
+			t.Errorf("docs/cli.md does not say what %s answers", request)
+		}
 	}
 }
