@@ -178,6 +178,8 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 		return a.restore(ctx, w, d)
 	case reconcile.Discard:
 		return a.discardImage(w)
+	case reconcile.Mend:
+		return a.mend(ctx, w, d)
 	case reconcile.Stop:
 		return a.stop(ctx, w)
 	case reconcile.Destroy:

@@ -30,6 +30,7 @@ func (a *Actuator) Adopt() error {
 }
 
 func (a *Actuator) adopt(name string) (err error) {
+	defer reconcile.Contain(&err)
 	loaded, err := a.c.Records.Load(name)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ func TestTornContainerRecord(t *testing.T) {
 			old := r.container("torn", "app")
 			file := filepath.Join(r.c.Records.Dir("torn"), "containers", "app.json")
 			check(t, os.Truncate(file, 10))
+			check(t, os.Truncate(filepath.Join(filepath.Dir(file), ".app.json.copy"), 10))
 			r.restart()
 			check(t, r.Adopt())
 

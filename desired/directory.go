@@ -37,6 +37,9 @@ type Config struct {
 	// NoEvents leaves file events alone: only the resync, Rescan and the
 	// directory's own timers lead to a scan.
 	NoEvents bool
+	// Damaged is told once of each kept document that was damaged and whose copy
+	// is used in its place. Optional.
+	Damaged func(name, damage string)
 	// Log is optional.
 	Log logr.Logger
 	// Now is optional; time.Now by default.
@@ -78,6 +81,9 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Damaged == nil {
+		cfg.Damaged = func(string, string) {}
+	}
 	d := &Directory{
 		cfg:       cfg,
 		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, uid: uint32(os.Geteuid()), now: cfg.Now},
@@ -96,7 +102,7 @@ func New(cfg Config) (*Directory, error) {
 		d.scanner.roots = append(d.scanner.roots, r)
 	}
 	var err error
-	if d.store, d.state.entries, d.lost, err = openStore(cfg.Store); err != nil {
+	if d.store, d.state.entries, d.lost, err = openStore(cfg.Store, cfg.Damaged); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -4,7 +4,7 @@
 // It decodes strictly, names file, line and field in every error, keeps the
 // last accepted version of whatever is broken, and decides when an absence is
 // a removal. It knows no runtime, starts no process and imports no other
-// package of this project. The daemon runs one Directory; the command line
+// package of this project than sealed. The daemon runs one Directory; the command line
 // uses ReadDir (validate, plan) and Schema.
 //
 // Three layers: Decode makes documents of one file's text; the scanner, told

@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"sandboxer/internal/sealed"
 )
 
 // look scans once and publishes what follows. It returns when the next scan
@@ -70,6 +72,9 @@ func (d *Directory) forgetLost() {
 	for name := range d.lost {
 		_, accepted := d.state.entries[name]
 		_, err := os.Lstat(d.store.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = sealed.Remove(d.store.path(name)) // else its copy is found damaged at the next start
+		}
 		if accepted || errors.Is(err, fs.ErrNotExist) {
 			delete(d.lost, name)
 			d.Rescan() // what it blocked may go on

@@ -4,38 +4,48 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"sandboxer/internal/sealed"
 )
 
 // store keeps accepted documents on disk, one file NAME.json each, so that a
 // rejected edit stays without effect across a restart. Each file is the old
-// or the new version at any moment, also after a power cut.
+// or the new version at any moment, also after a power cut, and has a checksum
+// and a copy (see package sealed).
 //
 // One goroutine at a time may use it.
 type store struct {
 	dir  string            // "" keeps nothing
 	disk map[string]record // by name, as last written or read
+	// damaged are names whose file can't be used and is kept aside when there is
+	// another.
+	damaged map[string]bool
 }
 
 // record is what is kept of an entry.
 type record struct {
+	Version int `json:"version,omitempty"` // 0: of a version that wrote none
 	// Path is the absolute path of the file that declares the sandbox.
 	Path    string   `json:"path"`
 	Held    bool     `json:"held,omitempty"` // the deletion guard holds its removal
 	Sandbox *Sandbox `json:"sandbox"`
 }
 
+const recordVersion = 1
+
+// recordMax is more than any accepted document has, in bytes.
+const recordMax = 64 << 20
+
 // openStore makes the directory if need be and reads it. What cannot be read
-// is returned by name: nobody knows what it declared.
-func openStore(dir string) (*store, map[string]entry, map[string]error, error) {
-	st := &store{dir: dir, disk: map[string]record{}}
+// is returned by name: nobody knows what it declared. told is told of what was
+// damaged and could be mended.
+func openStore(dir string, told func(name, damage string)) (*store, map[string]entry, map[string]error, error) {
+	st := &store{dir: dir, disk: map[string]record{}, damaged: map[string]bool{}}
 	entries, lost := map[string]entry{}, map[string]error{}
 	if dir == "" {
 		return st, entries, lost, nil
@@ -48,30 +58,53 @@ func openStore(dir string) (*store, map[string]entry, map[string]error, error) {
 		return nil, nil, nil, fmt.Errorf("reading the store of accepted manifests: %w", err)
 	}
 	for _, f := range files {
-		if strings.HasPrefix(f.Name(), ".") && strings.Contains(f.Name(), ".json") {
+		file, ok := sealed.Of(f.Name())
+		if !ok && strings.HasPrefix(f.Name(), ".") && strings.Contains(f.Name(), ".json") {
 			// What a crash left half-written. A failure harms nobody.
 			_ = os.Remove(filepath.Join(dir, f.Name()))
-			continue
 		}
-		name, ok := strings.CutSuffix(f.Name(), ".json")
-		if !ok || !isDNSLabel(name) {
-			continue // not ours
+		name, isJSON := strings.CutSuffix(file, ".json")
+		if _, read := st.disk[name]; !ok || !isJSON || !isDNSLabel(name) || read || lost[name] != nil {
+			continue // not ours, or the copy of what was read
 		}
-		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		r, err := st.read(name, told)
 		if err != nil {
-			lost[name] = err
-			continue
-		}
-		var r record
-		// Not strict: a later version may have written more than is known here.
-		if err := json.Unmarshal(data, &r); err != nil || r.Sandbox == nil || r.Sandbox.Name != name {
-			lost[name] = errors.Join(fmt.Errorf("%s is damaged", f.Name()), err)
+			lost[name], st.damaged[name] = err, true
 			continue
 		}
 		st.disk[name] = r
 		entries[name] = entry{sandbox: r.Sandbox, path: r.Path, held: r.Held}
 	}
 	return st, entries, lost, nil
+}
+
+// read reads one of the files, or else its copy, which then takes its place.
+func (st *store) read(name string, told func(name, damage string)) (record, error) {
+	var r record
+	decode := func(data []byte) error {
+		var d record
+		// Not strict: a later version may have written more than is known here.
+		if err := json.Unmarshal(data, &d); err != nil {
+			return err
+		}
+		if d.Sandbox == nil || d.Sandbox.Name != name {
+			return fmt.Errorf("it does not declare %q", name)
+		}
+		// What is missing is a null pointer to those who rely on defaults: an
+		// earlier version knew fewer fields.
+		setDefaults(d.Sandbox)
+		r = d
+		return nil
+	}
+	stoodIn, err := sealed.Read(st.path(name), recordMax, decode)
+	if damage := (*sealed.Damage)(nil); errors.As(err, &damage) {
+		return r, fmt.Errorf("%s.json is damaged: %w", name, damage)
+	}
+	if err == nil && stoodIn != nil {
+		told(name, fmt.Sprintf("the accepted manifest %s was damaged (%s); its copy is used, and what was damaged is kept as %[1]s.damaged", st.path(name), stoodIn.Why))
+		err = sealed.Mend(st.path(name), recordMax, decode)
+	}
+	return r, err
 }
 
 // sync makes the disk hold exactly entries; what it could not write is left
@@ -85,22 +118,27 @@ func (st *store) sync(entries map[string]entry) error {
 	changed := false
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		e := entries[name]
-		r := record{Path: e.path, Held: e.held, Sandbox: e.sandbox}
+		r := record{Version: recordVersion, Path: e.path, Held: e.held, Sandbox: e.sandbox}
 		// An unchanged sandbox is the same pointer: see step.present.
 		if st.disk[name] == r {
 			continue
 		}
-		if err := st.write(name, r); err != nil {
+		var err error
+		if st.damaged[name] {
+			err = sealed.SetAside(st.path(name))
+		}
+		if err = errors.Join(err, sealed.Write(st.path(name), r)); err != nil {
 			errs = append(errs, fmt.Errorf("keeping the accepted manifest of %q: %w", name, err))
 			continue
 		}
+		delete(st.damaged, name)
 		st.disk[name], changed = r, true
 	}
 	for _, name := range slices.Sorted(maps.Keys(st.disk)) {
 		if _, ok := entries[name]; ok {
 			continue
 		}
-		if err := os.Remove(st.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := sealed.Remove(st.path(name)); err != nil {
 			errs = append(errs, fmt.Errorf("forgetting the manifest of %q: %w", name, err))
 			continue
 		}
@@ -111,15 +149,6 @@ func (st *store) sync(entries map[string]entry) error {
 		errs = append(errs, syncDir(st.dir))
 	}
 	return errors.Join(errs...)
-}
-
-func (st *store) write(name string, r record) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	// Without the option each write first tries whether TMPDIR would do.
-	return renameio.WriteFile(st.path(name), data, 0o600, renameio.WithTempDir(st.dir))
 }
 
 func (st *store) path(name string) string { return filepath.Join(st.dir, name+".json") }

@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"sandboxer/internal/sealed"
 )
 
 func TestRestartKeepsTheLastAccepted(t *testing.T) {
@@ -51,16 +54,23 @@ func stored(t *testing.T, r *rig) (names []string) {
 	entries, err := os.ReadDir(r.cfg.Store)
 	r.must(err)
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if file, ok := sealed.Of(e.Name()); ok && file == e.Name() {
+			names = append(names, file)
+		}
 	}
 	return names
+}
+
+// untold fails the test where damage is told of.
+func untold(t *testing.T) func(name, damage string) {
+	return func(name, damage string) { t.Errorf("%s: %s", name, damage) }
 }
 
 // Sandboxes that come out of the store are as those that went in.
 func TestStoreRoundTrip(t *testing.T) {
 	docs := Decode("w.yaml", []byte(one+"    oomScoreAdj: 0\n    resources: {limits: {memory: 1.5Gi}}\n    env: [{name: A, value: \"\\x01é\"}]\n"))
 	dir := filepath.Join(t.TempDir(), "a/b")
-	st, _, _, err := openStore(dir)
+	st, _, _, err := openStore(dir, untold(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +78,7 @@ func TestStoreRoundTrip(t *testing.T) {
 	if err := st.sync(map[string]entry{"web": want}); err != nil {
 		t.Fatal(err)
 	}
-	_, got, lost, err := openStore(dir)
+	_, got, lost, err := openStore(dir, untold(t))
 	if err != nil || len(lost) > 0 {
 		t.Fatal(err, lost)
 	}
@@ -89,6 +99,7 @@ func TestStoreDamaged(t *testing.T) {
 		r.stop()
 		for _, name := range []string{"web", "x"} {
 			r.write(r.path("store/"+name+".json"), `{"path": "/m/`)
+			r.write(r.path("store/."+name+".json.copy"), `{"path": "/m/`)
 		}
 		r.write(r.path("store/.web.json123"), "what a crash left")
 		r.put("m/w.yaml", broken)
@@ -116,6 +127,67 @@ func TestStoreDamaged(t *testing.T) {
 	})
 }
 
+// A stored document that is damaged, or gone, costs nothing where it has a copy,
+// and one of a version that wrote neither copy nor checksum is read.
+func TestStoreMended(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		probed := func(name string) string {
+			return strings.Replace(doc(name, 1), "bundle: /b", "bundle: /b, livenessProbe: {exec: {command: [/bin/true]}}", 1)
+		}
+		for _, name := range []string{"flipped", "gone", "swapped", "old"} {
+			r.put("m/"+name+".yaml", probed(name))
+		}
+		r.start()
+		r.await("flipped@1", "gone@1", "swapped@1", "old@1")
+		r.stop()
+		for _, name := range []string{"flipped", "gone", "swapped", "old"} {
+			r.put("m/"+name+".yaml", broken)
+		}
+		edit := func(name, old, new string) {
+			data, err := os.ReadFile(r.path("store/" + name + ".json"))
+			r.must(err)
+			if !strings.Contains(string(data), old) {
+				t.Fatalf("%s has no %s", data, old)
+			}
+			r.write(r.path("store/"+name+".json"), strings.Replace(string(data), old, new, 1))
+		}
+		edit("flipped", `"periodSeconds":`, `"periodSecondt":`)
+		edit("swapped", `"name":"swapped"`, `"name":"flipped"`)
+		r.remove("store/gone.json")
+		// As an earlier version has it, and without a key that it did not know.
+		data, err := os.ReadFile(r.path("store/old.json"))
+		r.must(err)
+		unsealed, _, _ := strings.Cut(string(data), `,"checksum"`)
+		r.write(r.path("store/old.json"), strings.Replace(unsealed, `"periodSeconds":10,`, ``, 1)+"}")
+		r.remove("store/.old.json.copy")
+		var told []string
+		r.cfg.Damaged = func(name, damage string) {
+			if !strings.Contains(damage, "its copy is used") {
+				t.Errorf("%s: %s", name, damage)
+			}
+			told = append(told, name)
+		}
+		r.start()
+		s := r.await("flipped@1", "gone@1", "swapped@1", "old@1", "!flipped.yaml", "!gone.yaml", "!swapped.yaml", "!old.yaml")
+		if p := s.Sandboxes["old"].Spec.Containers[0].LivenessProbe; p.PeriodSeconds != 10 {
+			t.Errorf("%+v", p)
+		}
+		r.stop()
+		if !slices.Equal(told, []string{"flipped", "gone", "swapped"}) {
+			t.Errorf("told of %q", told)
+		}
+		for _, name := range []string{"flipped", "swapped"} {
+			if _, err := os.Stat(r.path("store/" + name + ".json.damaged")); err != nil {
+				t.Error(err)
+			}
+		}
+		r.cfg.Damaged = untold(t)
+		r.start()
+		r.await("flipped@1", "gone@1", "swapped@1", "old@1", "!flipped.yaml", "!gone.yaml", "!swapped.yaml", "!old.yaml")
+		r.stop()
+	})
+}
+
 // A removal that is held is on disk before anybody is told of it: whoever acts
 // on that and crashes the daemon must find it held.
 func TestHeldIsKeptBeforeItIsTold(t *testing.T) {
@@ -140,7 +212,7 @@ func TestHeldIsKeptBeforeItIsTold(t *testing.T) {
 		}
 		told = true
 		cancel()
-		_, kept, _, err := openStore(r.cfg.Store)
+		_, kept, _, err := openStore(r.cfg.Store, untold(t))
 		if err != nil || !kept["a"].held || !kept["b"].held || !kept["c"].held || kept["d"].held {
 			t.Errorf("when it was told, %+v was kept, %v", kept, err)
 		}

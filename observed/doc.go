@@ -4,6 +4,7 @@
 //
 // It changes nothing that it looks at. It knows no runtime (what only a
 // runtime can answer comes through the Prober that its caller supplies) and
-// imports no other package of this project. A look that failed is an error,
-// never an empty world. All methods may be called from many goroutines.
+// imports no other package of this project than sealed. A look that failed is
+// an error, never an empty world. All methods may be called from many
+// goroutines.
 package observed

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/sealed"
 )
 
 // errNotDir is what a path through something that is no directory answers.
@@ -29,35 +32,46 @@ type Loaded struct {
 	// BrokenContainers says of each container, by name, why its record can't
 	// be used; nil where all can.
 	BrokenContainers map[string]string
+	// Damaged says, by path in the sandbox's directory, what is wrong with
+	// records in whose place their copies are believed; see Mend. Nil: nothing is.
+	Damaged map[string]string
+}
+
+func (l *Loaded) damaged(file string, d *sealed.Damage) {
+	if d == nil {
+		return
+	}
+	if l.Damaged == nil {
+		l.Damaged = map[string]string{}
+	}
+	l.Damaged[file] = d.Why
 }
 
 // Load reads all records of one sandbox. A file that is torn, of another
 // format, another boot, or names another sandbox or container than its path
-// does, is reported as broken and costs nothing else. An error means that a
-// file could not be read, and that nobody knows what is in it.
+// does, is reported as broken and costs nothing else; where its copy is better,
+// that is believed. An error means that a file could not be read, and that
+// nobody knows what is in it.
 func (r *Records) Load(name string) (Loaded, error) {
 	if err := CheckName(name); err != nil {
 		return Loaded{}, err
 	}
 	var l Loaded
 	rec := &Record{}
-	broken, exists, err := readRecord(r.sandboxFile(name), rec)
-	if err != nil {
-		return Loaded{}, fmt.Errorf("reading the record of sandbox %q: %w", name, err)
-	}
+	damage, err := sealed.Read(r.sandboxFile(name), recordMax, func(data []byte) error { return r.decodeRecord(data, name, rec) })
+	l.damaged("sandbox.json", damage)
+	unusable, broken := err.(*sealed.Damage)
 	switch {
-	case !exists:
+	case err == nil:
+		l.Record = rec
+	case broken:
+		l.Broken = unusable.Why
+	case errors.Is(err, fs.ErrNotExist):
 		l.Broken, err = r.missing(name)
-		if err != nil {
-			return Loaded{}, fmt.Errorf("reading the record of sandbox %q: %w", name, err)
-		}
-	case broken == "":
-		broken = r.checkRecord(name, rec)
 		fallthrough
 	default:
-		l.Broken = broken
-		if broken == "" {
-			l.Record = rec
+		if err != nil {
+			return Loaded{}, fmt.Errorf("reading the record of sandbox %q: %w", name, err)
 		}
 	}
 	if err := r.loadContainers(name, &l); err != nil {
@@ -87,71 +101,54 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries { // sorted by file name, which is not by name
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || CheckName(name) != nil {
+	seen := map[string]bool{} // a record and its copy are one
+	for _, e := range entries {
+		file, ok := sealed.Of(e.Name())
+		name, isRecord := strings.CutSuffix(file, ".json")
+		if !ok || !isRecord || seen[name] || CheckName(name) != nil {
 			continue
 		}
+		seen[name] = true
 		var rec ContainerRecord
-		broken, exists, err := readRecord(r.containerFile(sandbox, name), &rec)
-		if err != nil {
-			return err
-		}
-		if !exists {
-			continue // removed since the directory was read
-		}
-		if broken == "" {
-			broken = r.checkContainer(sandbox, name, &rec)
-		}
-		if broken != "" {
+		damage, err := sealed.Read(r.containerFile(sandbox, name), recordMax,
+			func(data []byte) error { return r.decodeContainer(data, sandbox, name, &rec) })
+		l.damaged(filepath.Join("containers", file), damage)
+		unusable, broken := err.(*sealed.Damage)
+		switch {
+		case err == nil:
+			l.Containers = append(l.Containers, rec)
+		case broken:
 			if l.BrokenContainers == nil {
 				l.BrokenContainers = map[string]string{}
 			}
-			l.BrokenContainers[name] = broken
-			continue
+			l.BrokenContainers[name] = unusable.Why
+		case !errors.Is(err, fs.ErrNotExist): // else removed since the directory was read
+			return err
 		}
-		l.Containers = append(l.Containers, rec)
 	}
 	slices.SortFunc(l.Containers, func(a, b ContainerRecord) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
-// readRecord reads and decodes one file.
-func readRecord(path string, into any) (broken string, exists bool, err error) {
-	// Neither following a link nor waiting for a pipe's writer: what isn't a
-	// plain file is no record of ours.
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", false, nil
-	case errors.Is(err, errNotDir), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
-		return "it is not a plain file", true, nil
-	case err != nil:
-		return "", false, &fs.PathError{Op: "open", Path: path, Err: err}
+// decode fills into with a record that check has nothing against.
+func decode[T any](data []byte, into *T, check func(*T) string) error {
+	var rec T
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return fmt.Errorf("it can't be decoded: %w", err)
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return "", false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	if broken := check(&rec); broken != "" {
+		return errors.New(broken)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "it is not a plain file", true, nil
-	}
-	if st.Size > recordMax {
-		return "it is longer than any record", true, nil
-	}
-	// Records are replaced, never written to: one read gives all. Another file
-	// that grows or shrinks meanwhile can't be decoded.
-	data := make([]byte, st.Size)
-	n, err := unix.Read(fd, data)
-	if err != nil {
-		return "", false, &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	data = data[:n]
-	if err := json.Unmarshal(data, into); err != nil {
-		return "it can't be decoded: " + err.Error(), true, nil
-	}
-	return "", true, nil
+	*into = rec
+	return nil
+}
+
+func (r *Records) decodeRecord(data []byte, name string, into *Record) error {
+	return decode(data, into, func(rec *Record) string { return r.checkRecord(name, rec) })
+}
+
+func (r *Records) decodeContainer(data []byte, sandbox, name string, into *ContainerRecord) error {
+	return decode(data, into, func(rec *ContainerRecord) string { return r.checkContainer(sandbox, name, rec) })
 }
 
 func (r *Records) checkRecord(name string, rec *Record) string {

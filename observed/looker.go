@@ -86,6 +86,7 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 		Record:           loaded.Record,
 		Broken:           loaded.Broken,
 		BrokenContainers: loaded.BrokenContainers,
+		Damaged:          loaded.Damaged,
 	}
 	if l.c.Image != nil {
 		if sb.Image, err = l.c.Image(name); err != nil {

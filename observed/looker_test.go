@@ -199,16 +199,20 @@ func TestLookAsksOnlyWhereThereIsSomebodyToAnswer(t *testing.T) {
 func TestLookAtBrokenRecords(t *testing.T) {
 	w := newWorld(t)
 	dir := w.records.Dir("web")
-	if err := os.WriteFile(filepath.Join(dir, "containers", "app.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
+	spoil := func(file string) {
+		t.Helper()
+		for _, path := range []string{file, filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".copy")} {
+			if err := os.WriteFile(filepath.Join(dir, path), []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	spoil("containers/app.json")
 	sb := w.look(t)
 	if len(sb.Containers) != 1 || sb.BrokenContainers["app"] == "" || sb.CgroupProcs != 4 {
 		t.Errorf("Look = %+v", sb)
 	}
-	if err := os.Truncate(filepath.Join(dir, "sandbox.json"), 7); err != nil {
-		t.Fatal(err)
-	}
+	spoil("sandbox.json")
 	w.config.Prober = unasked(t)
 	if sb := w.look(t); sb.Record != nil || sb.Broken == "" || sb.CgroupExists || len(sb.Containers) != 1 {
 		t.Errorf("Look = %+v", sb)

@@ -1,7 +1,6 @@
 package observed
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,14 +9,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"sandboxer/internal/sealed"
 )
 
 // Records are the files STATE/sandboxes/NAME/sandbox.json and
 // STATE/sandboxes/NAME/containers/CONTAINER.json. Each is replaced as a whole,
-// so that a reader sees the old one or the new one; a crash may leave a hidden
-// temporary file, which counts for nothing and goes with Delete. Writers of
-// one sandbox's records are for the caller to order.
+// so that a reader sees the old one or the new one, and has a checksum and a
+// copy (see package sealed); a crash may leave a hidden temporary file, which
+// counts for nothing and goes with Delete. Writers of one sandbox's records are
+// for the caller to order.
 type Records struct {
 	dir    string // STATE/sandboxes
 	bootID string
@@ -127,23 +127,37 @@ func (r *Records) SaveContainer(rec ContainerRecord) error {
 }
 
 func (r *Records) write(dir, file string, rec any) error {
-	// No newline at the end: every shorter version of the file is then no JSON
-	// any more, so that a torn one can't pass for whole.
-	data, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	// The temporary file must be on the same file system, and not be in the
-	// way of anybody.
-	write := func() error { return renameio.WriteFile(file, data, 0o600, renameio.WithTempDir(dir)) }
-	err = write()
+	err := sealed.Write(file, rec)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return write()
+	return sealed.Write(file, rec)
+}
+
+// Mend replaces the damaged records of a sandbox by their copies, where these
+// can be used, and keeps what was damaged as FILE.damaged.
+func (r *Records) Mend(name string) error {
+	l, err := r.Load(name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for file := range l.Damaged {
+		var check func([]byte) error
+		if container, ok := strings.CutSuffix(filepath.Base(file), ".json"); filepath.Dir(file) == "containers" && ok {
+			check = func(data []byte) error { return r.decodeContainer(data, name, container, new(ContainerRecord)) }
+		} else {
+			check = func(data []byte) error { return r.decodeRecord(data, name, new(Record)) }
+		}
+		errs = append(errs, sealed.Mend(filepath.Join(r.Dir(name), file), recordMax, check))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("mending the records of sandbox %q: %w", name, err)
+	}
+	return nil
 }
 
 // DeleteContainer removes the record of a container; one that is not there is
@@ -152,7 +166,7 @@ func (r *Records) DeleteContainer(name, container string) error {
 	if err := errors.Join(CheckName(name), CheckName(container)); err != nil {
 		return err
 	}
-	if err := removeFile(r.containerFile(name, container)); err != nil {
+	if err := sealed.Remove(r.containerFile(name, container)); err != nil {
 		return fmt.Errorf("deleting the record of container %q of sandbox %q: %w", container, name, err)
 	}
 	return nil
@@ -171,7 +185,7 @@ func (r *Records) Delete(name string) error {
 		removeFiles(r.containerDir(name), func(string) bool { return true }),
 		removeFile(r.containerDir(name)),
 		removeFiles(r.Dir(name), func(file string) bool {
-			return file == "sandbox.json" || strings.HasPrefix(file, ".sandbox.json")
+			return strings.HasPrefix(file, "sandbox.json") || strings.HasPrefix(file, ".sandbox.json")
 		}),
 		removeFile(r.Dir(name)),
 	)

@@ -2,10 +2,12 @@ package observed_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,13 +23,23 @@ func TestTornRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		copied := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".copy")
 		for n := range whole {
 			zeros := append(slices.Clone(whole[:n]), make([]byte, len(whole)-n)...)
 			for _, torn := range [][]byte{whole[:n], zeros} {
 				if err := os.WriteFile(path, torn, 0o600); err != nil {
 					t.Fatal(err)
 				}
+				if l := load(t, r, "web"); l.Record == nil || len(l.Containers) != 2 || len(l.Damaged) != 1 || l.Damaged[file] == "" {
+					t.Fatalf("%s with %d of %d bytes, and a copy: %+v", file, n, len(whole), l)
+				}
+				if err := os.WriteFile(copied, torn, 0o600); err != nil {
+					t.Fatal(err)
+				}
 				l := load(t, r, "web")
+				if err := os.WriteFile(copied, whole, 0o600); err != nil {
+					t.Fatal(err)
+				}
 				if file == "sandbox.json" && (l.Record != nil || l.Broken == "" || len(l.Containers) != 2) {
 					t.Fatalf("%s with %d of %d bytes: %+v", file, n, len(whole), l)
 				}
@@ -72,14 +84,14 @@ func TestForeignRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, dir := saved(t)
-			if err := spoil(filepath.Join(dir, "sandbox.json")); err != nil {
+			if err := errors.Join(spoil(filepath.Join(dir, "sandbox.json")), spoil(filepath.Join(dir, ".sandbox.json.copy"))); err != nil {
 				t.Fatal(err)
 			}
 			if l := load(t, r, "web"); l.Record != nil || l.Broken == "" || len(l.Containers) != 2 {
 				t.Errorf("sandbox: %+v", l)
 			}
 			r, dir = saved(t)
-			if err := spoil(filepath.Join(dir, "containers", "app.json")); err != nil {
+			if err := errors.Join(spoil(filepath.Join(dir, "containers", "app.json")), spoil(filepath.Join(dir, "containers", ".app.json.copy"))); err != nil {
 				t.Fatal(err)
 			}
 			if l := load(t, r, "web"); l.Record == nil || len(l.Containers) != 1 || l.BrokenContainers["app"] == "" {
@@ -89,6 +101,91 @@ func TestForeignRecords(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// One record that is damaged, whatever happens to it, is what its copy is, and
+// mended for good; what was damaged is kept.
+func TestMend(t *testing.T) {
+	for name, spoil := range map[string]func(path, other string) error{
+		"a flipped bit": func(path, _ string) error {
+			data, err := os.ReadFile(path)
+			data[len(data)/2] ^= 1
+			return errors.Join(err, os.WriteFile(path, data, 0o600))
+		},
+		"a flipped bit in the checksum's name": func(path, _ string) error {
+			data, err := os.ReadFile(path)
+			data[bytes.LastIndex(data, []byte(`"checksum"`))+3] ^= 1
+			data[len(data)/2] ^= 1
+			return errors.Join(err, os.WriteFile(path, data, 0o600))
+		},
+		"another layout, with a key less": func(path, _ string) error {
+			data, err := os.ReadFile(path)
+			var fields map[string]any
+			err = errors.Join(err, json.Unmarshal(data, &fields))
+			delete(fields, "state")
+			data, _ = json.MarshalIndent(fields, "", " ")
+			return errors.Join(err, os.WriteFile(path, data, 0o600))
+		},
+		"swapped":     func(path, other string) error { return unix.Renameat2(-1, path, -1, other, unix.RENAME_EXCHANGE) },
+		"emptied":     func(path, _ string) error { return os.Truncate(path, 0) },
+		"gone":        func(path, _ string) error { return os.Remove(path) },
+		"a directory": func(path, _ string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, file := range []string{"sandbox.json", "containers/app.json"} {
+				r, dir := saved(t)
+				want := load(t, r, "web")
+				path := filepath.Join(dir, file)
+				if err := spoil(path, filepath.Join(dir, "containers/app-2.json")); err != nil {
+					t.Fatal(err)
+				}
+				l := load(t, r, "web")
+				if l.Damaged[file] == "" {
+					t.Errorf("%s: %+v", file, l)
+				}
+				damage := len(l.Damaged)
+				if l.Damaged = nil; !reflect.DeepEqual(l, want) {
+					t.Errorf("%s: %+v, want %+v", file, l, want)
+				}
+				if err := r.Mend("web"); err != nil {
+					t.Fatal(err)
+				}
+				if l := load(t, r, "web"); !reflect.DeepEqual(l, want) {
+					t.Errorf("%s: mended, %+v, want %+v", file, l, want)
+				}
+				if _, err := os.Lstat(path + ".damaged"); err != nil && name != "gone" {
+					t.Error(err)
+				}
+				if name == "swapped" && damage != 2 {
+					t.Errorf("%s: %d are damaged", file, damage)
+				}
+				if err := r.Delete("web"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// What an earlier version wrote has neither a checksum nor a copy.
+func TestRecordsOfAnEarlierVersion(t *testing.T) {
+	r, dir := saved(t)
+	want := load(t, r, "web")
+	for _, file := range []string{"sandbox.json", "containers/app.json"} {
+		path := filepath.Join(dir, file)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unsealed, _, sealed := bytes.Cut(data, []byte(`,"checksum"`))
+		err = errors.Join(os.WriteFile(path, append(unsealed, '}'), 0o600), os.Remove(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".copy")))
+		if err != nil || !sealed {
+			t.Fatal(err, sealed)
+		}
+	}
+	if l := load(t, r, "web"); !reflect.DeepEqual(l, want) {
+		t.Errorf("%+v, want %+v", l, want)
 	}
 }
 

@@ -253,6 +253,9 @@ type Sandbox struct {
 	// listed in BrokenContainers (name → why) instead.
 	Containers       []Container
 	BrokenContainers map[string]string
+	// Damaged says of each record in whose place its copy is believed, by path
+	// in the sandbox's directory, what is wrong with it.
+	Damaged map[string]string
 	// CgroupProcs counts the processes in its cgroup; CgroupExists tells an
 	// empty cgroup from none.
 	CgroupExists bool

@@ -26,6 +26,11 @@ const (
 	DependencyMissing = "DependencyMissing"
 	// DependencyNotReady: the sandbox waits for one that is not ready.
 	DependencyNotReady = "DependencyNotReady"
+	// RecordDamaged: what is kept of the sandbox was damaged, and what was used
+	// in its place.
+	RecordDamaged = "RecordDamaged"
+	// InternalError: the daemon met a fault of its own, which it contains.
+	InternalError = "InternalError"
 	// Unsupported: the sandbox can't be in the declared state at all.
 	Unsupported = "Unsupported"
 )

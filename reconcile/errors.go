@@ -51,6 +51,8 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 			m.NextCreate = now.Add(createDelay(d.Spec.RestartBackoff, a.Sandbox, m.CreateFailures))
 			m.LastError = err.Error()
 		}
+	case Mend:
+		m.MendFailed = true
 	case Suspend:
 		if d != nil {
 			m.SuspendFailures++

@@ -252,6 +252,8 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 			return errFake
 		}
 		b.rec.State = reached
+	case Mend:
+		return errFake // nothing of this world can be rebuilt
 	case Stop, Destroy:
 		return w.stop(b, a)
 	case SetOOMScore:

@@ -137,6 +137,8 @@ type key struct {
 	answered []chan<- struct{}
 	retries  retries
 	specHash string // that the retries belong to
+	panicked string // what the last panic said that is not known to be over
+	panics   int    // of passes, in a row
 	troubles troubles
 }
 

@@ -53,6 +53,12 @@ type Memory struct {
 	// UnresponsiveSince is when the sentry was first found silent.
 	UnresponsiveSince time.Time `json:"unresponsiveSince,omitzero"`
 
+	// Damage says what was found damaged of what is kept of the sandbox, DamageIn
+	// in which sentry's life; MendFailed that the records can't be mended.
+	Damage     string           `json:"damage,omitempty"`
+	DamageIn   observed.Process `json:"damageIn,omitzero"`
+	MendFailed bool             `json:"mendFailed,omitempty"`
+
 	// ScoreDenied is what was said when the last scores were refused,
 	// ScoreDeniedFor the Declared.Scores that were refused, and ScoreRetry
 	// when they are tried again.
@@ -148,6 +154,9 @@ func (m Memory) Equal(o Memory) bool {
 		m.OOMSentry == o.OOMSentry &&
 		m.OOMSeen.Equal(o.OOMSeen) &&
 		m.UnresponsiveSince.Equal(o.UnresponsiveSince) &&
+		m.Damage == o.Damage &&
+		m.DamageIn == o.DamageIn &&
+		m.MendFailed == o.MendFailed &&
 		m.ScoreDenied == o.ScoreDenied &&
 		m.ScoreDeniedFor == o.ScoreDeniedFor &&
 		m.ScoreRetry.Equal(o.ScoreRetry) &&

@@ -2,10 +2,52 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 )
+
+// contained is a pass that a panic costs no other sandbox anything.
+func (l *Loop) contained(ctx context.Context, name string, k *key) (n next) {
+	err := l.caught(func() { n = l.pass(ctx, name, k) })
+	if err == nil {
+		k.panics = 0
+		return n
+	}
+	k.panics++
+	l.panicked(k, err, name)
+	// Whom it is told to may be who does not bear it.
+	_ = l.caught(func() {
+		d, held := l.cfg.Source.Declared(name)
+		l.cfg.OnPass(Pass{Name: name, Declared: d, Held: held, Blind: true, LookErr: err, Memory: k.memory, Conditions: k.fault()})
+	})
+	return next{at: l.cfg.Now().Add(retryDelay(k.panics, ""))}
+}
+
+// caught gives what a panicked with.
+func (l *Loop) caught(a func()) (err error) {
+	defer Contain(&err)
+	a()
+	return nil
+}
+
+// panicked logs a panic with its stack and has it told of.
+func (l *Loop) panicked(k *key, err error, name string) {
+	var p *PanicError
+	if errors.As(err, &p) && k.panicked != err.Error() {
+		l.cfg.Log.Error(err, "a panic was contained", "sandbox", name, "stack", string(p.Stack))
+	}
+	k.panicked = err.Error()
+}
+
+// fault are the conditions that a panic leads to.
+func (k *key) fault() []Condition {
+	if k.panicked == "" {
+		return nil
+	}
+	return []Condition{{InternalError, "Panic", k.panicked}}
+}
 
 // pass looks at one sandbox, plans, remembers, publishes and acts.
 func (l *Loop) pass(ctx context.Context, name string, k *key) next {
@@ -34,8 +76,9 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	r := Plan(in)
 	p := Pass{
 		Name: name, Declared: d, Held: held, Observed: in.Observed, Blind: in.Blind, LookErr: err,
-		Memory: r.Memory, Conditions: r.Conditions, Pending: r.Actions, Again: r.Again,
+		Memory: r.Memory, Conditions: append(r.Conditions, k.fault()...), Pending: r.Actions, Again: r.Again,
 	}
+	sortConditions(p.Conditions)
 	if !k.looked && (d != nil || !held) {
 		// Nothing is done before all that wait have been seen. What was planned
 		// is not remembered: it would count as begun.
@@ -65,6 +108,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		l.act(ctx, k, due, d)
 		return next{now: true}
 	}
+	k.panicked = ""
 	done := !in.Blind && !held && d == nil && nothing(&in.Observed) && k.saved.IsZero()
 	if !done && !k.memory.Equal(k.saved) {
 		again = earliest(again, now.Add(retryMax)) // the store was full
@@ -117,7 +161,9 @@ func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
 		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		began := l.cfg.Now()
-		errs[i] = l.cfg.Actor.Do(actCtx, actions[i], d)
+		if panicked := l.caught(func() { errs[i] = l.cfg.Actor.Do(actCtx, actions[i], d) }); panicked != nil {
+			errs[i] = panicked
+		}
 		l.cfg.OnAction(actions[i], errs[i], l.cfg.Now().Sub(began))
 	}
 	var wg sync.WaitGroup
@@ -130,6 +176,9 @@ func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
 	now := l.cfg.Now().UTC().Round(0)
 	for i, a := range actions {
 		k.retries.note(a, errs[i], now)
+		if p := (*PanicError)(nil); errors.As(errs[i], &p) {
+			l.panicked(k, errs[i], a.Sandbox)
+		}
 		if errs[i] != nil {
 			k.memory = noteFailure(k.memory, a, d, errs[i], now)
 		}

@@ -50,12 +50,15 @@ func Plan(in Input) Result {
 	default:
 		p.world = classify(p.o)
 		p.noteSilence()
+		p.noteDamage()
 		if p.d == nil {
 			p.remove()
 		} else {
 			p.want = p.wanted()
 			p.remember()
-			p.keep()
+			if !p.mend() {
+				p.keep()
+			}
 		}
 		if !p.ending {
 			p.mem.StopAsked = time.Time{}

@@ -20,7 +20,12 @@ type builder struct {
 // worlds are the observed states that a declared state can meet.
 var worlds = []builder{
 	{"absent", func(in *Input) { in.Observed = observed.Sandbox{Name: in.Name}; forgetLive(in) }},
-	{"broken", func(in *Input) { in.Observed.Record, in.Observed.Broken = nil, "torn" }},
+	{"broken", func(in *Input) {
+		in.Observed.Record, in.Observed.Broken = nil, "torn"
+		in.Memory.MendFailed = true
+	}},
+	{"damaged", func(in *Input) { in.Observed.Record, in.Observed.Broken = nil, "torn" }},
+	{"stood in for", func(in *Input) { in.Observed.Damaged = map[string]string{"sandbox.json": "torn"} }},
 	{"half-made", func(in *Input) { recordState(in, observed.SandboxCreating) }},
 	{"stopping", func(in *Input) { recordState(in, observed.SandboxStopping) }},
 	{"stopped", func(in *Input) {
@@ -49,6 +54,8 @@ var worlds = []builder{
 func TestPlanStates(t *testing.T) {
 	const (
 		cleared = "stop: the sandbox's record can't be used: torn"
+		rebuild = "mend: the sandbox's record can't be used: torn; what runs of the sandbox is looked for"
+		mend    = "mend: the record sandbox.json was damaged (torn); its copy is used, and what was damaged is kept as sandbox.json.damaged"
 		made    = "stop: the sandbox was left half-made"
 		halfway = "stop: stopping the sandbox was not finished"
 		gone    = "stop: the sandbox's sentry is gone"
@@ -77,38 +84,38 @@ func TestPlanStates(t *testing.T) {
 	one := func(s string) []string { return []string{s} }
 	want := map[desired.State]plans{
 		desired.Running: {
-			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"absent": one(create), "broken": one(cleared), "damaged": one(rebuild), "stood in for": one(mend), "half-made": one(made), "stopping": one(halfway),
 			"stopped": one(reviveR), "lost": one(gone), "silent": one(mute),
 			"up, nothing started": {startA, startW}, "up, running": nil,
 			"paused": one(thawR), "pausing": one(thawR), "resuming": one(thawR),
 		},
 		desired.Paused: {
-			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"absent": one(create), "broken": one(cleared), "damaged": one(rebuild), "stood in for": one(mend), "half-made": one(made), "stopping": one(halfway),
 			"stopped": one(reviveP), "lost": one(gone), "silent": one(mute),
 			"up, nothing started": {startA, startW}, "up, running": one("pause: the declared state is Paused"),
 			"paused": nil, "pausing": one(refreez), "resuming": one(refreez),
 		},
 		desired.Stopped: {
-			"absent": nil, "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"absent": nil, "broken": one(cleared), "damaged": one(rebuild), "stood in for": one(mend), "half-made": one(made), "stopping": one(halfway),
 			"stopped": nil, "lost": one(gone), "silent": one(mute),
 			"up, nothing started": one("stop: the declared state is Stopped; no container runs"),
 			"up, running":         asks(whyStopped),
 			"paused":              one(thawS), "pausing": one(thawS), "resuming": one(thawS),
 		},
 		desired.Suspended: {
-			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"absent": one(create), "broken": one(cleared), "damaged": one(rebuild), "stood in for": one(mend), "half-made": one(made), "stopping": one(halfway),
 			"stopped": one(reviveS), "lost": one(gone), "silent": one(mute),
 			"up, nothing started": {startA, startW}, "up, running": one(save),
 			"paused": one(save), "pausing": one(save), "resuming": one(save),
 		},
 		desired.Created: {
-			"absent": one(create), "broken": one(cleared), "half-made": one(made), "stopping": one(halfway),
+			"absent": one(create), "broken": one(cleared), "damaged": one(rebuild), "stood in for": one(mend), "half-made": one(made), "stopping": one(halfway),
 			"stopped": one(reviveC), "lost": one(gone), "silent": one(mute),
 			"up, nothing started": nil, "up, running": asks(whyCreated),
 			"paused": one("resume: " + thawC), "pausing": one("resume: " + thawC), "resuming": one("resume: " + thawC),
 		},
 		"": { // no manifest
-			"absent": nil, "broken": one(left), "half-made": one(left), "stopping": one(left),
+			"absent": nil, "broken": one(left), "damaged": one(left), "stood in for": asks("the sandbox is declared no more"), "half-made": one(left), "stopping": one(left),
 			"stopped": one(left), "lost": one(left),
 			"silent":              one("destroy: the sandbox is declared no more; its sentry has not answered for 30s"),
 			"up, nothing started": one("destroy: the sandbox is declared no more; no container runs"),

@@ -178,6 +178,7 @@ func TestPlanSandbox(t *testing.T) {
 			name: "torn sandbox record",
 			mutate: func(in *Input) {
 				in.Observed.Record, in.Observed.Broken, in.Observed.Sentry = nil, "unexpected end of JSON input", observed.None
+				in.Observed.CgroupProcs = 0
 			},
 			actions: []Action{{Verb: Stop, Sandbox: "box", Reason: "the sandbox's record can't be used: unexpected end of JSON input", ExitReason: sandboxLost}},
 		},

@@ -271,7 +271,7 @@ func checkActions(t *rapid.T, in Input, r Result) {
 		case in.Desired == nil && (a.Verb == Create || a.Verb == Start || a.Verb == Pause || a.Verb == Suspend || a.Verb == Restore ||
 			a.Verb == Discard && !owes(in.Observed.Image)):
 			t.Fatalf("nothing is declared, and yet: %+v", a)
-		case in.Observed.Image != nil && a.Verb != Stop && a.Verb != Destroy && a.Verb != Restore && a.Verb != Discard && a.Verb != ReplaceGofer:
+		case in.Observed.Image != nil && a.Verb != Stop && a.Verb != Destroy && a.Verb != Restore && a.Verb != Discard && a.Verb != ReplaceGofer && a.Verb != Mend:
 			t.Fatalf("work in a sandbox that has a checkpoint: %+v", a)
 		case a.Verb == Create && (in.Observed.Sentry == observed.Alive || in.Observed.CgroupProcs > 0):
 			t.Fatalf("a second sentry: %+v", a)

@@ -100,7 +100,7 @@ func (l *Loop) worker(ctx context.Context) {
 		if !ok {
 			return
 		}
-		next := l.pass(ctx, name, k)
+		next := l.contained(ctx, name, k)
 		l.release(name, k, next)
 	}
 }

@@ -178,9 +178,11 @@ func (p *planner) stopFinished() {
 }
 
 // outdated reports whether the sandbox was made from fields that have changed
-// since and can't be changed in place.
+// since and can't be changed in place. Where nobody knows any more what it was
+// made from, that is no change: what has ended for good must not run again.
 func (p *planner) outdated() bool {
-	return p.o.Record != nil && p.o.Record.SandboxHash != p.d.SandboxHash
+	r := p.o.Record
+	return r != nil && r.SandboxHash != "" && r.SandboxHash != p.d.SandboxHash
 }
 
 // create makes the sandbox once the containers' back-off (due) and the

@@ -53,6 +53,10 @@ const (
 	// records, logs and emptyDir volumes stay. Containers get their ends
 	// recorded, unless a checkpoint says how to go on with them.
 	Stop Verb = "stop"
+	// Mend replaces damaged records of the sandbox by their copies. Where the
+	// sandbox's own has none and its sentry lives, it is made from what the kernel
+	// and the sentry tell.
+	Mend Verb = "mend"
 	// Destroy leaves nothing: Stop, then record, logs, volumes, memory.
 	Destroy Verb = "destroy"
 	// SetOOMScore writes the declared scores where they differ.

@@ -285,5 +285,6 @@ func printValue(w io.Writer, v any, asYAML bool) error {
 func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
 		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed,
-		reconcile.RestoreFailed, reconcile.SuspendFailed, reconcile.DependencyMissing, reconcile.DependencyNotReady}))
+		reconcile.RestoreFailed, reconcile.SuspendFailed, reconcile.DependencyMissing, reconcile.DependencyNotReady,
+		reconcile.RecordDamaged, reconcile.InternalError}))
 }

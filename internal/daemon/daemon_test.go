@@ -40,7 +40,8 @@ func TestGroup(t *testing.T) {
 // What is remembered is there again; a file that was torn counts for nothing,
 // and costs nothing else.
 func TestMemories(t *testing.T) {
-	m := memories{dir: t.TempDir()}
+	damages := 0
+	m := memories{dir: t.TempDir(), damaged: func(string, string) { damages++ }}
 	mem := reconcile.Memory{CreateFailures: 3, LastError: "why", NextCreate: time.Unix(5, 0).UTC()}
 	check(t, m.Save("web", mem))
 	check(t, m.Save("db", mem))
@@ -54,11 +55,35 @@ func TestMemories(t *testing.T) {
 	info, err := os.Stat(file)
 	check(t, err)
 	for size := info.Size() - 1; size >= 0; size-- {
+		check(t, m.Save("web", mem))
 		check(t, os.Truncate(file, size))
-		if got, err := m.Load("web"); err != nil || !got.IsZero() {
+		got, err := m.Load("web")
+		if err != nil || !strings.Contains(got.Damage, "its copy is used") || damages != 1 {
 			t.Fatalf("torn at %d: %+v, %v", size, got, err)
 		}
+		if got.Damage = ""; !got.Equal(mem) {
+			t.Fatalf("torn at %d: %+v", size, got)
+		}
+		if _, err := os.Stat(file + ".damaged"); err != nil {
+			t.Fatal(err)
+		}
+		damages = 0
 	}
+	// Nor does the loss of all that there was.
+	for _, f := range []string{file, filepath.Join(m.dir, ".web.json.copy")} {
+		check(t, os.WriteFile(f, []byte("{"), 0o600))
+	}
+	if got, err := m.Load("web"); err != nil || !strings.Contains(got.Damage, "start anew") || got.CreateFailures != 0 || damages != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// That of another sandbox is none.
+	data, err := os.ReadFile(m.path("db"))
+	check(t, err)
+	check(t, os.WriteFile(m.path("other"), data, 0o600))
+	if got, err := m.Load("other"); err != nil || !strings.Contains(got.Damage, `it is of sandbox "db"`) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	check(t, m.Save("web", mem))
 	check(t, os.WriteFile(filepath.Join(m.dir, ".web.json123"), nil, 0o600))
 	if names, err := m.Names(); err != nil || strings.Join(names, " ") != "db web" {
 		t.Errorf("%q, %v", names, err)
@@ -69,8 +94,8 @@ func TestMemories(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	check(t, os.Mkdir(m.path("odd"), 0o700))
-	if _, err := m.Load("odd"); err == nil {
-		t.Error("what can't be read passes for nothing")
+	if got, err := m.Load("odd"); err != nil || got.Damage == "" {
+		t.Errorf("what can't be read passes for nothing: %+v, %v", got, err)
 	}
 }
 

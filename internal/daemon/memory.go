@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
+	"sandboxer/internal/sealed"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -19,23 +20,57 @@ import (
 // reconcile.Store.
 type memories struct {
 	dir string
+	// damaged is told of each file that was damaged.
+	damaged func(name, damage string)
 }
+
+// memoryMax is more than any memory has, in bytes.
+const memoryMax = 16 << 20
+
+// remembered is what a file holds.
+type remembered struct {
+	Version int    `json:"version,omitempty"` // 0: of a version that wrote none
+	Name    string `json:"name,omitempty"`    // of the sandbox; empty likewise
+	reconcile.Memory
+}
+
+const memoryVersion = 1
 
 func (m memories) path(name string) string { return filepath.Join(m.dir, name+".json") }
 
-// Load gives the zero Memory also where a file can't be understood any more:
-// the counters start anew then.
+// Load gives a Memory that holds nothing but the damage where neither a file
+// nor its copy can be understood any more: the counters start anew then.
 func (m memories) Load(name string) (reconcile.Memory, error) {
-	b, err := os.ReadFile(m.path(name))
-	if errors.Is(err, os.ErrNotExist) {
-		return reconcile.Memory{}, nil
+	var mem reconcile.Memory
+	decode := func(data []byte) error {
+		var r remembered
+		if err := json.Unmarshal(data, &r); err != nil {
+			return fmt.Errorf("it can't be decoded: %w", err)
+		}
+		if r.Name != "" && r.Name != name {
+			return fmt.Errorf("it is of sandbox %q", r.Name)
+		}
+		mem = r.Memory
+		return nil
 	}
-	if err != nil {
+	file := m.path(name)
+	stoodIn, err := sealed.Read(file, memoryMax, decode)
+	damage, damaged := err.(*sealed.Damage)
+	switch {
+	case damaged:
+		mem = reconcile.Memory{Damage: fmt.Sprintf("what was remembered (%s) was damaged (%s), and counters and back-off start anew; it is kept as %[1]s.damaged", file, damage.Why)}
+		m.damaged(name, mem.Damage)
+		return mem, sealed.SetAside(file)
+	case errors.Is(err, fs.ErrNotExist):
+		return reconcile.Memory{}, nil
+	case err != nil:
 		return reconcile.Memory{}, err
 	}
-	var mem reconcile.Memory
-	if json.Unmarshal(b, &mem) != nil {
-		return reconcile.Memory{}, nil
+	if stoodIn != nil {
+		err = sealed.Mend(file, memoryMax, decode)
+		mem.Damage = fmt.Sprintf("what was remembered (%s) was damaged (%s); its copy is used, and what was damaged is kept as %[1]s.damaged", file, stoodIn.Why)
+		m.damaged(name, mem.Damage)
+		return mem, err
 	}
 	return mem, nil
 }
@@ -45,22 +80,13 @@ func (m memories) Save(name string, mem reconcile.Memory) error {
 	if err := observed.CheckName(name); err != nil {
 		return err
 	}
-	b, err := json.Marshal(mem)
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(m.path(name), b, 0o600, renameio.WithTempDir(m.dir)); err != nil {
+	if err := sealed.Write(m.path(name), remembered{memoryVersion, name, mem}); err != nil {
 		return fmt.Errorf("storing what is remembered of sandbox %q: %w", name, err)
 	}
 	return nil
 }
 
-func (m memories) Delete(name string) error {
-	if err := os.Remove(m.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func (m memories) Delete(name string) error { return sealed.Remove(m.path(name)) }
 
 func (m memories) Names() ([]string, error) {
 	entries, err := os.ReadDir(m.dir)
@@ -69,9 +95,11 @@ func (m memories) Names() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok && observed.CheckName(name) == nil {
+		file, ok := sealed.Of(e.Name())
+		if name, isMemory := strings.CutSuffix(file, ".json"); ok && isMemory && observed.CheckName(name) == nil {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil // a file and its copy are one
 }

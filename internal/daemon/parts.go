@@ -50,7 +50,7 @@ func (d *daemon) open() (err error) {
 	if d.events, err = events.Open(events.Config{Dir: d.c.DataDir, Log: d.c.Log}); err != nil {
 		return err
 	}
-	d.memories = memories{dir: filepath.Join(d.c.DataDir, "memory")}
+	d.memories = memories{dir: filepath.Join(d.c.DataDir, "memory"), damaged: d.damaged}
 	if err := os.MkdirAll(d.memories.dir, 0o700); err != nil {
 		return err
 	}
@@ -128,6 +128,7 @@ func (d *daemon) open() (err error) {
 		DeletionGuard:     d.c.DeletionGuard,
 		AllowUnsafeOwners: d.c.AllowUnsafeOwners,
 		NoEvents:          d.c.ResyncOnly,
+		Damaged:           d.damaged,
 		Log:               d.c.Log,
 	})
 	if err != nil {

@@ -50,6 +50,10 @@ func (d *daemon) passed(p reconcile.Pass) {
 	d.publish(p)
 	d.prober.Set(p.Name, targets(p))
 	for _, n := range p.Notices {
+		if n.Reason == reconcile.RecordDamaged {
+			d.damaged(p.Name, n.Message)
+			continue
+		}
 		d.events.Append(events.Event{Sandbox: p.Name, Container: n.Container, Type: events.Warning, Reason: n.Reason, Message: n.Message})
 	}
 	if !p.Blind && p.Observed.Record != nil {
@@ -157,11 +161,18 @@ func (d *daemon) tellNew(before, now *desired.Set) {
 	}
 }
 
+// damaged tells of what is kept of a sandbox and was damaged.
+func (d *daemon) damaged(name, damage string) {
+	d.c.Log.Info("kept data was damaged", "sandbox", name, "reason", damage)
+	d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: reconcile.RecordDamaged, Message: damage})
+}
+
 // verbDone names, for events, what an action has done.
 var verbDone = map[reconcile.Verb]string{
 	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.PreStop: "PreStop", reconcile.Signal: "Signalled",
 	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Release: "Released", reconcile.Pause: "Paused",
 	reconcile.Resume: "Resumed", reconcile.Suspend: "Suspended", reconcile.Restore: "Restored", reconcile.Discard: "CheckpointDiscarded",
+	reconcile.Mend: "RecordsMended",
 	reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
 	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",
 }

@@ -1,0 +1,76 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sandboxer/observed"
+)
+
+// noteDamage tells of what was found damaged of the sandbox's records until
+// there is another sentry: what is used in its place is as good, but whatever
+// has damaged the one may damage more.
+func (p *planner) noteDamage() {
+	m := &p.mem
+	var sentry observed.Process
+	if p.o.Record != nil {
+		sentry = p.o.Record.Sentry
+	}
+	if len(p.o.Damaged) > 0 {
+		p.damaged(damage(p.o.Damaged))
+	}
+	switch none := (observed.Process{}); {
+	case sentry == none:
+	case m.DamageIn == none:
+		m.DamageIn = sentry
+	case m.DamageIn != sentry:
+		m.Damage = ""
+	}
+	if m.Damage == "" {
+		m.DamageIn = observed.Process{}
+	} else {
+		p.condition(RecordDamaged, RecordDamaged, "%s", m.Damage)
+	}
+	if p.world != broken && len(p.o.Damaged) == 0 {
+		m.MendFailed = false
+	}
+}
+
+// damaged remembers damage and has it told of once.
+func (p *planner) damaged(what string) {
+	if p.mem.Damage != what {
+		p.notice("", RecordDamaged, "%s", what)
+	}
+	p.mem.Damage, p.mem.DamageIn = what, observed.Process{}
+	if p.o.Record != nil {
+		p.mem.DamageIn = p.o.Record.Sentry
+	}
+}
+
+func damage(files map[string]string) string {
+	var texts []string
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		texts = append(texts, fmt.Sprintf("the record %s was damaged (%s); its copy is used, and what was damaged is kept as %s.damaged", file, files[file], file))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// mend has records repaired before anything else is done: from their copies,
+// or, where one has none and its sandbox lives, from what the kernel and the
+// sentry know. Where that failed once, what there is must do.
+func (p *planner) mend() bool {
+	switch {
+	case p.mem.MendFailed:
+		return false
+	case len(p.o.Damaged) > 0:
+		p.act(Action{Verb: Mend, Reason: damage(p.o.Damaged)})
+	case p.world == broken && p.o.Broken != "" && p.o.CgroupProcs > 0 && p.o.Image == nil:
+		p.damaged(fmt.Sprintf("the record sandbox.json and its copy could not be used (%s); it was made anew from what runs, as if that had been started as it is declared now", p.o.Broken))
+		p.act(Action{Verb: Mend, Reason: "the sandbox's record can't be used: " + p.o.Broken + "; what runs of the sandbox is looked for"})
+	default:
+		return false
+	}
+	return true
+}
