@@ -9,6 +9,7 @@ GOFMT     := $(shell $(GO) env GOROOT)/bin/gofmt
 # How many system tests run side by side: they wait more than they compute.
 PARALLEL  ?= 8
 STORM     ?= 5m
+DAMAGE    ?= 10000
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
@@ -29,7 +30,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system released storm-gofer lint bench install uninstall clean fmt generate needs-race needs-tools
+.PHONY: help build run test unit system released storm-gofer storm-damage lint bench install uninstall clean fmt generate needs-race needs-tools
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."

@@ -31,13 +31,14 @@ func (a *Actuator) Adopt() error {
 
 func (a *Actuator) adopt(name string) (err error) {
 	defer reconcile.Contain(&err)
+	tendErr := a.c.Records.Tend(name)
 	loaded, err := a.c.Records.Load(name)
 	if err != nil {
 		return err
 	}
 	// The pipes of those that have ended may hold their last words.
 	var errs []error
-	defer func() { err = errors.Join(err, a.adoptAllHooks(loaded)) }()
+	defer func() { err = errors.Join(err, a.adoptAllHooks(loaded), tendErr) }()
 	for _, c := range loaded.Containers {
 		err := a.c.Logs.Adopt(c.Sandbox, c.Name, c.ID)
 		if err != nil && (c.State == observed.Running || !errors.Is(err, os.ErrNotExist)) {

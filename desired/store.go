@@ -102,7 +102,10 @@ func (st *store) read(name string, told func(name, damage string)) (record, erro
 	}
 	if err == nil && stoodIn != nil {
 		told(name, fmt.Sprintf("the accepted manifest %s was damaged (%s); its copy is used, and what was damaged is kept as %[1]s.damaged", st.path(name), stoodIn.Why))
-		err = sealed.Mend(st.path(name), recordMax, decode)
+		_ = sealed.Mend(st.path(name), recordMax, decode) // on a full disk it stays as it is
+	}
+	if err == nil {
+		_ = sealed.Tend(st.path(name), recordMax, decode) // likewise
 	}
 	return r, err
 }

@@ -146,18 +146,43 @@ func (r *Records) Mend(name string) error {
 	}
 	var errs []error
 	for file := range l.Damaged {
-		var check func([]byte) error
-		if container, ok := strings.CutSuffix(filepath.Base(file), ".json"); filepath.Dir(file) == "containers" && ok {
-			check = func(data []byte) error { return r.decodeContainer(data, name, container, new(ContainerRecord)) }
-		} else {
-			check = func(data []byte) error { return r.decodeRecord(data, name, new(Record)) }
-		}
-		errs = append(errs, sealed.Mend(filepath.Join(r.Dir(name), file), recordMax, check))
+		errs = append(errs, sealed.Mend(filepath.Join(r.Dir(name), file), recordMax, r.decoder(name, file)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("mending the records of sandbox %q: %w", name, err)
 	}
 	return nil
+}
+
+// Tend makes the copies of a sandbox's records that can be used what these are.
+func (r *Records) Tend(name string) error {
+	l, err := r.Load(name)
+	if err != nil {
+		return err
+	}
+	files := []string{"sandbox.json"}
+	for _, c := range l.Containers {
+		files = append(files, filepath.Join("containers", c.Name+".json"))
+	}
+	var errs []error
+	for _, file := range files {
+		errs = append(errs, sealed.Tend(filepath.Join(r.Dir(name), file), recordMax, r.decoder(name, file)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("copying the records of sandbox %q: %w", name, err)
+	}
+	return nil
+}
+
+// decoder says whether a file in a sandbox's directory is the record that it
+// should be.
+func (r *Records) decoder(name, file string) func([]byte) error {
+	if container, nested := strings.CutPrefix(file, "containers/"); nested {
+		return func(data []byte) error {
+			return r.decodeContainer(data, name, strings.TrimSuffix(container, ".json"), new(ContainerRecord))
+		}
+	}
+	return func(data []byte) error { return r.decodeRecord(data, name, new(Record)) }
 }
 
 // DeleteContainer removes the record of a container; one that is not there is

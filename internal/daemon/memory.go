@@ -60,18 +60,20 @@ func (m memories) Load(name string) (reconcile.Memory, error) {
 	case damaged:
 		mem = reconcile.Memory{Damage: fmt.Sprintf("what was remembered (%s) was damaged (%s), and counters and back-off start anew; it is kept as %[1]s.damaged", file, damage.Why)}
 		m.damaged(name, mem.Damage)
-		return mem, sealed.SetAside(file)
+		_ = sealed.SetAside(file) // on a full disk it stays in its place until it is written anew
+		return mem, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return reconcile.Memory{}, nil
 	case err != nil:
 		return reconcile.Memory{}, err
 	}
 	if stoodIn != nil {
-		err = sealed.Mend(file, memoryMax, decode)
+		_ = sealed.Mend(file, memoryMax, decode) // likewise
 		mem.Damage = fmt.Sprintf("what was remembered (%s) was damaged (%s); its copy is used, and what was damaged is kept as %[1]s.damaged", file, stoodIn.Why)
 		m.damaged(name, mem.Damage)
-		return mem, err
+		return mem, nil
 	}
+	_ = sealed.Tend(file, memoryMax, decode) // likewise
 	return mem, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"sandboxer/internal/sealed"
 )
 
 // write puts one line into the file, whole or not at all, after making room.
@@ -12,7 +14,7 @@ func (l *Log) write(e Event) error {
 	if err != nil {
 		return err
 	}
-	b = append(b, '\n')
+	b = append(sealed.Seal(b), '\n')
 	if l.file == nil {
 		if err := l.open(); err != nil {
 			return err

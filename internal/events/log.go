@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"sandboxer/internal/sealed"
 )
 
 // Limits that hold where Config leaves them open.
@@ -58,7 +60,7 @@ type Log struct {
 }
 
 // Open reads what is kept of earlier events and returns the log. What can't be
-// read of it (a torn last line) is passed over.
+// read of it (a torn or damaged line) is passed over.
 func Open(c Config) (*Log, error) {
 	if c.Dir == "" {
 		return nil, errors.New("events: Dir is required")
@@ -95,11 +97,17 @@ func (l *Log) load(path string) error {
 	defer f.Close()
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, maxLine)
+	unreadable := 0
 	for s.Scan() {
 		var e Event
-		if json.Unmarshal(s.Bytes(), &e) == nil && !e.Time.IsZero() {
+		if sealed.Check(s.Bytes()) == nil && json.Unmarshal(s.Bytes(), &e) == nil && !e.Time.IsZero() {
 			l.add(e)
+		} else if len(s.Bytes()) > 0 {
+			unreadable++
 		}
+	}
+	if unreadable > 0 {
+		l.cfg.Log.Info("some kept events can't be read: they were torn by a crash, or damaged, and are passed over", "file", path, "lines", unreadable)
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
 		return nil // not ours; what came before it is kept

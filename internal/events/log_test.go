@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"go.uber.org/goleak"
 )
 
@@ -237,4 +238,40 @@ func TestSlowFollowerHoldsUpNobody(t *testing.T) {
 			t.Errorf("got %q, %v", messages(got), ended)
 		}
 	})
+}
+
+// A line that was changed is passed over and told of; those of an earlier
+// version, which had no checksums, are read.
+func TestDamagedEvents(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range []string{"First", "Second", "Third"} {
+		l.Append(Event{Sandbox: "web", Reason: reason})
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "events.jsonl")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	lines[1] = strings.Replace(lines[1], "Second", "Sicond", 1)
+	unsealed, _, _ := strings.Cut(lines[2], `,"checksum"`)
+	if err := os.WriteFile(file, []byte(lines[0]+lines[1]+unsealed+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	l, err = Open(Config{Dir: dir, Log: funcr.New(func(_, args string) { log.WriteString(args) }, funcr.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := l.List(""); len(got) != 2 || got[0].Reason != "First" || got[1].Reason != "Third" || !strings.Contains(log.String(), `"lines"=1`) {
+		t.Errorf("%+v, logged %s", got, log.String())
+	}
 }

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -158,6 +159,19 @@ func Mend(path string, max int64, decode func([]byte) error) error {
 		return err
 	}
 	return write(path, data)
+}
+
+// Tend makes the copy of a file that can be used what the file is, which it may
+// not be after an earlier version, or damage to it alone.
+func Tend(path string, max int64, decode func([]byte) error) error {
+	data, err := readPlain(path, max)
+	if err != nil || Check(data) != nil || decode(data) != nil {
+		return nil // for Mend, or for nobody
+	}
+	if copied, err := readPlain(copyOf(path), max); err == nil && bytes.Equal(copied, data) {
+		return nil
+	}
+	return writeCopy(copyOf(path), data)
 }
 
 // SetAside keeps a damaged file under another name, in place of an earlier one;
