@@ -10,6 +10,9 @@ GOFMT     := $(shell $(GO) env GOROOT)/bin/gofmt
 PARALLEL  ?= 8
 STORM     ?= 5m
 DAMAGE    ?= 10000
+FUZZTIME  ?= 1m
+STORMFUZZ ?= 1h
+FUZZERS   ?= 2
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
@@ -30,7 +33,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system released storm-gofer storm-damage lint bench install uninstall clean fmt generate needs-race needs-tools
+.PHONY: help build run test unit system released storm-gofer storm-damage fuzz storm-fuzz lint bench install uninstall clean fmt generate needs-race needs-tools
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -90,3 +93,52 @@ $(DEBIAN): | needs-tools
 	@mv $@.new $@
 
 system: build released $(DEBIAN) ## Run the tests of the whole, twice: the second time with the resync alone (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_TEST_RESYNC_ONLY=1 CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 15m -parallel $(PARALLEL) ./test
+
+# Not part of test: short forms of them are.
+storm-gofer: build ## Kill gofers, keepers and daemons at random for STORM (5m) (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_STORM=$(STORM) CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 2h -v -run '^TestGoferStorm$$' ./test
+
+storm-damage: build ## Damage DAMAGE (10000) kept files under running sandboxes (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_DAMAGE=$(DAMAGE) CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 6h -v -run '^TestDamage$$' ./test
+
+fuzz: ## Fuzz each target for FUZZTIME (1m); what tests find is kept in testdata/fuzz
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(CGO_ENABLED=0 $(GO) test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
+			echo "== $$dir $$target"; \
+			CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel $(FUZZERS) $$dir; \
+		done; \
+	done
+
+storm-fuzz: ## Fuzz each target for STORMFUZZ (1h)
+	@$(MAKE) fuzz FUZZTIME=$(STORMFUZZ)
+
+lint: ## Check format and code with go vet, staticcheck and golangci-lint
+	@unformatted=$$($(GOFMT) -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \
+		[ -z "$$unformatted" ] || { echo "run make fmt; not formatted:"; echo "$$unformatted"; exit 1; }
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=0 $(GO) run $(GOLANGCI) run ./...
+
+fmt: ## Format the code
+	$(GOFMT) -w $$(git ls-files '*.go')
+
+bench: build ## Measure against bare runsc and print a table (root)
+	CGO_ENABLED=0 $(GO) run ./test/bench $(BENCHFLAGS)
+
+install: build ## Install program, systemd unit and completion below PREFIX (/usr/local)
+	install -D -m 0755 bin/sandboxer $(DESTDIR)$(PREFIX)/bin/sandboxer
+	install -d -m 0755 $(DESTDIR)/etc/sandboxer.d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(COMPLETIONS)
+	sed 's|@BINDIR@|$(PREFIX)/bin|' examples/systemd/sandboxer.service >$(DESTDIR)$(UNITDIR)/sandboxer.service
+	bin/sandboxer completion bash >$(DESTDIR)$(COMPLETIONS)/sandboxer
+	@echo "Start it with: systemctl daemon-reload && systemctl enable --now sandboxer"
+
+uninstall: ## Remove what install put there; manifests and data stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/sandboxer $(DESTDIR)$(UNITDIR)/sandboxer.service $(DESTDIR)$(COMPLETIONS)/sandboxer
+
+clean: ## Remove what was built
+	rm -rf bin .cache .run internal/goferbin/gofer.gz
