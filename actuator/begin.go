@@ -50,7 +50,7 @@ func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Contain
 	if err != nil {
 		return err
 	}
-	if err := a.writeHookBundle(*rec, b); err != nil {
+	if err := a.writeHookBundle(*rec, c, b); err != nil {
 		return err
 	}
 	if rec.Hooks, err = json.Marshal(b.hooks); err != nil {

@@ -167,11 +167,10 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error 
 	for _, e := range c.Env {
 		value := e.Value
 		if e.ValueFrom != nil {
-			b, err := readFile(e.ValueFrom.File, envMax)
-			if err != nil {
+			var err error
+			if value, err = readValue(e.ValueFrom.File); err != nil {
 				return fmt.Errorf("variable %s: %w", e.Name, err)
 			}
-			value = strings.TrimSuffix(string(b), "\n")
 		}
 		if strings.ContainsRune(value, 0) {
 			return fmt.Errorf("variable %s: its value holds a NUL byte", e.Name)
@@ -179,6 +178,12 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error 
 		set(e.Name, value)
 	}
 	return nil
+}
+
+// readValue is a variable's value that is in a file.
+func readValue(file string) (string, error) {
+	b, err := readFile(file, envMax)
+	return strings.TrimSuffix(string(b), "\n"), err
 }
 
 // applyCapabilities drops first and adds then, as a Pod does.

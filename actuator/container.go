@@ -119,7 +119,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
-	if rec.Process, err = furtherProcess(b.spec.Process); err != nil {
+	if rec.Process, err = furtherProcess(b.spec.Process, c); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	if rec.PIDFile, err = writePIDFile(c.PIDFile, w.rec.Sentry); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
@@ -39,12 +41,42 @@ type Executed struct {
 	Exit        *os.File // see gvisor.Sentry.AwaitExec; the caller closes it
 }
 
-// furtherProcess is what a container's record keeps for Exec.
-func furtherProcess(p *specs.Process) (json.RawMessage, error) {
-	return json.Marshal(specs.Process{
-		User: p.User, Env: p.Env, Cwd: p.Cwd,
-		Capabilities: p.Capabilities, NoNewPrivileges: p.NoNewPrivileges,
+// further is what a container's record keeps for Exec.
+type further struct {
+	specs.Process
+	// EnvFiles are the variables whose values are in files, by name: they are
+	// read anew, since such values are for no file of the daemon's.
+	EnvFiles map[string]string `json:"envFiles,omitempty"`
+}
+
+func furtherProcess(p *specs.Process, c *desired.Container) (json.RawMessage, error) {
+	env, files := withoutSecrets(p.Env, c)
+	return json.Marshal(further{
+		Process: specs.Process{
+			User: p.User, Env: env, Cwd: p.Cwd,
+			Capabilities: p.Capabilities, NoNewPrivileges: p.NoNewPrivileges,
+		},
+		EnvFiles: files,
 	})
+}
+
+// withoutSecrets is an environment without the variables whose values are in
+// files, and these files by the variables' names.
+func withoutSecrets(env []string, c *desired.Container) (plain []string, files map[string]string) {
+	files = map[string]string{}
+	for _, e := range c.Env {
+		delete(files, e.Name) // the last one counts
+		if e.ValueFrom != nil {
+			files[e.Name] = e.ValueFrom.File
+		}
+	}
+	for _, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		if _, secret := files[name]; !secret {
+			plain = append(plain, v)
+		}
+	}
+	return plain, files
 }
 
 // Exec runs a command in a container. A *StateError says that the container,
@@ -76,16 +108,25 @@ func (a *Actuator) Exec(ctx context.Context, sandbox, container string, e Exec) 
 }
 
 // process is the command in the runtime's terms.
-func (e *Exec) process(further json.RawMessage) (*specs.Process, error) {
-	p := &specs.Process{}
-	if err := json.Unmarshal(further, p); err != nil {
+func (e *Exec) process(kept json.RawMessage) (*specs.Process, error) {
+	var f further
+	if err := json.Unmarshal(kept, &f); err != nil {
 		return nil, fmt.Errorf("the container's record does not say what a command in it gets: %w; start the container anew", err)
 	}
+	p := &f.Process
 	p.Args, p.Terminal = e.Args, e.Terminal
 	for _, v := range e.Env {
 		name, _, _ := strings.Cut(v, "=")
 		p.Env = slices.DeleteFunc(p.Env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
 		p.Env = append(p.Env, v)
+		delete(f.EnvFiles, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.EnvFiles)) {
+		value, err := readValue(f.EnvFiles[name])
+		if err != nil {
+			return nil, fmt.Errorf("variable %s: %w", name, err)
+		}
+		p.Env = append(p.Env, name+"="+value)
 	}
 	if e.Dir != "" {
 		p.Cwd = e.Dir

@@ -249,9 +249,12 @@ func (a *Actuator) hookDirs(sandbox string) string {
 }
 
 // writeHookBundle makes the bundle that hooks are told of: the instance's
-// specification, as the sandbox gets it, but for the host's root.
-func (a *Actuator) writeHookBundle(c observed.ContainerRecord, b bundle) error {
-	spec := *b.spec
+// specification, as the sandbox gets it, but for the host's root and for
+// variables whose values are in files.
+func (a *Actuator) writeHookBundle(c observed.ContainerRecord, declared *desired.Container, b bundle) error {
+	spec, process := *b.spec, *b.spec.Process
+	process.Env, _ = withoutSecrets(process.Env, declared)
+	spec.Process = &process
 	spec.Root = &specs.Root{Path: b.root, Readonly: b.spec.Root.Readonly}
 	h := b.hooks
 	//lint:ignore SA1019 OCI has deprecated prestart hooks, and they are in use.
