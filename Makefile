@@ -42,14 +42,15 @@ help: ## Show this list
 
 build: generate ## Build bin/sandboxer, one static program, and the examples' workload
 	@mkdir -p bin
-	$(STATIC) -tags embedgofer -ldflags '$(LDFLAGS)' -o .cache/sandboxer ./cmd/sandboxer
+	$(STATIC) -tags embedgofer,precompiled -ldflags '$(LDFLAGS)' -o .cache/sandboxer ./cmd/sandboxer
 	$(STATIC) -tags client -ldflags '$(CLIENT_LDFLAGS)' -o .cache/sandboxer-client ./cmd/sandboxer
 	@$(GO) run ./internal/entry/join .cache/sandboxer .cache/sandboxer-client bin/sandboxer
 	$(STATIC) -ldflags '-s -w' -o bin/workload ./examples/workload
 
-generate: ## Build the gofer that bin/sandboxer carries
+generate: ## Build the seccomp programs and the gofer that bin/sandboxer carries
 	@mkdir -p .cache
-	$(STATIC) -ldflags '-s -w' -o .cache/sandboxer-gofer ./internal/goferbin/sandboxer-gofer
+	CGO_ENABLED=0 $(GO) run -ldflags '-s -w' ./internal/filters/gen internal/filters/programs.go
+	$(STATIC) -tags precompiled -ldflags '-s -w' -o .cache/sandboxer-gofer ./internal/goferbin/sandboxer-gofer
 	@gzip -9n <.cache/sandboxer-gofer >.cache/gofer.gz
 	@cmp -s .cache/gofer.gz internal/goferbin/gofer.gz || cp .cache/gofer.gz internal/goferbin/gofer.gz
 
@@ -141,4 +142,4 @@ uninstall: ## Remove what install put there; manifests and data stay
 	rm -f $(DESTDIR)$(PREFIX)/bin/sandboxer $(DESTDIR)$(UNITDIR)/sandboxer.service $(DESTDIR)$(COMPLETIONS)/sandboxer
 
 clean: ## Remove what was built
-	rm -rf bin .cache .run internal/goferbin/gofer.gz
+	rm -rf bin .cache .run internal/goferbin/gofer.gz internal/filters/programs.go

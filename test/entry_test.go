@@ -2,12 +2,14 @@ package test
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"debug/elf"
 	"debug/gosym"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -62,5 +64,25 @@ func TestClientAlone(t *testing.T) {
 		if got := bytes.Contains(out, []byte("init gvisor.dev/")); got != with {
 			t.Errorf("%s starts with gVisor: %v, want %v", command, got, with)
 		}
+	}
+}
+
+// What make builds has its seccomp programs built ahead of time. It would build
+// them at every start without them.
+func TestProgramsAhead(t *testing.T) {
+	t.Parallel()
+	info, err := buildinfo.ReadFile(sandboxer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tags string
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			tags = s.Value
+		}
+	}
+	made := filepath.Dir(sandboxer) != base // else built here, plainly
+	if got := strings.Contains(tags, "precompiled"); got != made {
+		t.Errorf("it is built with the tags %q", tags)
 	}
 }

@@ -13,10 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 	"gvisor.dev/gvisor/pkg/log"
+	"gvisor.dev/gvisor/pkg/seccomp"
 	"gvisor.dev/gvisor/pkg/unet"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/fsgofer"
 	"gvisor.dev/gvisor/runsc/fsgofer/filter"
+
+	"sandboxer/internal/filters"
 )
 
 // Main is the gofer process. It returns the exit status.
@@ -182,12 +185,31 @@ func closeInherited(last int) error {
 	return nil
 }
 
-func installFilter(sockets bool) error {
-	err := filter.Install(filter.Options{
+// FilterOptions are what gVisor's seccomp filter of a gofer is told, which may
+// or may not serve sockets of the host.
+func FilterOptions(sockets bool) filter.Options {
+	return filter.Options{
 		DirectFS: true, CgoEnabled: config.CgoEnabled,
 		UDSOpenEnabled: sockets, UDSCreateEnabled: sockets,
-	})
+	}
+}
+
+// installFilter installs the program that was built ahead of time, or else has
+// gVisor build it, which takes as long as all the rest.
+func installFilter(sockets bool) error {
+	options := FilterOptions(sockets)
+	program, ok := filters.Gofer()[options.ConfigKey()]
+	if !ok {
+		if err := filter.Install(options); err != nil {
+			return fmt.Errorf("installing the seccomp filter: %w", err)
+		}
+		return nil
+	}
+	instructions, err := program.RenderInstructions(options.Vars())
 	if err != nil {
+		return fmt.Errorf("putting the seccomp filter together: %w", err)
+	}
+	if err := seccomp.SetFilter(instructions); err != nil {
 		return fmt.Errorf("installing the seccomp filter: %w", err)
 	}
 	return nil

@@ -4,9 +4,16 @@
 package sentry
 
 import (
+	"maps"
+	_ "unsafe" // for linkname
+
+	"gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
+	"gvisor.dev/gvisor/runsc/boot/filter"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
+
+	"sandboxer/internal/filters"
 )
 
 // Arg0 is the name under which gVisor starts a sandbox process.
@@ -16,8 +23,22 @@ const Arg0 = "runsc-sandbox"
 // It does not return.
 func Main() {
 	meterMemory()
+	addFilters()
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   "",
 		new(sentrycmd.Umount): "",
 	}, nil)
+}
+
+// filterPrograms are what gVisor looks for before it builds a seccomp program.
+// The module that Go downloads has none, and no way to add any. A gVisor
+// without the variable does not link.
+//
+//go:linkname filterPrograms gvisor.dev/gvisor/runsc/boot/filter.precompiledPrograms
+var filterPrograms map[string]precompiledseccomp.Program
+
+// addFilters has gVisor find the programs that were built ahead of time.
+func addFilters() {
+	filter.ListPrecompiled() // makes the map, once
+	maps.Copy(filterPrograms, filters.Sentry())
 }
