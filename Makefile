@@ -13,6 +13,7 @@ DAMAGE    ?= 10000
 FUZZTIME  ?= 1m
 STORMFUZZ ?= 1h
 FUZZERS   ?= 2
+PAUSE     ?= 90s
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
@@ -33,7 +34,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system released storm-gofer storm-damage fuzz storm-fuzz lint bench install uninstall clean fmt generate needs-race needs-tools
+.PHONY: help build run test unit system released storm-gofer storm-pause storm-damage fuzz storm-fuzz lint bench install uninstall clean fmt generate needs-race needs-tools
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -117,6 +118,10 @@ fuzz: ## Fuzz each target for FUZZTIME (1m); what tests find is kept in testdata
 
 storm-fuzz: ## Fuzz each target for STORMFUZZ (1h)
 	@$(MAKE) fuzz FUZZTIME=$(STORMFUZZ)
+
+storm-pause: build ## Pause, freeze and stop busy sandboxes for PAUSE (90s) (root)
+	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_PAUSE=$(PAUSE) CGO_ENABLED=0 \
+		$(GO) test -count=1 -timeout 1h -v -run '^TestPausedWhileBusy$$' ./test
 
 lint: ## Check format and code with go vet, staticcheck and golangci-lint
 	@unformatted=$$($(GOFMT) -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')) && \

@@ -54,6 +54,9 @@ type container struct {
 	StartedAt     *time.Time `json:"startedAt"`
 	FinishedAt    *time.Time `json:"finishedAt"`
 	NextStartAt   *time.Time `json:"nextStartAt"`
+	LastExit      struct {
+		ExitCode *int `json:"exitCode"`
+	} `json:"lastExit"`
 }
 
 // box returns the container of that name; a zero one where there is none.
