@@ -34,7 +34,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit system released storm-gofer storm-pause storm-damage fuzz storm-fuzz lint bench install uninstall clean fmt generate needs-race needs-tools
+.PHONY: help build run test unit system released storm-gofer storm-pause storm-damage fuzz storm-fuzz gvisor-bump lint bench install uninstall clean fmt generate needs-race needs-tools
 
 help: ## Show this list
 	@echo "sandboxer keeps gVisor sandboxes as files declare them."
@@ -132,6 +132,9 @@ lint: ## Check format and code with go vet, staticcheck and golangci-lint
 
 fmt: ## Format the code
 	$(GOFMT) -w $$(git ls-files '*.go')
+
+gvisor-bump: ## Take VERSION of gVisor, run what it could break, show what changed (root)
+	@$(if $(findstring command,$(origin VERSION)),MAKEFLAGS= .ci/gvisor-bump $(VERSION),$(error say which: make gvisor-bump VERSION=v0.0.0-…))
 
 bench: build ## Measure against bare runsc and print a table (root)
 	CGO_ENABLED=0 $(GO) run ./test/bench $(BENCHFLAGS)

@@ -11,21 +11,33 @@ import (
 	"testing"
 )
 
-// Whatever docs/lifecycle.md names as a function or a test exists, and a row that
-// is not marked as not yet done names both.
-func TestLifecycleNamesWhatIsThere(t *testing.T) {
-	text, err := os.ReadFile("../../docs/lifecycle.md")
+var code = regexp.MustCompile("`([^`]+)`")
+
+// rows are the cells of a page's tables that have so many columns and are not
+// headed by what heads them.
+func rows(t *testing.T, page, head string, columns int) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := regexp.MustCompile("`([^`]+)`")
-	rows, packages := 0, map[string]map[string]bool{}
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
-		if !strings.HasPrefix(line, "| ") || len(cells) != 4 || cells[0] == " seed" {
-			continue
+		if strings.HasPrefix(line, "| ") && len(cells) == columns && cells[0] != " "+head {
+			rows = append(rows, cells)
 		}
-		rows++
+	}
+	if len(rows) < 20 {
+		t.Errorf("%d rows of %s were understood", len(rows), page)
+	}
+	return rows
+}
+
+// Whatever docs/lifecycle.md names as a function or a test exists, and a row that
+// is not marked as not yet done names both.
+func TestLifecycleNamesWhatIsThere(t *testing.T) {
+	packages := map[string]map[string]bool{}
+	for _, cells := range rows(t, "lifecycle.md", "seed", 4) {
 		here, functions, tests := cells[1], code.FindAllStringSubmatch(cells[2], -1), code.FindAllStringSubmatch(cells[3], -1)
 		if done := !strings.Contains(here, "*Not yet:*"); done != (len(functions) > 0) || done != (len(tests) > 0) {
 			t.Errorf("%s: %d functions, %d tests", cells[0], len(functions), len(tests))
@@ -43,8 +55,26 @@ func TestLifecycleNamesWhatIsThere(t *testing.T) {
 			}
 		}
 	}
-	if rows < 20 {
-		t.Errorf("%d rows were understood", rows)
+}
+
+// What is relied on of gVisor has a place in the code and a test that fails
+// without it.
+func TestPagesNameWhatIsThere(t *testing.T) {
+	for _, cells := range rows(t, "decisions/031-following-gvisor.md", "of gVisor", 3) {
+		files, tests := code.FindAllStringSubmatch(cells[1], -1), code.FindAllStringSubmatch(cells[2], -1)
+		if len(files) == 0 || len(tests) == 0 {
+			t.Errorf("%s: %d files, %d tests", cells[0], len(files), len(tests))
+		}
+		for _, m := range files {
+			if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+				t.Errorf("%s: %v", cells[0], err)
+			}
+		}
+		for _, m := range tests {
+			if dir, name := cutName(m[1]); !declared(t, dir)[name] || !strings.HasPrefix(name, "Test") {
+				t.Errorf("%s: there is no test %s", cells[0], m[1])
+			}
+		}
 	}
 }
 
