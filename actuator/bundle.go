@@ -3,6 +3,7 @@ package actuator
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/oci"
 )
 
 // bundle is a container in the runtime's terms: its OCI specification, and
@@ -20,6 +22,8 @@ type bundle struct {
 	mounts []serve.Mount
 	root   string // of the host's, that spec's root is
 	hooks  desired.Hooks
+	// shown are the command's words without values that are in files.
+	shown []string
 }
 
 // defaultPath is the search path of a container that declares none.
@@ -40,7 +44,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	var spec *specs.Spec
 	var err error
 	if c.Bundle != "" {
-		spec, err = readBundle(c.Bundle, c, a.c.AllowBundleHooks)
+		spec, err = readBundle(c.Bundle, oci.Manifest{Container: c, Hostname: d.Spec.Hostname, Hooks: a.c.AllowBundleHooks})
 	} else {
 		spec = rootfsSpec(c)
 	}
@@ -53,14 +57,15 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	}
 	spec.Hooks = nil
 	spec.Hostname = d.Spec.Hostname
-	if err := applyContainer(spec, d, c); err != nil {
+	shown, err := applyContainer(spec, d, c)
+	if err != nil {
 		return bundle{}, err
 	}
 	root, err := a.serveMount(spec.Root.Path, true)
 	if err != nil {
 		return bundle{}, fmt.Errorf("root file system: %w", err)
 	}
-	b := bundle{spec: spec, mounts: []serve.Mount{root}, hooks: hooks}
+	b := bundle{spec: spec, mounts: []serve.Mount{root}, hooks: hooks, shown: shown}
 	var binds []specs.Mount
 	for _, m := range spec.Mounts {
 		if specutils.IsGoferMount(m) {
@@ -105,23 +110,22 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 	}
 }
 
-// applyContainer puts what the manifest says over what spec says.
-func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) error {
+// applyContainer puts what the manifest says over what spec says. It returns the
+// command's words without values that are in files.
+func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
 	p := spec.Process
-	if len(c.Command) > 0 {
-		p.Args = slices.Clone(c.Command)
+	variables, err := applyEnv(p, d, c)
+	if err != nil {
+		return nil, err
 	}
-	if len(c.Args) > 0 {
-		p.Args = append(slices.Clip(p.Args), c.Args...)
-	}
+	plain := maps.Clone(variables)
+	maps.DeleteFunc(plain, func(name, _ string) bool { return secret(c.Env)[name] })
+	shown, p.Args = words(p.Args, c, plain), words(p.Args, c, variables)
 	if len(p.Args) == 0 {
-		return errors.New("no command: neither the manifest nor a bundle says what to run")
+		return nil, errors.New("no command: neither the manifest nor a bundle says what to run")
 	}
 	if c.WorkingDir != "" {
 		p.Cwd = c.WorkingDir
-	}
-	if err := applyEnv(p, d, c); err != nil {
-		return err
 	}
 	p.OOMScoreAdj = c.OOMScoreAdj
 	sc := c.SecurityContext
@@ -139,8 +143,21 @@ func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) 
 	}
 	applyCapabilities(p, sc.Capabilities)
 	spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}}
-	spec.Annotations = annotations(d.Name, c.Name)
-	return nil
+	// A bundle's own are for its hooks; gVisor's are ours alone.
+	spec.Annotations = maps.Clone(spec.Annotations)
+	if spec.Annotations == nil {
+		spec.Annotations = map[string]string{}
+	}
+	maps.Copy(spec.Annotations, annotations(d.Name, c.Name))
+	return shown, nil
+}
+
+// words are a command's, which are a bundle's where the manifest has none.
+func words(args []string, c *desired.Container, variables map[string]string) []string {
+	if len(c.Command) > 0 {
+		args = desired.Expand(c.Command, variables)
+	}
+	return append(slices.Clip(args), desired.Expand(c.Args, variables)...)
 }
 
 // annotations say whose container it is, to gVisor and to hooks.
@@ -152,7 +169,9 @@ func annotations(sandbox, container string) map[string]string {
 	}
 }
 
-func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error {
+// applyEnv returns the variables that the manifest declares, which references
+// in it stand for.
+func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
 	set := func(name, value string) {
 		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 		p.Env = append(p.Env, name+"="+value)
@@ -164,26 +183,47 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) error 
 	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
 		set("TERM", "xterm")
 	}
+	variables, err := valuesOf(c.Env)
 	for _, e := range c.Env {
-		value := e.Value
-		if e.ValueFrom != nil {
-			var err error
-			if value, err = readValue(e.ValueFrom.File); err != nil {
-				return fmt.Errorf("variable %s: %w", e.Name, err)
-			}
-		}
-		if strings.ContainsRune(value, 0) {
-			return fmt.Errorf("variable %s: its value holds a NUL byte", e.Name)
-		}
-		set(e.Name, value)
+		set(e.Name, variables[e.Name])
 	}
-	return nil
+	return variables, err
 }
 
-// readValue is a variable's value that is in a file.
-func readValue(file string) (string, error) {
-	b, err := readFile(file, envMax)
-	return strings.TrimSuffix(string(b), "\n"), err
+// valuesOf are declared variables with their references replaced and their
+// files read.
+func valuesOf(env []desired.EnvVar) (map[string]string, error) {
+	values := map[string]string{}
+	for _, e := range env {
+		value := desired.ExpandOne(e.Value, values)
+		if e.ValueFrom != nil {
+			b, err := oci.ReadFile(e.ValueFrom.File, envMax)
+			if err != nil {
+				return nil, fmt.Errorf("variable %s: %w", e.Name, err)
+			}
+			value = strings.TrimSuffix(string(b), "\n")
+		}
+		if strings.ContainsRune(value, 0) {
+			return nil, fmt.Errorf("variable %s: its value holds a NUL byte", e.Name)
+		}
+		values[e.Name] = value
+	}
+	return values, nil
+}
+
+// secret says which declared variables have values that are in files, or that
+// refer to such.
+func secret(env []desired.EnvVar) map[string]bool {
+	const mark = "\x00" // is in no value
+	secret, values := map[string]bool{}, map[string]string{}
+	for _, e := range env {
+		values[e.Name] = desired.ExpandOne(e.Value, values)
+		if e.ValueFrom != nil {
+			values[e.Name] = mark
+		}
+		secret[e.Name] = strings.Contains(values[e.Name], mark)
+	}
+	return secret
 }
 
 // applyCapabilities drops first and adds then, as a Pod does.

@@ -58,48 +58,6 @@ func merge(into, from map[string]any) {
 	}
 }
 
-// What a bundle says and nobody would carry out is refused, by its name.
-func TestBundleRefused(t *testing.T) {
-	for changes, want := range map[string]string{
-		`{"root": null}`: "root.path", `{"process": null}`: "process is missing",
-		`{"process": {"terminal": true}}`:                                                    "process.terminal",
-		`{"process": {"apparmorProfile": "x"}}`:                                              "apparmorProfile",
-		`{"process": {"selinuxLabel": "x"}}`:                                                 "selinuxLabel",
-		`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT"}}}`:                          "ioPriority",
-		`{"process": {"oomScoreAdj": 100}}`:                                                  "oomScoreAdj in the manifest",
-		`{"domainname": "x"}`:                                                                "domainname",
-		`{"hooks": {"poststop": [{"path": "/bin/true"}]}}`:                                   "hooks",
-		`{"annotations": {"dev.gvisor.flag.debug": "true"}}`:                                 "dev.gvisor.flag.debug",
-		`{"mounts": [{"destination": "/x", "type": "nfs", "source": "h:/"}]}`:                "nfs",
-		`{"mounts": [{"destination": "x", "type": "tmpfs"}]}`:                                "not absolute",
-		`{"linux": {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]}}`:        "uidMappings",
-		`{"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}`:                                "sysctl",
-		`{"linux": {"devices": [{"path": "/dev/fuse", "type": "c"}]}}`:                       "linux.devices",
-		`{"linux": {"resources": {"memory": {"limit": 1000000}}}}`:                           "resources.limits in the manifest",
-		`{"linux": {"resources": {"pids": {"limit": 10}}}}`:                                  "resources.limits in the manifest",
-		`{"linux": {"namespaces": [{"type": "network", "path": "/var/run/netns/blue"}]}}`:    "/var/run/netns/blue",
-		`{"linux": {"maskedPaths": ["/etc/shadow"]}}`:                                        "/etc/shadow",
-		`{"linux": {"readonlyPaths": ["/process"]}}`:                                         "/process",
-		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}}}`: "linux.seccomp.defaultErrnoRet: 38 is not supported",
-		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}}}`:  "SCMP_ACT_ALLOW returns no error",
-		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["clone3"],
-			"action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}}}`: "linux.seccomp.syscalls[0] (clone3): errnoRet: 38 is not supported",
-		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"},
-			{"names": ["clone3"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}}}`: "syscalls[1] (clone3): errnoRet: the action SCMP_ACT_KILL",
-	} {
-		_, err := readBundle(inBundle(t, changes), &desired.Container{}, false)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.json") {
-			t.Errorf("%s: %v, want %q", changes, err, want)
-		}
-	}
-	if _, err := readBundle(inBundle(t, `{"process": {"oomScoreAdj": 100}}`), &desired.Container{OOMScoreAdj: new(5)}, false); err != nil {
-		t.Errorf("the manifest's own score: %v", err)
-	}
-	if _, err := readBundle(t.TempDir(), &desired.Container{}, false); err == nil {
-		t.Error("read a bundle without a specification")
-	}
-}
-
 // A usual bundle runs as it says.
 func TestBundleRuns(t *testing.T) {
 	r := newRig(t)
@@ -174,7 +132,8 @@ func TestValueFrom(t *testing.T) {
 		p := &specs.Process{}
 		done := make(chan error, 1)
 		go func() {
-			done <- applyEnv(p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
+			_, err := applyEnv(p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
+			done <- err
 		}()
 		select {
 		case err := <-done:

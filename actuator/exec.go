@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -44,39 +43,33 @@ type Executed struct {
 // further is what a container's record keeps for Exec.
 type further struct {
 	specs.Process
-	// EnvFiles are the variables whose values are in files, by name: they are
-	// read anew, since such values are for no file of the daemon's.
-	EnvFiles map[string]string `json:"envFiles,omitempty"`
+	// Declared are the variables that the container declares, where values of
+	// some are in files: these are read anew, since they are for no file of the
+	// daemon's.
+	Declared []desired.EnvVar `json:"declared,omitempty"`
 }
 
 func furtherProcess(p *specs.Process, c *desired.Container) (json.RawMessage, error) {
-	env, files := withoutSecrets(p.Env, c)
-	return json.Marshal(further{
-		Process: specs.Process{
-			User: p.User, Env: env, Cwd: p.Cwd,
-			Capabilities: p.Capabilities, NoNewPrivileges: p.NoNewPrivileges,
-		},
-		EnvFiles: files,
-	})
+	f := further{Process: specs.Process{
+		User: p.User, Env: withoutSecrets(p.Env, c), Cwd: p.Cwd,
+		Capabilities: p.Capabilities, NoNewPrivileges: p.NoNewPrivileges,
+	}}
+	if len(f.Env) < len(p.Env) {
+		f.Declared = c.Env
+	}
+	return json.Marshal(f)
 }
 
 // withoutSecrets is an environment without the variables whose values are in
-// files, and these files by the variables' names.
-func withoutSecrets(env []string, c *desired.Container) (plain []string, files map[string]string) {
-	files = map[string]string{}
-	for _, e := range c.Env {
-		delete(files, e.Name) // the last one counts
-		if e.ValueFrom != nil {
-			files[e.Name] = e.ValueFrom.File
-		}
-	}
+// files, or refer to such.
+func withoutSecrets(env []string, c *desired.Container) (plain []string) {
+	hidden := secret(c.Env)
 	for _, v := range env {
-		name, _, _ := strings.Cut(v, "=")
-		if _, secret := files[name]; !secret {
+		if name, _, _ := strings.Cut(v, "="); !hidden[name] {
 			plain = append(plain, v)
 		}
 	}
-	return plain, files
+	return plain
 }
 
 // Exec runs a command in a container. A *StateError says that the container,
@@ -115,18 +108,20 @@ func (e *Exec) process(kept json.RawMessage) (*specs.Process, error) {
 	}
 	p := &f.Process
 	p.Args, p.Terminal = e.Args, e.Terminal
+	values, err := valuesOf(f.Declared)
+	if err != nil {
+		return nil, err
+	}
+	hidden := secret(f.Declared)
+	for _, v := range f.Declared {
+		if hidden[v.Name] {
+			p.Env = append(p.Env, v.Name+"="+values[v.Name])
+		}
+	}
 	for _, v := range e.Env {
 		name, _, _ := strings.Cut(v, "=")
 		p.Env = slices.DeleteFunc(p.Env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
 		p.Env = append(p.Env, v)
-		delete(f.EnvFiles, name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.EnvFiles)) {
-		value, err := readValue(f.EnvFiles[name])
-		if err != nil {
-			return nil, fmt.Errorf("variable %s: %w", name, err)
-		}
-		p.Env = append(p.Env, name+"="+value)
 	}
 	if e.Dir != "" {
 		p.Cwd = e.Dir

@@ -210,7 +210,7 @@ func (a *Actuator) runHooks(ctx context.Context, c observed.ContainerRecord, poi
 	for _, h := range hooks {
 		dir := a.hookDir(c)
 		state, err := json.Marshal(specs.State{Version: specs.Version, ID: c.ID, Status: status, Pid: pid,
-			Bundle: dir, Annotations: annotations(c.Sandbox, c.Name)})
+			Bundle: dir, Annotations: a.hookAnnotations(c)})
 		if err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func (a *Actuator) hookDirs(sandbox string) string {
 // variables whose values are in files.
 func (a *Actuator) writeHookBundle(c observed.ContainerRecord, declared *desired.Container, b bundle) error {
 	spec, process := *b.spec, *b.spec.Process
-	process.Env, _ = withoutSecrets(process.Env, declared)
+	process.Env, process.Args = withoutSecrets(process.Env, declared), b.shown
 	spec.Process = &process
 	spec.Root = &specs.Root{Path: b.root, Readonly: b.spec.Root.Readonly}
 	h := b.hooks
@@ -268,6 +268,17 @@ func (a *Actuator) writeHookBundle(c observed.ContainerRecord, declared *desired
 		return err
 	}
 	return os.WriteFile(filepath.Join(a.hookDir(c), "config.json"), text, 0o600)
+}
+
+// hookAnnotations are what hooks are told of an instance: what its bundle says
+// of itself and whose container it is.
+func (a *Actuator) hookAnnotations(c observed.ContainerRecord) map[string]string {
+	var spec specs.Spec
+	b, err := os.ReadFile(filepath.Join(a.hookDir(c), "config.json"))
+	if err != nil || json.Unmarshal(b, &spec) != nil {
+		return annotations(c.Sandbox, c.Name) // it was begun with and could not be made
+	}
+	return spec.Annotations
 }
 
 func ociHooks(list []desired.Hook) (hooks []specs.Hook) {

@@ -37,7 +37,7 @@ func oneOf[T ~string](c *checker, path string, value T, allowed ...T) {
 	for i, a := range allowed {
 		names[i] = string(a)
 	}
-	c.add(path, "%q is not one of %s%s", clip(string(value)), strings.Join(names, ", "), suggest(string(value), names))
+	c.add(path, "%q is not one of %s%s", clip(string(value)), strings.Join(names, ", "), Suggest(string(value), names))
 }
 
 func (c *checker) sandbox(s *Sandbox) {
@@ -72,7 +72,7 @@ func (c *checker) spec(s *Spec) {
 		c.add("spec.terminationGracePeriodSeconds", "%d is out of range: 0 to %d", g, math.MaxInt32)
 	}
 	if m := s.Network.Mode; m != NetworkNone && m != NetworkHost {
-		c.add("spec.network.mode", "the network %q is %s: only none and host%s", clip(m), notYet, suggest(m, []string{NetworkNone, NetworkHost}))
+		c.add("spec.network.mode", "the network %q is %s: only none and host%s", clip(m), notYet, Suggest(m, []string{NetworkNone, NetworkHost}))
 	}
 	if s.RestoreFrom != "" {
 		c.addIf("spec.restoreFrom", hostPathFault(s.RestoreFrom))

@@ -140,7 +140,7 @@ func (c *checker) mounts(at string, mounts []VolumeMount, volumes []string) {
 		case m.Name == "":
 			c.add(at+".name", "required")
 		case !exists:
-			c.add(at+".name", "there is no volume %q%s", clip(m.Name), suggest(m.Name, volumes))
+			c.add(at+".name", "there is no volume %q%s", clip(m.Name), Suggest(m.Name, volumes))
 		}
 		at += ".mountPath"
 		switch p := m.MountPath; {
@@ -173,7 +173,7 @@ func (c *checker) id(at string, id *int64) {
 }
 
 func (c *checker) capabilities(at string, names []string) {
-	known := append(capabilityNames(), "ALL")
+	known := append(CapabilityNames(), "ALL")
 	for i, name := range names {
 		at := fmt.Sprintf("%s[%d]", at, i)
 		bare, prefixed := strings.CutPrefix(name, "CAP_")
@@ -181,7 +181,7 @@ func (c *checker) capabilities(at string, names []string) {
 		case prefixed && slices.Contains(known, bare):
 			c.add(at, "%q: leave out the prefix: %q", name, bare)
 		case !slices.Contains(known, name):
-			c.add(at, "%q is no capability%s", clip(name), suggest(bare, known))
+			c.add(at, "%q is no capability%s", clip(name), Suggest(bare, known))
 		}
 	}
 }

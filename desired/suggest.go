@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// suggest returns ` (did you mean "x"?)` for the candidate nearest to word, or
+// Suggest returns ` (did you mean "x"?)` for the candidate nearest to word, or
 // "" where none is near.
-func suggest(word string, candidates []string) string {
+func Suggest(word string, candidates []string) string {
 	if len(word) > 64 || len(candidates) > 100 {
 		return "" // no document of good will has such, and the search is not cheap
 	}

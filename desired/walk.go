@@ -83,7 +83,7 @@ func (w *walker) object(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 		if !known {
 			switch why := later(t, key.Value); {
 			case why == "":
-				w.fault(key, at, "unknown field%s", suggest(key.Value, names))
+				w.fault(key, at, "unknown field%s", Suggest(key.Value, names))
 			case !empty(val):
 				w.fault(key, at, "%s", why)
 			}

@@ -103,7 +103,9 @@ func TestHooksOfABundle(t *testing.T) {
 		return []any{map[string]any{"path": h, "args": []string{"hook", point}, "timeout": 5}}
 	}
 	hooked := map[string]any{"prestart": one("theirs"), "poststop": one("their last")}
-	dir := w.bundle("b", func(config map[string]any) { config["hooks"] = hooked })
+	dir := w.bundle("b", func(config map[string]any) {
+		config["hooks"], config["annotations"] = hooked, map[string]any{"org.example.owner": "them"}
+	})
 	w.start()
 	spec := "containers:\n- {name: app, bundle: " + dir + ", hooks: {prestart: [" + hook(h, "ours") + "]}}"
 	w.declare("web", spec)
@@ -121,6 +123,8 @@ func TestHooksOfABundle(t *testing.T) {
 	w.start()
 	w.declare("web", spec)
 	w.running("web")
+	w.restart() // the last hook is told of them by another daemon
+	w.running("web")
 	if got, want := w.called(2), []string{"theirs web.app.1", "ours web.app.1"}; !slices.Equal(got, want) {
 		t.Errorf("called were %q, want %q", got, want)
 	}
@@ -128,6 +132,11 @@ func TestHooksOfABundle(t *testing.T) {
 	w.gone("web")
 	if got := w.called(3); got[2] != "their last web.app.1" {
 		t.Errorf("called were %q", got)
+	}
+	for _, c := range w.calls() {
+		if told, _ := c.state["annotations"].(map[string]any); told["org.example.owner"] != "them" || len(told) < 2 {
+			t.Errorf("%s is told of the annotations %v", c.point, told)
+		}
 	}
 	hooked["startContainer"] = one("never")
 	inside := w.bundle("c", func(config map[string]any) { config["hooks"] = hooked })

@@ -18,10 +18,10 @@ func TestSecretsAreInNoFile(t *testing.T) {
 	if err := os.WriteFile(token, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := "env: [{name: PLAIN, value: shown}, {name: TOKEN, valueFrom: {file: DIR/token}}]"
+	env := "env: [{name: PLAIN, value: shown}, {name: TOKEN, valueFrom: {file: DIR/token}}, {name: DERIVED, value: \"<$(TOKEN)>\"}]"
 	h := w.hookScript("hook", "")
-	w.declare("web", "initContainers:\n- {name: first, rootfs: {path: ROOT}, command: [/w, print, ready], "+env+"}\ncontainers:\n- "+
-		box("app", "env then sleep", env, "hooks: {prestart: ["+hook(h, "prestart")+"], poststop: ["+hook(h, "poststop")+"]}",
+	w.declare("web", "initContainers:\n- {name: first, rootfs: {path: ROOT}, command: [/w, print, ready, \"$(DERIVED)\"], "+env+"}\ncontainers:\n- "+
+		box("app", "env then print $(TOKEN) then sleep", env, "hooks: {prestart: ["+hook(h, "prestart")+"], poststop: ["+hook(h, "poststop")+"]}",
 			"readinessProbe: {exec: {command: [/w, env]}, periodSeconds: 1}"))
 	hidden := func(when string) {
 		t.Helper()
@@ -42,16 +42,18 @@ func TestSecretsAreInNoFile(t *testing.T) {
 	}
 	w.wait("web", "ready", func(s sandbox) bool { return s.Status.Ready })
 	w.said("web/app", "env TOKEN="+secret)
+	w.said("web/app", "env DERIVED=<"+secret+">")
+	w.said("web/app", secret)
 	hidden("running")
 	if _, err := os.Stat(filepath.Join(w.state, "sandboxes", "web", "bundles", "web.app.1", "config.json")); err != nil {
 		t.Error(err) // else nothing was looked into
 	}
 	w.restart()
 	w.running("web")
-	if out := w.ok("exec", "web/app", "--", "/w", "env"); !strings.Contains(out, "TOKEN="+secret) || !strings.Contains(out, "PLAIN=shown") {
+	if out := w.ok("exec", "web/app", "--", "/w", "env"); !strings.Contains(out, "TOKEN="+secret) || !strings.Contains(out, "DERIVED=<"+secret+">") || !strings.Contains(out, "PLAIN=shown") {
 		t.Errorf("a command in the container sees %s", out)
 	}
-	if out := w.ok("exec", "web/app", "-e", "TOKEN=mine", "--", "/w", "env"); strings.Contains(out, secret) {
+	if out := w.ok("exec", "web/app", "-e", "TOKEN=mine", "--", "/w", "env"); strings.Contains(out, "TOKEN="+secret) {
 		t.Errorf("a variable of the command's own is %s", out)
 	}
 	hidden("after a restart")

@@ -60,6 +60,11 @@ func targets(p reconcile.Pass) []probe.Target {
 func probesOf(dc *desired.Container, c *observed.Container, h reconcile.Health) (list []probe.Target) {
 	add := func(kind probe.Kind, p *desired.Probe, good bool) {
 		if p != nil {
+			if p.Exec != nil { // as in a Pod, to variables that the manifest itself holds
+				expanded := *p
+				expanded.Exec = &desired.ExecAction{Command: desired.Expand(p.Exec.Command, dc.LiteralEnv())}
+				p = &expanded
+			}
 			list = append(list, probe.Target{Sandbox: c.Sandbox, Container: c.Name, ID: c.ID, StartedAt: c.StartedAt,
 				Kind: kind, Probe: p, Good: good})
 		}

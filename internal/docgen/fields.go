@@ -63,9 +63,9 @@ var fields = map[string]field{
 	"Container.rootfs": {"", container,
 		"A directory as the root. Exactly one of `rootfs` and `bundle`."},
 	"Container.bundle": {"", container,
-		"An OCI bundle: its `config.json` is the base that the other fields change. What would not be carried out is refused when the container is started: hooks (unless the configuration file has `allowBundleHooks: true`), `dev.gvisor.*` annotations, `process.terminal` without `terminal`, `process.oomScoreAdj`, resources, devices, sysctls, ID mappings, namespaces to join, unknown file systems, seccomp filters that return another error than `EPERM`. Its seccomp filter is in force; new namespaces and cgroup mounts in it are left out, since they are the sandbox's."},
-	"Container.command":       {"the bundle's", container, "Program and first arguments. Required with `rootfs`."},
-	"Container.args":          {"", container, "Appended to `command`, or to the bundle's arguments."},
+		"An OCI bundle: its `config.json` is the base that the other fields change. See [Bundles](#bundles)."},
+	"Container.command":       {"the bundle's", container, "Program and first arguments. Required with `rootfs`. See [References](#references)."},
+	"Container.args":          {"", container, "Appended to `command`, or to the bundle's arguments. See [References](#references)."},
 	"Container.workingDir":    {"`/`, or the bundle's", container, "Absolute."},
 	"Container.env":           {"", container, "Set over the bundle's. `PATH` gets the usual default, `HOSTNAME` the host name."},
 	"Container.resources":     {"", inPlace, "Upper bounds."},
@@ -97,7 +97,7 @@ var fields = map[string]field{
 	"Rootfs.readOnly": {"`false`", container, "`false`: writes go to a layer of the container's own, on a nameless file in the data directory, until the container is made anew. `true`: writes fail with EROFS."},
 
 	"EnvVar.name":      {"", container, "Not empty, without `=`, declared once."},
-	"EnvVar.value":     {"empty", container, "Literal."},
+	"EnvVar.value":     {"empty", container, "Literal, but for [references](#references)."},
 	"EnvVar.valueFrom": {"", container, "Instead of `value`."},
 	"EnvSource.file":   {"", container, "Absolute host path, read when the container is made; one trailing newline is dropped. What it holds shows in no status and no command's output. Let only root read it."},
 
