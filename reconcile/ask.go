@@ -90,21 +90,15 @@ func askEach(m Memory, containers []string, ask func(*ContainerMemory)) Memory {
 
 // heed brings what was asked for up to date: what is done is forgotten, and a
 // container that has ended is to run again.
-func heed(c *observed.Container, cm ContainerMemory, now time.Time) ContainerMemory {
-	if cm.RestartAsked.After(now) {
-		cm.RestartAsked = now // the clock was set back, and nothing would ever be new enough
-	}
-	if cm.GoferAsked.After(now) {
-		cm.GoferAsked = now
-	}
+func (p *planner) heed(c *observed.Container, cm ContainerMemory) ContainerMemory {
 	up := c != nil && live(c)
 	if !up && !cm.RestartAsked.IsZero() && cm.Live != "" {
 		cm.Fresh, cm.Attempts, cm.NextStart = true, 0, time.Time{}
 	}
-	if !up || !c.StartedAt.Before(cm.RestartAsked) {
+	if !up || !p.predates(c.StartedAt, cm.RestartAsked) {
 		cm.RestartAsked = time.Time{}
 	}
-	if !up || !c.GoferSince.Before(cm.GoferAsked) {
+	if !up || !p.predates(c.GoferSince, cm.GoferAsked) {
 		cm.GoferAsked = time.Time{}
 	}
 	return cm

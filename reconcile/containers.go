@@ -137,14 +137,14 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 		return over
 	case c.Hash != hash:
 		return p.anew(c, whyChanged(c, dc), classContainer)
-	case c.StartedAt.Before(cm.RestartAsked):
+	case p.predates(c.StartedAt, cm.RestartAsked):
 		return p.anew(c, fmt.Sprintf("a restart of container %q was asked for", c.Name), "")
 	case cm.Health.Failed != "":
 		return p.stepUnhealthy(c)
 	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:
 		return step{verb: Keep, name: c.Name, id: c.ID, replaced: c.Keeper, frozen: true,
 			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
-	case c.GoferRun == observed.Alive && c.GoferSince.Before(cm.GoferAsked) && !p.rolling:
+	case c.GoferRun == observed.Alive && p.predates(c.GoferSince, cm.GoferAsked) && !p.rolling:
 		p.rolling = true // one after the other
 		return step{verb: ReplaceGofer, name: c.Name, id: c.ID, replaced: c.Gofer, frozen: true,
 			reason: fmt.Sprintf("a new gofer for container %q was asked for", c.Name)}
@@ -172,7 +172,7 @@ func (p *planner) stepGofer(c *observed.Container) step {
 		return step{verb: Kill, name: c.Name, id: c.ID, exit: goferLost, rests: true,
 			reason: fmt.Sprintf("container %q lost its gofer", c.Name)}
 	}
-	if due := c.GoferSince.Add(goferDelay(c.GoferFailures)); c.GoferFailures > 0 && p.now.Before(due) {
+	if due := c.GoferSince.Add(goferDelay(c.GoferFailures)); c.GoferFailures > 0 && !c.GoferSince.After(p.now) && p.now.Before(due) {
 		p.lookAt(due)
 		return step{waits: true, frozen: true}
 	}

@@ -146,7 +146,7 @@ func (p *planner) rememberInit() {
 func (p *planner) rememberRenewal() {
 	m := &p.mem
 	none := p.world == absent || p.world == stopped
-	if m.RestartAsked.IsZero() || !none && (!p.running() || p.o.Record.CreatedAt.Before(m.RestartAsked)) {
+	if m.RestartAsked.IsZero() || !none && (!p.running() || p.predates(p.o.Record.CreatedAt, m.RestartAsked)) {
 		return
 	}
 	m.RestartAsked = time.Time{}

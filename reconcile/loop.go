@@ -77,6 +77,10 @@ type Config struct {
 	ImageTimeout  time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Awake says for how long the host has been awake since it was booted, and
+	// names that boot; default: nothing is known of it, and a clock that is set
+	// moves what waits.
+	Awake func() (time.Duration, string)
 	// Log gets what the loop itself can't do, once each; default: nothing.
 	Log logr.Logger
 	// OnPass is called after every plan, before its actions; OnAction after
@@ -167,6 +171,9 @@ func New(cfg Config) (*Loop, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Awake == nil {
+		cfg.Awake = func() (time.Duration, string) { return 0, "" }
 	}
 	if cfg.OnPass == nil {
 		cfg.OnPass = func(Pass) {}

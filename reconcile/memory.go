@@ -72,6 +72,9 @@ type Memory struct {
 	LimitsDenied    string    `json:"limitsDenied,omitempty"`
 	LimitsDeniedFor string    `json:"limitsDeniedFor,omitempty"`
 	LimitsRetry     time.Time `json:"limitsRetry,omitzero"`
+
+	// Clock is what all these times are by. It is no part of what Equal compares.
+	Clock Clock `json:"clock,omitzero"`
 }
 
 // ContainerMemory is what is remembered of one container by name.
@@ -127,6 +130,9 @@ type ContainerMemory struct {
 	Health Health `json:"health,omitzero"`
 	// MemoryLimit is the limit in force for the instance Live, in bytes; 0: none.
 	MemoryLimit int64 `json:"memoryLimit,omitempty"`
+	// ClockSet is by how much the clock was set forward while the instance Live
+	// ran.
+	ClockSet time.Duration `json:"clockSet,omitempty"`
 }
 
 // IsZero reports whether there is nothing to remember.
@@ -191,7 +197,8 @@ func (c ContainerMemory) Equal(o ContainerMemory) bool {
 		c.PreStopping == o.PreStopping &&
 		c.SignalledAt.Equal(o.SignalledAt) &&
 		c.Health == o.Health &&
-		c.MemoryLimit == o.MemoryLimit
+		c.MemoryLimit == o.MemoryLimit &&
+		c.ClockSet == o.ClockSet
 }
 
 func equalPtr(a, b *int64) bool {

@@ -51,11 +51,8 @@ func (k *key) fault() []Condition {
 
 // pass looks at one sandbox, plans, remembers, publishes and acts.
 func (l *Loop) pass(ctx context.Context, name string, k *key) next {
-	// Wall time without Go's monotonic reading, so that what is remembered
-	// means the same before and after it was stored.
-	now := l.cfg.Now().UTC().Round(0)
 	d, held := l.cfg.Source.Declared(name)
-	in := Input{Now: now, Name: name, Desired: d, Held: held, Dependencies: Dependencies(d, l.declared, l.cfg.Dependency)}
+	in := Input{Name: name, Desired: d, Held: held, Dependencies: Dependencies(d, l.declared, l.cfg.Dependency)}
 
 	err := l.load(name, k)
 	if err == nil {
@@ -71,7 +68,8 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		in.Observed.Name = name
 	}
 	l.trouble(&k.troubles.look, err, name, "looking at the sandbox")
-	in.Memory = k.memory
+	now := l.tell(k) // after the look: what it shows has happened
+	in.Now, in.Memory = now, k.memory
 
 	r := Plan(in)
 	p := Pass{
@@ -114,6 +112,20 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		again = earliest(again, now.Add(retryMax)) // the store was full
 	}
 	return next{at: again, done: done}
+}
+
+// tell gives the time, and moves what waits by what the clock was set since it
+// was told last. It is wall time without Go's monotonic reading, so that what is
+// remembered means the same before and after it was stored.
+func (l *Loop) tell(k *key) time.Time {
+	clock := Clock{Wall: l.cfg.Now().UTC().Round(0)}
+	clock.Awake, clock.Boot = l.cfg.Awake()
+	if by := clock.setSince(k.memory.Clock); by != 0 {
+		k.memory = k.memory.moved(by)
+		k.retries.move(by)
+	}
+	k.memory.Clock = clock
+	return clock.Wall
 }
 
 func (l *Loop) declared(name string) bool {
@@ -173,7 +185,7 @@ func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
 	do(0)
 	wg.Wait()
 
-	now := l.cfg.Now().UTC().Round(0)
+	now := l.tell(k)
 	for i, a := range actions {
 		k.retries.note(a, errs[i], now)
 		if p := (*PanicError)(nil); errors.As(errs[i], &p) {

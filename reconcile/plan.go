@@ -48,6 +48,7 @@ func Plan(in Input) Result {
 	case p.d == nil && nothing(p.o):
 		p.mem = Memory{}
 	default:
+		p.bound()
 		p.world = classify(p.o)
 		p.noteSilence()
 		p.noteDamage()

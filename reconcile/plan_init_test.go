@@ -140,7 +140,7 @@ func TestPlanInit(t *testing.T) {
 				initializing(in, 1)
 				initRuns(in, "fill")
 				initEnds(in, "fill", 3)
-				recall(&in.Memory, "fill", func(c *ContainerMemory) { c.NextStart = t0.Add(time.Second) })
+				recall(&in.Memory, "fill", func(c *ContainerMemory) { c.Attempts, c.NextStart = 3, t0.Add(time.Second) })
 			},
 			again: time.Second,
 		},

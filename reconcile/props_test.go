@@ -164,7 +164,7 @@ func anyContainerMemory(t *rapid.T, m *Memory, name string) {
 }
 
 func anyTime(t *rapid.T, label string) time.Time {
-	return rapid.SampledFrom([]time.Time{{}, t0.Add(-time.Hour), t0.Add(-10 * time.Second), t0, t0.Add(10 * time.Second)}).Draw(t, label)
+	return rapid.SampledFrom([]time.Time{{}, t0.Add(-time.Hour), t0.Add(-10 * time.Second), t0, t0.Add(10 * time.Second), t0.Add(year)}).Draw(t, label)
 }
 
 // TestPlanProperties holds Plan to its promises on worlds that make no sense
@@ -256,6 +256,9 @@ func hooksBefore(in *Input, a Action) bool {
 func checkActions(t *rapid.T, in Input, r Result) {
 	if !r.Again.IsZero() && !r.Again.After(in.Now) {
 		t.Fatalf("to be looked at again at %s, which is over", r.Again)
+	}
+	if r.Again.After(in.Now.Add(longest)) {
+		t.Fatalf("to be looked at again at %s, longer than anything may wait", r.Again)
 	}
 	seen := map[string]bool{}
 	for _, a := range r.Actions {
@@ -395,7 +398,7 @@ func (s *session) disturb() {
 	case "round":
 		s.round()
 	case "time":
-		*s.now = s.now.Add(rapid.SampledFrom([]time.Duration{time.Second, 31 * time.Second, time.Hour, -time.Minute}).Draw(t, "passes"))
+		*s.now = s.now.Add(rapid.SampledFrom([]time.Duration{time.Second, 31 * time.Second, time.Hour, -time.Minute, year, -year}).Draw(t, "passes"))
 	case "exit":
 		w.exit("box", container, rapid.IntRange(0, 1).Draw(t, "code"))
 	case "crash":

@@ -100,7 +100,7 @@ func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 			cm = p.ended(dc, cm, c.Exit, c.StartedAt, c.Hash != hash)
 		}
 		if cm.StopID == c.ID && cm.StopReason == "" && c.Hash == hash && !p.now.Before(cm.StopAsked.Add(p.grace())) &&
-			wantsRun(p.want) && !p.outdated() && !c.StartedAt.Before(cm.RestartAsked) {
+			wantsRun(p.want) && !p.outdated() && !p.predates(c.StartedAt, cm.RestartAsked) {
 			// It outlived a stop that was called off since.
 			cm.StopID, cm.StopAsked, cm.PreStopping = "", time.Time{}, ""
 		}
@@ -113,7 +113,7 @@ func (p *planner) rememberContainer(dc *desired.Container, hash string) {
 		cm.Hash = hash
 	}
 	if !p.suspended() {
-		cm = heed(c, cm, p.now)
+		cm = p.heed(c, cm)
 	}
 	cm.StopSignal, cm.PreStop = dc.Lifecycle.StopSignal, dc.Lifecycle.PreStop
 	if cm != was {
@@ -137,7 +137,7 @@ func newInstance(cm ContainerMemory, c *observed.Container, hash string) Contain
 	cm.Live, cm.LiveAt = c.ID, c.StartedAt
 	cm.StopID, cm.StopReason, cm.StopMessage, cm.StopAsked = "", "", "", time.Time{}
 	cm.PreStopping, cm.SignalledAt, cm.Health = "", time.Time{}, Health{}
-	cm.NextStart = time.Time{}
+	cm.NextStart, cm.ClockSet = time.Time{}, 0
 	if c.Hash == hash {
 		cm.Fresh = false
 	}
@@ -191,7 +191,7 @@ func (p *planner) ended(dc *desired.Container, cm ContainerMemory, exit *observe
 		return cm
 	}
 	b := p.d.Spec.RestartBackoff
-	if ranLongEnough(b, startedAt, e.At) {
+	if ranLongEnough(b, startedAt, e.At.Add(-cm.ClockSet)) {
 		cm.Attempts = 0
 	}
 	cm.Attempts++

@@ -55,6 +55,14 @@ func (r retries) note(a Action, err error, now time.Time) {
 	r[k] = attempt{action: bare(a), failed: err != nil, fruitless: n, next: now.Add(retryDelay(n, a.Verb))}
 }
 
+// move has all waits go on as they would where the clock was set by so much.
+func (r retries) move(by time.Duration) {
+	for k, t := range r {
+		t.next = t.next.Add(by)
+		r[k] = t
+	}
+}
+
 // prune forgets what was carried out with success and is planned no more; a
 // failure is forgotten when the plan is empty.
 func (r retries) prune(planned []Action) {

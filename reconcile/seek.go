@@ -85,7 +85,7 @@ func (p *planner) seekRunning() {
 		if how, done := p.end(p.whyReplaced(), classSandbox); done {
 			p.stop(p.whyReplaced()+"; "+how, classSandbox, "")
 		}
-	case p.o.Record.CreatedAt.Before(p.mem.RestartAsked):
+	case p.predates(p.o.Record.CreatedAt, p.mem.RestartAsked):
 		if how, done := p.end(whyRenewed, ""); done {
 			p.stop(whyRenewed+"; "+how, "", "")
 		}

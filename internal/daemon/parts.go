@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator"
 	"sandboxer/desired"
@@ -148,11 +151,20 @@ func (d *daemon) open() (err error) {
 		Dependency: d.dependency,
 		Resync:     d.c.Resync,
 		ResyncOnly: d.c.ResyncOnly,
+		Awake:      func() (time.Duration, string) { return awake(), bootID },
 		Log:        d.c.Log,
 		OnPass:     d.passed,
 		OnAction:   d.acted,
 	})
 	return err
+}
+
+// awake is for how long the host has been awake since it was booted.
+func awake() time.Duration {
+	var t unix.Timespec
+	// Fails for no clock that there is.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return time.Duration(t.Nano())
 }
 
 // close ends what open has made, last made first.
