@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,9 +59,19 @@ func TestLifecycleNamesWhatIsThere(t *testing.T) {
 }
 
 // What is relied on of gVisor has a place in the code and a test that fails
-// without it.
+// without it; whatever is pulled in by linkname is named.
 func TestPagesNameWhatIsThere(t *testing.T) {
-	for _, cells := range rows(t, "decisions/031-following-gvisor.md", "of gVisor", 3) {
+	const page = "decisions/031-following-gvisor.md"
+	text, err := os.ReadFile(filepath.Join("../../docs", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range linknames(t) {
+		if !strings.Contains(string(text), "`"+target+"`") {
+			t.Errorf("%s does not name %s", page, target)
+		}
+	}
+	for _, cells := range rows(t, page, "of gVisor", 3) {
 		files, tests := code.FindAllStringSubmatch(cells[1], -1), code.FindAllStringSubmatch(cells[2], -1)
 		if len(files) == 0 || len(tests) == 0 {
 			t.Errorf("%s: %d files, %d tests", cells[0], len(files), len(tests))
@@ -76,6 +87,32 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// linknames are what the code pulls in of gVisor that way, as "folder.name" below
+// runsc or pkg.
+func linknames(t *testing.T) (targets []string) {
+	t.Helper()
+	directive := regexp.MustCompile(`(?m)^//go:linkname \w+ gvisor\.dev/gvisor/(?:runsc|pkg)/(\S+)$`)
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range directive.FindAllSubmatch(source, -1) {
+			targets = append(targets, string(m[1]))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
 }
 
 // cutName splits "folder/package.Type.Method" behind the package.
