@@ -2,7 +2,6 @@ package serve
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +14,7 @@ import (
 const boundMax = 1024
 
 // boundBytes is the size of an entry of a journal's table of bound sockets:
-// the number that the sentry has and the socket's inode number. It is written
-// by a single system call within one page.
+// the number that the sentry has and the socket's inode number.
 const boundBytes = 16
 
 // Bound is a socket of the host that the container has bound.
@@ -47,32 +45,28 @@ func BoundSockets(file *os.File) ([]Bound, error) {
 
 // bound notes that the sentry is given id for a socket.
 func (j *journal) bound(id lisafs.FDID, inode uint64) error {
-	err := j.setBound(lisafs.InvalidFDID, id, inode)
-	if errors.Is(err, errNoEntry) {
+	at := j.boundEntry(lisafs.InvalidFDID)
+	if at < 0 {
 		return unix.EMFILE
 	}
-	return err
+	j.word(at + 8).Store(inode)
+	j.word(at).Store(uint64(id)) // from here on it counts
+	return nil
 }
 
 // unbound notes that the sentry has closed id.
-func (j *journal) unbound(id lisafs.FDID) error { return j.setBound(id, lisafs.InvalidFDID, 0) }
-
-var errNoEntry = errors.New("no such entry")
-
-// setBound replaces the entry of a number.
-func (j *journal) setBound(old, id lisafs.FDID, inode uint64) error {
-	table := make([]byte, boundMax*boundBytes)
-	if _, err := j.file.ReadAt(table, headerBytes); err != nil && err != io.EOF {
-		return err
+func (j *journal) unbound(id lisafs.FDID) {
+	if at := j.boundEntry(id); at >= 0 {
+		j.word(at).Store(uint64(lisafs.InvalidFDID))
 	}
-	for at := 0; at < len(table); at += boundBytes {
-		if lisafs.FDID(binary.LittleEndian.Uint64(table[at:])) != old {
-			continue
+}
+
+// boundEntry is where in the file the entry of a number is; -1: nowhere.
+func (j *journal) boundEntry(id lisafs.FDID) int {
+	for i := range boundMax {
+		if at := headerBytes + i*boundBytes; lisafs.FDID(j.word(at).Load()) == id {
+			return at
 		}
-		b := binary.LittleEndian.AppendUint64(nil, uint64(id))
-		b = binary.LittleEndian.AppendUint64(b, inode)
-		_, err := j.file.WriteAt(b, headerBytes+int64(at))
-		return err
 	}
-	return errNoEntry
+	return -1
 }

@@ -7,7 +7,10 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
+	"unsafe"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
@@ -21,34 +24,71 @@ import (
 // One half is in use: it is a log of numbers given and closed. What is beyond
 // the end that the header tells does not count. When the half is full, what is
 // still open is written to the other half, and the header turns over to that.
-// The header is written by a single system call within one page, which a kill
-// does not tear.
+//
+// A gofer has the file mapped: what it has stored when it is killed is there,
+// in the order in which it was stored, since the file does not go with it. All
+// that has to change at once is in one word of the header, progress, which a
+// kill does not tear.
 type journal struct {
 	file *os.File
-	head header
+	b    []byte // the file
 	open map[lisafs.FDID]object
 	end  uint64 // of what has been written to the half in use
 }
 
-// header is the start of a journal's file.
-type header struct {
-	Version       uint64
-	Device, Inode uint64      // of the mount's root
-	Root          lisafs.FDID // the root's number; 0 before the first Mount
-	Generation    uint64      // how many gofers have taken over
-	Half          uint64      // 0 or 1
-	End           uint64      // of the half's log
-	Before        uint64      // End before the answer that is being sent
-	State         uint64
+// The words of the header, by their places in bytes.
+const (
+	atVersion    = 0
+	atDevice     = 8 // of the mount's root
+	atInode      = 16
+	atRoot       = 24 // the root's number; 0 before the first Mount
+	atGeneration = 32 // how many gofers have taken over
+	atProgress   = 72
+	atServed     = 80 // how many requests have been settled
+	// Version 1 had, each in a word of its own, what is in progress now.
+	atHalf1   = 40
+	atEnd1    = 48
+	atBefore1 = 56
+	atState1  = 64
+)
+
+// progress is how far the answering of the request that waits first in the
+// sentry's socket has come, and what counts of the log.
+type progress struct {
+	state  uint64
+	half   uint64 // 0 or 1
+	end    uint64 // of the half's log
+	before uint64 // end before the answer that is being sent
 }
 
-// How far the answering of the request that waits first in the sentry's socket
-// has come. 0: its answer is not on its way, or it has been taken out.
+// state 0: the answer is not on its way, or the request has been taken out.
 const (
 	stateSending = 1 << iota // its answer is being sent
 	stateSent                // its answer was sent
 	stateOnce                // it may have been carried out and can't be repeated
 )
+
+// A progress' word: state in bits 0 to 2, half in bit 3, end from bit 8 and
+// before from bit 32 on.
+const (
+	halfBit   = 3
+	endBit    = 8
+	beforeBit = 32
+	offsets   = 1<<(beforeBit-endBit) - 1
+)
+
+func (p progress) word() uint64 {
+	return p.state | p.half<<halfBit | p.end<<endBit | p.before<<beforeBit
+}
+
+func progressOf(word uint64) progress {
+	return progress{
+		state:  word & (stateSending | stateSent | stateOnce),
+		half:   word >> halfBit & 1,
+		end:    min(word>>endBit&offsets, halfBytes),
+		before: min(word>>beforeBit&offsets, halfBytes),
+	}
+}
 
 // object is what a number stands for.
 type object struct {
@@ -57,113 +97,167 @@ type object struct {
 }
 
 const (
-	headerBytes = 128
-	halfBytes   = 1 << 19
+	headerBytes  = 128
+	halfBytes    = 1 << 19
+	logStart     = headerBytes + boundMax*boundBytes
+	journalBytes = logStart + 2*halfBytes
 	// journalVersion changes with the form of journals.
-	journalVersion = 1
+	journalVersion = 2
 )
 
 // ErrOtherVersion says that the last gofer was of a program whose journals have
 // another form.
 var ErrOtherVersion = errors.New("the last gofer's journal is of another version")
 
-// errFull says that more numbers are open than a journal holds. What did not
-// fit can't be taken over: the sentry is told EBADF for it then.
+// errFull says that more numbers are open than a journal holds.
 var errFull = errors.New("journal is full")
 
-// openJournal reads what an earlier gofer has left; an empty file is new.
-func openJournal(file *os.File) (*journal, error) {
-	j := &journal{file: file}
-	head, err := readHeader(file)
-	if err == io.EOF {
-		j.open = map[lisafs.FDID]object{}
-		j.head.Version = journalVersion
-		return j, j.writeHeader()
-	}
+// mapJournal makes a journal of a file, whoever writes to it still. An empty
+// file is new.
+func mapJournal(file *os.File) (*journal, error) {
+	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("mapping a journal: %w", err)
 	}
-	j.head = head
-	return j, j.readLog()
+	if info.Size() < journalBytes {
+		if err := file.Truncate(journalBytes); err != nil {
+			return nil, fmt.Errorf("mapping a journal: %w", err)
+		}
+	}
+	b, err := unix.Mmap(int(file.Fd()), 0, journalBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping a journal: %w", err)
+	}
+	return &journal{file: file, b: b}, nil
 }
 
-func readHeader(file *os.File) (h header, err error) {
+// load reads what an earlier gofer has left, which has ended.
+func (j *journal) load() error {
+	switch j.word(atVersion).Load() {
+	case 0, journalVersion:
+	case 1:
+		j.word(atProgress).Store(progress1(j.b).word())
+	default:
+		return ErrOtherVersion
+	}
+	j.word(atVersion).Store(journalVersion)
+	return j.readLog()
+}
+
+// close lets go of the file.
+func (j *journal) close() {
+	_ = unix.Munmap(j.b)
+	j.file.Close()
+}
+
+// progress1 is the progress that the header of a journal of version 1 tells.
+func progress1(header []byte) progress {
+	le := binary.LittleEndian
+	return progress{
+		state:  le.Uint64(header[atState1:]) & (stateSending | stateSent | stateOnce),
+		half:   le.Uint64(header[atHalf1:]) & 1,
+		end:    min(le.Uint64(header[atEnd1:]), halfBytes),
+		before: min(le.Uint64(header[atBefore1:]), halfBytes),
+	}
+}
+
+// readHeader reads a journal from outside its gofer: what the gofer has come
+// to, and how many requests it has settled.
+func readHeader(file *os.File) (p progress, served uint64, err error) {
 	var b [headerBytes]byte
 	if n, err := file.ReadAt(b[:], 0); n < len(b) {
-		if err != io.EOF {
-			err = fmt.Errorf("reading a journal: %w", err)
+		if err == io.EOF {
+			err = nil // it ended before it served
 		}
-		return h, err
+		return p, 0, err
 	}
-	_, err = binary.Decode(b[:], binary.LittleEndian, &h)
-	if err == nil && h.Version != journalVersion {
-		err = ErrOtherVersion
+	le := binary.LittleEndian
+	switch le.Uint64(b[atVersion:]) {
+	case 0:
+	case 1:
+		p = progress1(b[:])
+	case journalVersion:
+		p, served = progressOf(le.Uint64(b[atProgress:])), le.Uint64(b[atServed:])
+	default:
+		return p, 0, ErrOtherVersion
 	}
-	h.Half &= 1
-	h.End = min(h.End, halfBytes)
-	return h, err
-}
-
-func (j *journal) writeHeader() error {
-	b := make([]byte, headerBytes)
-	_, err := binary.Encode(b, binary.LittleEndian, j.head)
-	if err == nil {
-		_, err = j.file.WriteAt(b, 0)
-	}
-	return err
-}
-
-// start is where in the file the half in use begins.
-func (j *journal) start() int64 {
-	return headerBytes + boundMax*boundBytes + int64(j.head.Half)*halfBytes
+	return p, served, nil
 }
 
 // Unsettled says of a mount's journal whether its gofer ended while an answer
 // was on its way or its request was being taken out of the socket. It reads
 // numbers that gofers write, nothing of what a sentry says.
 func Unsettled(file *os.File) (bool, error) {
-	h, err := readHeader(file)
-	if err == io.EOF {
-		return false, nil // it ended before it served
-	}
-	return h.State&(stateSending|stateSent) != 0, err
+	p, _, err := readHeader(file)
+	return p.state&(stateSending|stateSent) != 0, err
+}
+
+// Served counts the requests that a mount's gofers have answered. One that
+// answers nobody does not add to it.
+func Served(file *os.File) (uint64, error) {
+	_, served, err := readHeader(file)
+	return served, err
+}
+
+// word is one of the file's, of which all that are used are aligned.
+func (j *journal) word(at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&j.b[at])) }
+
+func (j *journal) progress() progress { return progressOf(j.word(atProgress).Load()) }
+
+func (j *journal) setProgress(p progress) { j.word(atProgress).Store(p.word()) }
+
+func (j *journal) root() lisafs.FDID { return lisafs.FDID(j.word(atRoot).Load()) }
+
+func (j *journal) generation() lisafs.FDID { return lisafs.FDID(j.word(atGeneration).Load()) }
+
+func (j *journal) nextGeneration() { j.word(atGeneration).Add(1) }
+
+// mounted notes what the mount's root is. Its number, which makes that count,
+// comes last.
+func (j *journal) mounted(root lisafs.Inode) {
+	j.word(atDevice).Store(device(root))
+	j.word(atInode).Store(root.Stat.Ino)
+	j.word(atRoot).Store(uint64(root.ControlFD))
 }
 
 // executing notes that a request that can't be repeated is about to be carried
 // out.
-func (j *journal) executing() error {
-	j.head.State = stateOnce
-	return j.writeHeader()
+func (j *journal) executing() {
+	p := j.progress()
+	p.state = stateOnce
+	j.setProgress(p)
 }
 
 // answering makes what was noted of an answer count, which is about to be
 // sent.
-func (j *journal) answering() error {
-	j.head.Before, j.head.End = j.head.End, j.end
-	j.head.State |= stateSending
-	return j.writeHeader()
+func (j *journal) answering() {
+	p := j.progress()
+	p.before, p.end = p.end, j.end
+	p.state |= stateSending
+	j.setProgress(p)
 }
 
 // answered notes that the answer was sent.
-func (j *journal) answered() error {
-	j.head.State = stateSent
-	return j.writeHeader()
+func (j *journal) answered() {
+	p := j.progress()
+	p.state = stateSent
+	j.setProgress(p)
 }
 
 // settled notes that the request has been taken out of the socket.
-func (j *journal) settled() error {
-	j.head.State = 0
-	return j.writeHeader()
+func (j *journal) settled() {
+	p := j.progress()
+	p.state = 0
+	j.setProgress(p)
+	j.word(atServed).Add(1)
 }
 
 // void takes back what was noted of an answer that was never sent. What the
 // answer was to can still not be repeated.
 func (j *journal) void() error {
-	j.head.End, j.end = j.head.Before, j.head.Before
-	j.head.State &= stateOnce
-	if err := j.writeHeader(); err != nil {
-		return err
-	}
+	p := j.progress()
+	p.end, p.state = p.before, p.state&stateOnce
+	j.setProgress(p)
 	return j.readLog()
 }
 
@@ -193,13 +287,15 @@ func appendEntry(b []byte, e entry) []byte {
 	return append(b, path...)
 }
 
+// log is one of the halves.
+func (j *journal) log(half uint64) []byte {
+	return j.b[logStart+half*halfBytes:][:halfBytes]
+}
+
 func (j *journal) readLog() error {
-	j.open = map[lisafs.FDID]object{}
-	j.end = j.head.End
-	b := make([]byte, j.end)
-	if _, err := j.file.ReadAt(b, j.start()); err != nil && err != io.EOF {
-		return fmt.Errorf("reading a journal: %w", err)
-	}
+	p := j.progress()
+	j.open, j.end = map[lisafs.FDID]object{}, p.end
+	b := j.log(p.half)[:p.end]
 	le := binary.LittleEndian
 	for len(b) >= entryBytes {
 		length := int64(le.Uint32(b))
@@ -239,9 +335,7 @@ func (j *journal) add(entries []entry) error {
 			return errFull
 		}
 	}
-	if _, err := j.file.WriteAt(log, j.start()+int64(j.end)); err != nil {
-		return err
-	}
+	copy(j.log(j.progress().half)[j.end:], log)
 	j.end += size
 	for _, e := range entries {
 		j.apply(e)
@@ -258,19 +352,19 @@ func (j *journal) compact() error {
 	if len(log) > halfBytes {
 		return errFull
 	}
-	next := journal{head: header{Half: j.head.Half ^ 1}}
-	if _, err := j.file.WriteAt(log, next.start()); err != nil {
-		return err
-	}
-	j.head.Half, j.end = next.head.Half, uint64(len(log))
-	j.head.End, j.head.Before = j.end, j.end
-	return j.writeHeader()
+	p := j.progress()
+	p.half ^= 1
+	copy(j.log(p.half), log)
+	j.end = uint64(len(log))
+	p.end, p.before = j.end, j.end
+	j.setProgress(p)
+	return nil
 }
 
 // object is what a number stands for; false where that is not known.
 func (j *journal) object(id lisafs.FDID) (object, bool) {
-	if id == j.head.Root {
-		return object{device: j.head.Device, inode: j.head.Inode}, true
+	if id == j.root() {
+		return object{device: j.word(atDevice).Load(), inode: j.word(atInode).Load()}, true
 	}
 	o, ok := j.open[id]
 	return o, ok

@@ -2,21 +2,24 @@ package serve
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
 )
 
-// appendMessage lays out one lisafs message.
-func appendMessage(b []byte, id lisafs.MID, size int, marshal func([]byte)) []byte {
-	b = binary.NativeEndian.AppendUint32(b[:0], uint32(size))
-	b = binary.NativeEndian.AppendUint16(b, uint16(id))
-	b = append(b, 0, 0)
-	b = append(b, make([]byte, size)...)
+// newMessage lays out one lisafs message.
+func newMessage(id lisafs.MID, size int, marshal func([]byte)) []byte {
+	b := make([]byte, headerSize+size)
+	putHeader(b, id, uint32(size))
 	marshal(b[headerSize:])
 	return b
+}
+
+func putHeader(b []byte, id lisafs.MID, size uint32) {
+	binary.NativeEndian.PutUint32(b, size)
+	binary.NativeEndian.PutUint32(b[4:], 0)
+	binary.NativeEndian.PutUint16(b[4:], uint16(id))
 }
 
 func messageID(b []byte) lisafs.MID { return lisafs.MID(binary.NativeEndian.Uint16(b[4:])) }
@@ -34,17 +37,18 @@ func repeatable(request []byte) bool {
 }
 
 // note keeps the journal true to one request and its answer, which the sentry
-// has not got yet.
-func (j *journal) note(request, answer []byte) error {
+// has not got yet. What does not fit can't be taken over: the sentry is told
+// EBADF for it then.
+func (j *journal) note(request, answer []byte) {
 	if messageID(answer) != messageID(request) {
-		return nil // an error
+		return // an error
 	}
 	var entries []entry
 	switch messageID(request) {
 	case lisafs.Mount:
 		var r lisafs.MountResp
 		if _, ok := r.CheckedUnmarshal(answer[headerSize:]); ok {
-			j.head.Root, j.head.Device, j.head.Inode = r.Root.ControlFD, device(r.Root), r.Root.Stat.Ino
+			j.mounted(r.Root)
 		}
 	case lisafs.Walk:
 		entries = j.walked(request, answer)
@@ -62,13 +66,9 @@ func (j *journal) note(request, answer []byte) error {
 			}
 		}
 	}
-	if len(entries) == 0 {
-		return nil
+	if len(entries) > 0 {
+		_ = j.add(entries)
 	}
-	if err := j.add(entries); !errors.Is(err, errFull) {
-		return err
-	}
-	return nil
 }
 
 func (j *journal) walked(request, answer []byte) []entry {
@@ -111,18 +111,18 @@ func device(i lisafs.Inode) uint64 {
 
 func walkRequest(dir lisafs.FDID, names []string) []byte {
 	q := lisafs.WalkReq{DirFD: dir, Path: lisafs.StringArray(names)}
-	return appendMessage(nil, lisafs.Walk, q.SizeBytes(), func(b []byte) { q.MarshalBytes(b) })
+	return newMessage(lisafs.Walk, q.SizeBytes(), func(b []byte) { q.MarshalBytes(b) })
 }
 
 func closeRequest(ids []lisafs.FDID) []byte {
 	q := lisafs.CloseReq{FDs: ids}
-	return appendMessage(nil, lisafs.Close, q.SizeBytes(), func(b []byte) { q.MarshalBytes(b) })
+	return newMessage(lisafs.Close, q.SizeBytes(), func(b []byte) { q.MarshalBytes(b) })
 }
 
 // errorReply is an answer that says that a request failed.
 func errorReply(errno unix.Errno) []byte {
-	return appendMessage(nil, lisafs.Error, 4, func(b []byte) { binary.NativeEndian.PutUint32(b, uint32(errno)) })
+	return newMessage(lisafs.Error, 4, func(b []byte) { binary.NativeEndian.PutUint32(b, uint32(errno)) })
 }
 
 // emptyMessage is a request or an answer that says no more than which it is.
-func emptyMessage(id lisafs.MID) []byte { return appendMessage(nil, id, 0, func([]byte) {}) }
+func emptyMessage(id lisafs.MID) []byte { return newMessage(id, 0, func([]byte) {}) }

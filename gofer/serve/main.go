@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ func start(config, status *os.File) (func(), error) {
 	if err := buildRoot(c.Mounts); err != nil {
 		return nil, err
 	}
-	relays, server, err := connect(c.Mounts)
+	relays, err := connect(c.Mounts)
 	if err != nil {
 		return nil, err
 	}
@@ -75,31 +76,28 @@ func start(config, status *os.File) (func(), error) {
 		return nil, err
 	}
 	if c.TakeOverFD != 0 {
-		err = succeed(c, relays, server, status)
+		err = succeed(c, relays, status)
 	} else {
-		err = serveFirst(relays, server)
+		err = serveFirst(relays)
 	}
 	if err != nil {
 		return nil, err
 	}
+	var serving sync.WaitGroup
 	for _, r := range relays {
-		go func() {
+		serving.Go(func() {
 			if err := r.run(); err != nil {
 				os.Exit(1) // the mount would hang for ever: have another gofer take over
 			}
-		}()
+		})
 	}
-	return func() {
-		server.Wait()
-		server.Destroy()
-	}, nil
+	return serving.Wait, nil
 }
 
 // serveFirst begins to serve a container that no gofer has served before.
-func serveFirst(relays []*relay, server *lisafs.Server) error {
+func serveFirst(relays []*relay) error {
 	for _, r := range relays {
-		server.StartConnection(r.served)
-		if err := r.openJournal(); err != nil {
+		if err := r.journal.load(); err != nil {
 			return err
 		}
 	}
@@ -108,7 +106,7 @@ func serveFirst(relays []*relay, server *lisafs.Server) error {
 
 // succeed says that all is prepared, waits until the last gofer is gone, and
 // takes its mounts over.
-func succeed(c Config, relays []*relay, server *lisafs.Server, status *os.File) error {
+func succeed(c Config, relays []*relay, status *os.File) error {
 	if _, err := io.WriteString(status, Prepared); err != nil {
 		return err
 	}
@@ -117,8 +115,7 @@ func succeed(c Config, relays []*relay, server *lisafs.Server, status *os.File) 
 		return err
 	}
 	for i, r := range relays {
-		server.StartConnection(r.served)
-		if err := r.openJournal(); err != nil {
+		if err := r.journal.load(); err != nil {
 			return err
 		}
 		if err := r.inherit(bound); err != nil {
@@ -215,39 +212,45 @@ func installFilter(sockets bool) error {
 	return nil
 }
 
-// connect makes the lisafs server, which lets no socket of the host through,
-// and for each mount a connection of it behind a relay that faces the sentry.
-func connect(mounts []Mount) ([]*relay, *lisafs.Server, error) {
+// connect makes a relay for each mount that faces the sentry. Behind them is one
+// lisafs server, which lets no socket of the host through.
+func connect(mounts []Mount) ([]*relay, error) {
 	server := lisafs.NewServer()
-	impl := fsgofer.NewConnectionImpl(&fsgofer.Config{DonateMountPointFD: true})
 	var relays []*relay
 	for i, m := range mounts {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		connection, err := newConnection(server, mountPath(i), m.ReadOnly)
 		if err != nil {
-			return nil, nil, os.NewSyscallError("socketpair", err)
-		}
-		inner, err := unet.NewSocket(pair[0])
-		if err != nil {
-			return nil, nil, fmt.Errorf("preparing the connection of mount %d: %w", i, err)
-		}
-		served, err := server.CreateConnection(inner, mountPath(i), fsgofer.ConnectionOpts(m.ReadOnly), impl)
-		if err != nil {
-			return nil, nil, fmt.Errorf("creating the connection of mount %d: %w", i, err)
+			return nil, fmt.Errorf("creating the connection of mount %d: %w", i, err)
 		}
 		if err := unix.SetNonblock(m.SocketFD, true); err != nil {
-			return nil, nil, os.NewSyscallError("fcntl", err)
+			return nil, os.NewSyscallError("fcntl", err)
 		}
 		syscall.CloseOnExec(m.SocketFD)
 		syscall.CloseOnExec(m.JournalFD)
-		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(pair[1]), "server"),
-			os.NewFile(uintptr(m.JournalFD), "journal"), served)
+		r, err := newRelay(os.NewFile(uintptr(m.SocketFD), "sentry"), os.NewFile(uintptr(m.JournalFD), "journal"), connection)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if m.Sockets {
 			r.sockets = &sockets{path: FDPath, readOnly: m.ReadOnly, bound: map[lisafs.FDID]int{}}
 		}
 		relays = append(relays, r)
 	}
-	return relays, server, nil
+	return relays, nil
+}
+
+// newConnection is what lisafs has open for one mount. Nobody will ever ask on
+// its socket, whose other end is closed: a relay calls the handlers itself.
+func newConnection(server *lisafs.Server, path string, readOnly bool) (*lisafs.Connection, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	unix.Close(pair[1])
+	socket, err := unet.NewSocket(pair[0])
+	if err != nil {
+		return nil, err
+	}
+	impl := fsgofer.NewConnectionImpl(&fsgofer.Config{DonateMountPointFD: true})
+	return server.CreateConnection(socket, path, fsgofer.ConnectionOpts(readOnly), impl)
 }

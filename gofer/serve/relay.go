@@ -24,57 +24,49 @@ const (
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 
-// relay carries requests from the sentry to the lisafs server of this process
-// and the answers back. A request stays in the sentry's socket until its
-// answer has been sent: whoever takes the socket over from a gofer that died
-// finds every request that was not answered. lisafs has one request under way
-// per socket, so there is never more than one to keep.
+// relay has the sentry's requests to one mount carried out and answers them. A
+// request stays in the sentry's socket until its answer has been sent: whoever
+// takes the socket over from a gofer that died finds every request that was not
+// answered. lisafs has one request under way per socket, so there is never more
+// than one to keep.
 //
 // Descriptors in requests are dropped: a gofer takes none from a sentry.
 type relay struct {
-	outer, inner syscall.RawConn
-	files        [2]*os.File // outer and inner, to be closed at the end
-	journalFile  *os.File
-	journal      *journal
-	served       *lisafs.Connection // of the server, behind inner
-	sockets      *sockets           // nil where the host's are not let through
-	// The exchange under way. Its answer is in reply, buffer or not, and fds
-	// go along with it.
+	socket     *os.File
+	conn       syscall.RawConn // of socket
+	journal    *journal
+	connection *lisafs.Connection // what fsgofer has open
+	handlers   map[lisafs.MID]lisafs.RPCHandler
+	sockets    *sockets // nil where the host's are not let through
+	// The exchange under way. Its answer is in reply, in message's buffer or
+	// not, and fds go along with it.
 	request, reply []byte
 	fds            []int
-	// buffers of requests and of the server's answers.
-	requests, answers []byte
+	taken          bool // the request is in the socket no more
+	message        message
+	requests       []byte // buffer of requests
 }
 
-func newRelay(outer, inner, journal *os.File, served *lisafs.Connection) (*relay, error) {
-	r := &relay{files: [2]*os.File{outer, inner}, journalFile: journal, served: served, requests: make([]byte, 4096), answers: make([]byte, 4096)}
+// newRelay maps the journal, which the filter for gofers would not let it do
+// later.
+func newRelay(socket, journal *os.File, connection *lisafs.Connection) (*relay, error) {
+	r := &relay{socket: socket, connection: connection, handlers: served(), requests: make([]byte, 4096)}
 	var err error
-	if r.outer, err = outer.SyscallConn(); err != nil {
+	if r.conn, err = socket.SyscallConn(); err != nil {
 		return nil, err
 	}
-	if r.inner, err = inner.SyscallConn(); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// openJournal must come before anything is relayed, and after the last gofer's
-// end.
-func (r *relay) openJournal() (err error) {
-	r.journal, err = openJournal(r.journalFile)
-	return err
+	r.journal, err = mapJournal(journal)
+	return r, err
 }
 
 // errGone says that the sentry has gone.
 var errGone = errors.New("the sentry has gone")
 
-// run relays until the sentry goes, which is no error. Closing the inner side
-// ends the server's connection.
+// run relays until the sentry goes, which is no error.
 func (r *relay) run() error {
-	defer r.files[1].Close()
-	defer r.files[0].Close()
-	for {
-		if err := r.exchange(r.steps()); errors.Is(err, errGone) {
+	defer r.close()
+	for steps := r.steps(); ; {
+		if err := r.exchange(steps); errors.Is(err, errGone) {
 			return nil
 		} else if err != nil {
 			return err
@@ -82,19 +74,36 @@ func (r *relay) run() error {
 	}
 }
 
+// close lets go of all that the mount has open. The connection finds that nobody
+// is there to ask it and closes what it has.
+func (r *relay) close() {
+	r.connection.Run()
+	r.socket.Close()
+	r.journal.close()
+	if r.sockets != nil {
+		for _, fd := range r.sockets.bound {
+			unix.Close(fd)
+		}
+	}
+}
+
 // steps are what is done for one request. The gofer may be killed between any
 // two of them and in each: takeOver tells what follows then.
 func (r *relay) steps() []func() error {
-	return []func() error{
-		r.await,
-		r.begin,
-		r.execute,
-		func() error { return r.journal.note(r.request, r.reply) },
-		r.journal.answering,
-		r.send,
-		r.journal.answered,
-		r.consume,
-		r.journal.settled,
+	noting := func() { r.journal.note(r.request, r.reply) }
+	return append([]func() error{r.await, r.begin, r.execute, noted(noting)}, r.answer()...)
+}
+
+// answer are the last of them.
+func (r *relay) answer() []func() error {
+	return []func() error{noted(r.journal.answering), r.send, noted(r.journal.answered), r.consume, noted(r.journal.settled)}
+}
+
+// noted is a step that the journal tells of.
+func noted(note func()) func() error {
+	return func() error {
+		note()
+		return nil
 	}
 }
 
@@ -124,33 +133,30 @@ func (r *relay) begin() error {
 	if repeatable(r.request) || messageID(r.request) == lisafs.BindAt && r.sockets == nil {
 		return nil
 	}
-	return r.journal.executing()
+	r.journal.executing()
+	return nil
 }
 
-// execute has a request answered.
+// execute has a request carried out.
 func (r *relay) execute() error {
-	if messageID(r.request) == lisafs.Channel {
-		// What went through it would pass by the relay.
-		r.reply = errorReply(unix.EOPNOTSUPP)
-		return nil
+	if r.sockets == nil || !r.executeSocket() {
+		r.reply, r.fds = r.ask(r.request)
 	}
-	if r.sockets != nil && r.executeSocket() {
-		return nil
-	}
-	if err := send(r.inner, r.request, nil); err != nil {
-		return err
-	}
-	var err error
-	r.reply, r.fds, err = r.receive()
-	return err
+	return nil
 }
 
 // send answers the sentry. What directfs asks for is answered in few bytes,
 // which the kernel queues whole or not at all, so a kill does not tear them.
-func (r *relay) send() error { return gone(send(r.outer, r.reply, r.fds)) }
+func (r *relay) send() error { return gone(send(r.conn, r.reply, r.fds)) }
 
 // consume takes the request from the sentry's socket.
-func (r *relay) consume() error { return gone(readFull(r.outer, r.request, nil)) }
+func (r *relay) consume() error {
+	if r.taken {
+		r.taken = false
+		return nil
+	}
+	return gone(readFull(r.conn, r.request, nil))
+}
 
 // gone makes errGone of what a socket says whose other end was closed.
 func gone(err error) error {

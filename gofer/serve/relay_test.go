@@ -2,10 +2,10 @@ package serve
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -49,11 +49,8 @@ func tempFile(t *testing.T) *os.File {
 	return f
 }
 
-func message(payload string) []byte {
-	b := make([]byte, headerSize, headerSize+len(payload))
-	binary.NativeEndian.PutUint32(b, uint32(len(payload)))
-	binary.NativeEndian.PutUint16(b[4:], 7)
-	return append(b, payload...)
+func asking(payload string) []byte {
+	return newMessage(question, len(payload), func(b []byte) { copy(b, payload) })
 }
 
 func read(t *testing.T, f *os.File, n int) []byte {
@@ -82,57 +79,67 @@ func pending(t *testing.T, f *os.File) int {
 	return n
 }
 
-func startRelay(t *testing.T) (sentry, gofer, server *os.File, ended chan error) {
+// question is what asking asks.
+const question = lisafs.MID(7)
+
+// startRelay starts a relay that has questions answered by handle, as they are
+// where it is nil.
+func startRelay(t *testing.T, handle lisafs.RPCHandler) (sentry, gofer *os.File, ended chan error) {
 	t.Helper()
 	sentry, gofer = pair(t)
-	server, inner := pair(t)
-	r, err := newRelay(gofer, inner, tempFile(t), nil)
-	if err != nil {
-		t.Fatal(err)
+	connection, err := newConnection(lisafs.NewServer(), t.TempDir(), false)
+	check(t, err)
+	r, err := newRelay(gofer, tempFile(t), connection)
+	check(t, err)
+	check(t, r.journal.load())
+	if handle == nil {
+		handle = func(_ *lisafs.Connection, _ lisafs.Communicator, size uint32) (uint32, error) { return size, nil }
 	}
-	if err := r.openJournal(); err != nil {
-		t.Fatal(err)
-	}
+	r.handlers[question] = handle
 	ended = make(chan error, 1)
 	go func() { ended <- r.run() }()
-	return sentry, gofer, server, ended
+	return sentry, gofer, ended
 }
 
 // A request stays in the sentry's socket until its answer was sent, so that
 // whoever takes the socket over finds it.
 func TestRequestStaysUntilAnswered(t *testing.T) {
-	sentry, gofer, server, _ := startRelay(t)
-	request := message("a question")
+	asked, answers := make(chan []byte), make(chan string)
+	sentry, gofer, _ := startRelay(t, func(_ *lisafs.Connection, comm lisafs.Communicator, size uint32) (uint32, error) {
+		asked <- bytes.Clone(comm.PayloadBuf(size))
+		a := <-answers
+		copy(comm.PayloadBuf(uint32(len(a))), a)
+		return uint32(len(a)), nil
+	})
+	request := asking("a question")
 	if _, err := sentry.Write(request); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, server, len(request)); !bytes.Equal(got, request) {
-		t.Fatalf("the server got %q, want %q", got, request)
+	if got := <-asked; string(got) != "a question" {
+		t.Fatalf("the handler got %q", got)
 	}
 	if n := pending(t, gofer); n != len(request) {
 		t.Errorf("%d bytes wait in the sentry's socket while the request is served, want %d", n, len(request))
 	}
-	answer := message("an answer that is longer than the question was")
-	if _, err := server.Write(answer); err != nil {
-		t.Fatal(err)
-	}
+	answers <- "an answer that is longer than the question was"
+	answer := asking("an answer that is longer than the question was")
 	if got := read(t, sentry, len(answer)); !bytes.Equal(got, answer) {
 		t.Fatalf("the sentry got %q, want %q", got, answer)
 	}
 	// The next request is answered too, so the first one was consumed.
-	second := message("another")
-	if _, err := sentry.Write(second); err != nil {
+	if _, err := sentry.Write(asking("another")); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, server, len(second)); !bytes.Equal(got, second) {
-		t.Errorf("the server got %q as the second request, want %q", got, second)
+	if got := <-asked; string(got) != "another" {
+		t.Errorf("the handler got %q as the second request", got)
 	}
+	answers <- ""
 }
 
 // Messages larger than any buffer, and that come in pieces, arrive whole.
 func TestLargeMessageInPieces(t *testing.T) {
-	sentry, _, server, _ := startRelay(t)
-	request := message(string(bytes.Repeat([]byte{1}, int(lisafs.MaxMessageSize()))))
+	sentry, _, _ := startRelay(t, nil)
+	request := asking(string(bytes.Repeat([]byte{1}, int(lisafs.MaxMessageSize()))))
 	go func() {
 		for rest := request; len(rest) > 0; {
 			n := min(len(rest), 10_007)
@@ -142,32 +149,45 @@ func TestLargeMessageInPieces(t *testing.T) {
 			rest = rest[n:]
 		}
 	}()
-	if got := read(t, server, len(request)); !bytes.Equal(got, request) {
+	if got := read(t, sentry, len(request)); !bytes.Equal(got, request) {
 		t.Error("a large request arrived changed")
 	}
 }
 
-// Descriptors of an answer arrive with it; those of a request do not.
-func TestDescriptorsGoOneWay(t *testing.T) {
-	sentry, _, server, _ := startRelay(t)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
+// null opens a file whose descriptor can be told by its name.
+func null(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	check(t, err)
+	return fd
+}
+
+// openNulls counts the descriptors of this process that are of /dev/null.
+func openNulls(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && to == os.DevNull {
+			n++
+		}
+	}
+	return n
+}
+
+// Descriptors of an answer arrive with it and are the gofer's no more.
+func TestDescriptorsOfAnswers(t *testing.T) {
+	sentry, _, _ := startRelay(t, func(_ *lisafs.Connection, comm lisafs.Communicator, _ uint32) (uint32, error) {
+		comm.DonateFD(null(t))
+		return 0, nil
+	})
+	before := openNulls(t)
+	if _, err := sentry.Write(asking("q")); err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
-	rights := unix.UnixRights(int(null.Fd()))
-	request, answer := message("q"), message("a")
-
-	control(t, sentry, func(fd int) error { return unix.Sendmsg(fd, request, rights, nil, 0) })
 	oob := make([]byte, 256)
-	buf := make([]byte, len(request))
+	buf := make([]byte, headerSize)
 	var oobn int
-	waitReadable(t, server)
-	control(t, server, func(fd int) (err error) { _, oobn, _, _, err = unix.Recvmsg(fd, buf, oob, 0); return err })
-	if oobn != 0 {
-		t.Error("a descriptor of the sentry reached the server")
-	}
-	control(t, server, func(fd int) error { return unix.Sendmsg(fd, answer, rights, nil, 0) })
 	waitReadable(t, sentry)
 	control(t, sentry, func(fd int) (err error) { _, oobn, _, _, err = unix.Recvmsg(fd, buf, oob, 0); return err })
 	fds, err := parseFDs(oob[:oobn])
@@ -175,11 +195,45 @@ func TestDescriptorsGoOneWay(t *testing.T) {
 		t.Fatalf("the answer came with descriptors %v, error %v; want one", fds, err)
 	}
 	closeAll(fds)
+	if _, err := sentry.Write(asking("")); err != nil {
+		t.Fatal(err)
+	}
+	waitReadable(t, sentry) // the first exchange is over
+	if n := openNulls(t); n > before+1 {
+		t.Errorf("%d descriptors are left", n-before)
+	}
+}
+
+// Descriptors of a request are dropped, however it comes: they keep no request
+// from being answered, and the gofer has none of them.
+func TestDescriptorsOfRequests(t *testing.T) {
+	for _, size := range []int{1, headerSize - 1, headerSize, headerSize + 1, 1 << 20} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			sentry, _, _ := startRelay(t, nil)
+			fd := null(t)
+			defer unix.Close(fd)
+			before := openNulls(t)
+			for _, text := range []string{"", "q", "a question"} {
+				request := asking(text)
+				for rest := request; len(rest) > 0; {
+					n := min(len(rest), size)
+					control(t, sentry, func(s int) error { return unix.Sendmsg(s, rest[:n], unix.UnixRights(fd, fd), nil, 0) })
+					rest = rest[n:]
+				}
+				if got := read(t, sentry, len(request)); !bytes.Equal(got, request) {
+					t.Errorf("%q was answered %q", request, got)
+				}
+			}
+			if n := openNulls(t); n != before {
+				t.Errorf("the gofer has %d descriptors of the sentry's", n-before)
+			}
+		})
+	}
 }
 
 // A sentry that does not speak lisafs is hung up on.
 func TestNonsense(t *testing.T) {
-	sentry, gofer, _, ended := startRelay(t)
+	sentry, gofer, ended := startRelay(t, nil)
 	var kept int
 	control(t, gofer, func(fd int) (err error) { kept, err = unix.Dup(fd); return err })
 	defer unix.Close(kept)
@@ -197,22 +251,40 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// A relay whose server ends says so: only another gofer can help then.
-func TestServerEnds(t *testing.T) {
-	sentry, _, server, ended := startRelay(t)
-	if _, err := sentry.Write(message("a question")); err != nil {
-		t.Fatal(err)
-	}
-	server.Close()
-	if err := <-ended; err == nil {
-		t.Error("it ended as if the sentry had gone")
+// What a handler does wrong is one request's error, and leaves no descriptor.
+func TestHandlerFails(t *testing.T) {
+	var fail func() (uint32, error)
+	sentry, _, _ := startRelay(t, func(_ *lisafs.Connection, comm lisafs.Communicator, _ uint32) (uint32, error) {
+		comm.DonateFD(null(t))
+		return fail()
+	})
+	before := openNulls(t)
+	for _, c := range []struct {
+		name string
+		fail func() (uint32, error)
+		want unix.Errno
+	}{
+		{"error", func() (uint32, error) { return 0, unix.ENOTDIR }, unix.ENOTDIR},
+		{"panic", func() (uint32, error) { panic("a handler's") }, unix.EREMOTEIO},
+		{"too much", func() (uint32, error) { return lisafs.MaxMessageSize() + 1, nil }, unix.EIO},
+	} {
+		fail = c.fail
+		if _, err := sentry.Write(asking("q")); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := read(t, sentry, headerSize+4), errorReply(c.want); !bytes.Equal(got, want) {
+			t.Errorf("%s: the answer is %q, want %q", c.name, got, want)
+		}
+		if n := openNulls(t); n != before {
+			t.Errorf("%s: %d descriptors are left", c.name, n-before)
+		}
 	}
 }
 
 // The relay ends when the sentry goes, in the middle of a message too.
 func TestEndsWithTheSentry(t *testing.T) {
-	for _, said := range []string{"", "\x04\x00", string(message("whole"))[:10]} {
-		sentry, _, server, ended := startRelay(t)
+	for _, said := range []string{"", "\x04\x00", string(asking("whole"))[:10]} {
+		sentry, _, ended := startRelay(t, nil)
 		if said != "" {
 			if _, err := sentry.WriteString(said); err != nil {
 				t.Fatal(err)
@@ -227,7 +299,6 @@ func TestEndsWithTheSentry(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("the relay goes on after the sentry said %q and went", said)
 		}
-		server.Close()
 	}
 }
 

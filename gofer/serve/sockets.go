@@ -33,16 +33,14 @@ const boundNumbers = lisafs.FDID(1) << 63
 // inherit takes what an earlier gofer's container had bound out of sockets that
 // are given by their inode numbers. What is not there was closed.
 func (r *relay) inherit(given map[uint64]int) error {
-	all, err := BoundSockets(r.journalFile)
+	all, err := BoundSockets(r.journal.file)
 	if err != nil || r.sockets == nil {
 		return err
 	}
 	for _, b := range all {
 		fd, ok := given[b.Inode]
 		if !ok {
-			if err := r.journal.unbound(b.ID); err != nil {
-				return err
-			}
+			r.journal.unbound(b.ID)
 			continue
 		}
 		r.sockets.bound[b.ID] = fd
@@ -106,7 +104,7 @@ func (r *relay) connectSocket(payload []byte) error {
 	if _, ok := q.CheckedUnmarshal(payload); !ok {
 		return unix.EIO
 	}
-	file, ok := hostFD(r.served, q.FD)
+	file, ok := hostFD(r.connection, q.FD)
 	if !ok {
 		return unix.EBADF
 	}
@@ -165,7 +163,7 @@ func (r *relay) bindSocket(payload []byte) error {
 	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
 		return unix.EINVAL
 	}
-	dir, ok := hostFD(r.served, q.DirFD)
+	dir, ok := hostFD(r.connection, q.DirFD)
 	if !ok {
 		return unix.EBADF
 	}
@@ -175,7 +173,7 @@ func (r *relay) bindSocket(payload []byte) error {
 	}
 	s := r.sockets
 	s.next++
-	id := boundNumbers | lisafs.FDID(r.journal.head.Generation)<<generationBits | s.next
+	id := boundNumbers | lisafs.FDID(r.journal.generation())<<generationBits | s.next
 	s.bound[id] = sock
 	inode, err := inodeOf(sock)
 	if err == nil {
@@ -210,12 +208,8 @@ func (r *relay) bindTo(id lisafs.FDID, dir int, q lisafs.BindAtReq) error {
 	if err := unix.Fchownat(file, "", int(int32(q.UID)), int(int32(q.GID)), unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	answer, err := r.ask(walkRequest(q.DirFD, []string{name}))
-	if err != nil {
-		return err
-	}
-	var w lisafs.WalkResp
-	if _, ok := w.CheckedUnmarshal(answer); !ok || len(w.Inodes) != 1 {
+	w := r.walkTo(q.DirFD, []string{name})
+	if len(w) != 1 {
 		return unix.ENOENT
 	}
 	copied, err := unix.Dup(sock)
@@ -223,8 +217,8 @@ func (r *relay) bindTo(id lisafs.FDID, dir int, q lisafs.BindAtReq) error {
 		return err
 	}
 	r.fds = []int{copied}
-	resp := lisafs.BindAtResp{Child: w.Inodes[0], BoundSocketFD: id}
-	r.reply = appendMessage(nil, lisafs.BindAt, resp.SizeBytes(), func(b []byte) { resp.MarshalUnsafe(b) })
+	resp := lisafs.BindAtResp{Child: w[0], BoundSocketFD: id}
+	r.reply = newMessage(lisafs.BindAt, resp.SizeBytes(), func(b []byte) { resp.MarshalUnsafe(b) })
 	return nil
 }
 
@@ -259,16 +253,15 @@ func (r *relay) acceptSocket(payload []byte) error {
 	r.fds = []int{fd}
 	// Whom the peer is bound to is not the container's business.
 	var resp lisafs.AcceptResp
-	r.reply = appendMessage(nil, lisafs.Accept, resp.SizeBytes(), func(b []byte) { resp.MarshalBytes(b) })
+	r.reply = newMessage(lisafs.Accept, resp.SizeBytes(), func(b []byte) { resp.MarshalBytes(b) })
 	return nil
 }
 
-// closeSocket closes a bound socket. If that can't be noted, nobody has the
-// socket any more that the journal tells of, which does no harm.
+// closeSocket closes a bound socket.
 func (r *relay) closeSocket(id lisafs.FDID) {
 	if sock, ok := r.sockets.bound[id]; ok {
 		delete(r.sockets.bound, id)
-		_ = r.journal.unbound(id)
+		r.journal.unbound(id)
 		unix.Close(sock)
 	}
 }

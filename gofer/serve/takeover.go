@@ -29,15 +29,12 @@ func (r *relay) takeOver(answered bool) error {
 	if err := r.settle(answered); err != nil {
 		return err
 	}
-	if r.journal.head.Root == lisafs.InvalidFDID {
+	if r.journal.root() == lisafs.InvalidFDID {
 		return nil // the sentry has not mounted yet
 	}
 	// Whatever numbers an earlier gofer gave out, noted or not, even one that
 	// never came to serve: this one's are others.
-	r.journal.head.Generation++
-	if err := r.journal.writeHeader(); err != nil {
-		return err
-	}
+	r.journal.nextGeneration()
 	if err := r.mountAgain(); err != nil {
 		return err
 	}
@@ -46,7 +43,7 @@ func (r *relay) takeOver(answered bool) error {
 			return fmt.Errorf("opening again what the sentry has: %w", err)
 		}
 	}
-	setNextNumber(r.served, lisafs.FDID(r.journal.head.Generation)<<generationBits)
+	setNextNumber(r.connection, lisafs.FDID(r.journal.generation())<<generationBits)
 	return nil
 }
 
@@ -55,7 +52,7 @@ func (r *relay) takeOver(answered bool) error {
 // again only once it has an answer, so where another request waits behind it,
 // it was answered.
 func (r *relay) settle(answered bool) error {
-	state := r.journal.head.State
+	state := r.journal.progress().state
 	if state == 0 {
 		return nil
 	}
@@ -65,13 +62,15 @@ func (r *relay) settle(answered bool) error {
 		return err
 	}
 	if len(r.request) == 0 {
-		return r.journal.settled()
+		r.journal.settled()
+		return nil
 	}
 	if state&(stateSending|stateSent) != 0 && (answered || more) {
 		if err := r.consume(); err != nil {
 			return err
 		}
-		return r.journal.settled()
+		r.journal.settled()
+		return nil
 	}
 	if state&stateSending != 0 {
 		if err := r.journal.void(); err != nil {
@@ -80,41 +79,34 @@ func (r *relay) settle(answered bool) error {
 	}
 	if state&stateOnce != 0 {
 		r.reply = errorReply(unix.EIO)
-		return r.exchange([]func() error{r.journal.answering, r.send, r.journal.answered, r.consume, r.journal.settled})
+		return r.exchange(r.answer())
 	}
-	return r.journal.settled() // it is carried out, be it again
+	r.journal.settled() // it is carried out, be it again
+	return nil
 }
 
-var errRefused = errors.New("the server refused it")
-
-// ask sends the server a request of our own and returns its answer.
-func (r *relay) ask(request []byte) ([]byte, error) {
-	if err := send(r.inner, request, nil); err != nil {
-		return nil, err
-	}
-	answer, fds, err := r.receive()
+// must has a request of our own carried out and returns its answer.
+func (r *relay) must(request []byte) ([]byte, error) {
+	answer, fds := r.ask(request)
 	closeAll(fds)
-	if err != nil {
-		return nil, err
-	}
 	if messageID(answer) != messageID(request) {
-		return nil, fmt.Errorf("request %d: %w", messageID(request), errRefused)
+		return nil, fmt.Errorf("request %d was refused", messageID(request))
 	}
 	return answer[headerSize:], nil
 }
 
 func (r *relay) mountAgain() error {
-	h := r.journal.head
-	setNextNumber(r.served, h.Root)
-	answer, err := r.ask(emptyMessage(lisafs.Mount))
+	root := r.journal.root()
+	setNextNumber(r.connection, root)
+	answer, err := r.must(emptyMessage(lisafs.Mount))
 	if err != nil {
 		return fmt.Errorf("mounting again: %w", err)
 	}
 	var m lisafs.MountResp
-	if _, ok := m.CheckedUnmarshal(answer); !ok || m.Root.ControlFD != h.Root {
+	if _, ok := m.CheckedUnmarshal(answer); !ok || m.Root.ControlFD != root {
 		return errors.New("mounting again: the root has another number")
 	}
-	if h.Device != device(m.Root) || h.Inode != m.Root.Stat.Ino {
+	if o, _ := r.journal.object(root); o.device != device(m.Root) || o.inode != m.Root.Stat.Ino {
 		return ErrOtherObject
 	}
 	return nil
@@ -123,47 +115,43 @@ func (r *relay) mountAgain() error {
 // walkAgain has the server open an object under the number id. Where it is not
 // at its path any more nothing has that number: the sentry is told EBADF.
 func (r *relay) walkAgain(id lisafs.FDID, o object) error {
-	dir, last := r.journal.head.Root, len(o.names)-1
-	parents, err := r.walk(scratch, dir, o.names[:last])
-	if err != nil {
-		return err
-	}
+	dir, last := r.journal.root(), len(o.names)-1
+	parents := r.walk(scratch, dir, o.names[:last])
 	var spent []lisafs.FDID
 	for _, inode := range parents {
 		dir = inode.ControlFD
 		spent = append(spent, dir)
 	}
 	if len(parents) == last {
-		inodes, err := r.walk(id, dir, o.names[last:])
-		if err != nil {
-			return err
-		}
-		for _, inode := range inodes {
+		for _, inode := range r.walk(id, dir, o.names[last:]) {
 			if device(inode) != o.device || inode.Stat.Ino != o.inode {
 				spent = append(spent, inode.ControlFD)
 			}
 		}
 	}
-	if len(spent) > 0 {
-		_, err = r.ask(closeRequest(spent))
+	if len(spent) == 0 {
+		return nil
 	}
+	_, err := r.must(closeRequest(spent))
 	return err
 }
 
 // walk returns what was found, numbered from first, up to the first name that
 // was not.
-func (r *relay) walk(first, dir lisafs.FDID, names []string) ([]lisafs.Inode, error) {
+func (r *relay) walk(first, dir lisafs.FDID, names []string) []lisafs.Inode {
 	if len(names) == 0 {
-		return nil, nil
+		return nil
 	}
-	setNextNumber(r.served, first)
-	answer, err := r.ask(walkRequest(dir, names))
+	setNextNumber(r.connection, first)
+	return r.walkTo(dir, names)
+}
+
+// walkTo returns what was found up to the first name that was not.
+func (r *relay) walkTo(dir lisafs.FDID, names []string) []lisafs.Inode {
+	answer, _ := r.ask(walkRequest(dir, names))
 	var w lisafs.WalkResp
-	if err == nil {
-		_, _ = w.CheckedUnmarshal(answer)
+	if messageID(answer) == lisafs.Walk {
+		w.CheckedUnmarshal(answer[headerSize:])
 	}
-	if errors.Is(err, errRefused) {
-		err = nil
-	}
-	return w.Inodes, err
+	return w.Inodes
 }

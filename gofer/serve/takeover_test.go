@@ -71,14 +71,8 @@ func newRig(t *testing.T) *rig {
 // gofer is one that has not taken over yet.
 func (g *rig) gofer() *relay {
 	g.t.Helper()
-	server := lisafs.NewServer()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	connection, err := newConnection(lisafs.NewServer(), g.dir, false)
 	check(g.t, err)
-	inner, err := unet.NewSocket(pair[0])
-	check(g.t, err)
-	served, err := server.CreateConnection(inner, g.dir, fsgofer.ConnectionOpts(false), fsgofer.NewConnectionImpl(&fsgofer.Config{DonateMountPointFD: true}))
-	check(g.t, err)
-	server.StartConnection(served)
 	files := make([]*os.File, 2)
 	for i, f := range []*os.File{g.kept, g.journal} {
 		conn, err := f.SyscallConn()
@@ -90,9 +84,10 @@ func (g *rig) gofer() *relay {
 		}))
 		check(g.t, err)
 	}
-	r, err := newRelay(files[0], os.NewFile(uintptr(pair[1]), "server"), files[1], served)
+	r, err := newRelay(files[0], files[1], connection)
 	check(g.t, err)
-	check(g.t, r.openJournal())
+	check(g.t, r.journal.load())
+	r.handlers[lisafs.MkdirAt] = lisafs.MkdirAtHandler // one that can't be repeated
 	if g.sockets {
 		r.sockets = &sockets{path: "/proc/self/fd", bound: map[lisafs.FDID]int{}}
 	}
@@ -102,14 +97,9 @@ func (g *rig) gofer() *relay {
 
 // die closes what the kernel would close of a gofer that was killed.
 func die(r *relay) {
-	for _, f := range []*os.File{r.files[0], r.files[1], r.journalFile} {
-		f.Close()
-	}
-	if r.sockets != nil {
-		for _, fd := range r.sockets.bound {
-			unix.Close(fd)
-		}
-		r.sockets = nil
+	if r.socket != nil {
+		r.close()
+		r.socket = nil
 	}
 }
 
@@ -128,10 +118,11 @@ func (g *rig) serve(r *relay) (end func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = r.run() // ends when its files are closed
+		_ = r.run() // ends when its socket is closed
+		r.socket = nil
 	}()
 	return func() {
-		die(r)
+		r.socket.Close()
 		<-done
 	}
 }
@@ -222,7 +213,7 @@ func TestNumbersStay(t *testing.T) {
 			}
 		}
 		end()
-		j := open(t, g.journal)
+		j := load(t, g.journal)
 		if len(j.open) != len(held)-1 {
 			t.Errorf("generation %d: the journal has %d numbers, the sentry %d and the root", generation, len(j.open), len(held)-1)
 		}
@@ -395,7 +386,7 @@ func killAtStep(t *testing.T, request string, k killed) {
 		check(t, g.is(id, want))
 	}
 	end()
-	if got, want := slices.Sorted(maps.Keys(open(t, g.journal).open)), slices.Sorted(maps.Keys(held)); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(load(t, g.journal).open)), slices.Sorted(maps.Keys(held)); !slices.Equal(got, want) {
 		t.Errorf("the journal has %d, the sentry %d", got, want)
 	}
 }
@@ -438,7 +429,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		}
 		end()
 	}
-	if got := open(t, g.journal).open; len(got) != len(held) {
+	if got := load(t, g.journal).open; len(got) != len(held) {
 		t.Errorf("the journal has %d numbers, the sentry %d", len(got), len(held))
 	}
 }

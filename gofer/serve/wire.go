@@ -14,12 +14,19 @@ import (
 // peek returns the first request without consuming it, and whether more waits
 // behind it. It waits for a whole request if wait is set, else it returns none
 // where there is none yet.
+//
+// Nobody can look beyond bytes that came with descriptors. No sentry sends any:
+// a request with some in its midst is taken out of the socket at once, and
+// would not be found there by the next gofer.
 func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 	var result error
-	err = r.outer.Read(func(fd uintptr) bool {
+	take := false
+	err = r.conn.Read(func(fd uintptr) bool {
 		for {
+			descriptors := false
 			n, err := retry(func() (int, error) {
-				n, _, _, _, err := unix.Recvmsg(int(fd), r.requests, nil, recvFlags|unix.MSG_PEEK)
+				n, _, got, _, err := unix.Recvmsg(int(fd), r.requests, nil, recvFlags|unix.MSG_PEEK)
+				descriptors = got&unix.MSG_CTRUNC != 0
 				return n, err
 			})
 			switch {
@@ -31,6 +38,9 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 			case n == 0:
 				result = errGone
 				return true
+			case n < headerSize && descriptors && wait:
+				take = true
+				return true
 			case n < headerSize:
 				result = partial(int(fd))
 				return result != nil || !wait
@@ -38,13 +48,14 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 			want, err := messageSize(r.requests[:headerSize])
 			switch {
 			case err != nil:
-				// It does not speak lisafs. Nobody can answer that.
-				_ = unix.Shutdown(int(fd), unix.SHUT_RDWR)
-				result = errGone
+				result = r.hangUp()
 				return true
 			case want > len(r.requests), want == n && n == len(r.requests):
 				r.requests = make([]byte, 2*want)
 				continue
+			case n < want && descriptors && wait:
+				take = true
+				return true
 			case n < want:
 				result = partial(int(fd))
 				return result != nil || !wait
@@ -53,7 +64,33 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 			return true
 		}
 	})
-	return request, more, errors.Join(err, result)
+	if err := errors.Join(err, result); err != nil || !take {
+		return request, more, err
+	}
+	request, err = r.take()
+	return request, false, err
+}
+
+// take takes the first request out of the socket.
+func (r *relay) take() ([]byte, error) {
+	r.taken = true
+	if err := readFull(r.conn, r.requests[:headerSize], nil); err != nil {
+		return nil, gone(err)
+	}
+	size, err := messageSize(r.requests[:headerSize])
+	if err != nil {
+		return nil, r.hangUp()
+	}
+	if size > len(r.requests) {
+		r.requests = append(r.requests, make([]byte, size-len(r.requests))...)
+	}
+	return r.requests[:size], gone(readFull(r.conn, r.requests[headerSize:size], nil))
+}
+
+// hangUp leaves a sentry that does not speak lisafs: nobody can answer that.
+func (r *relay) hangUp() error {
+	_ = r.conn.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	return errGone
 }
 
 // partial decides what to do about half a message: nil, the rest is on its way
@@ -66,25 +103,6 @@ func partial(fd int) error {
 		err = errGone
 	}
 	return err
-}
-
-// receive reads one answer of the server with its descriptors.
-func (r *relay) receive() ([]byte, []int, error) {
-	var fds []int
-	if err := readFull(r.inner, r.answers[:headerSize], &fds); err != nil {
-		return nil, fds, err
-	}
-	size, err := messageSize(r.answers[:headerSize])
-	if err != nil {
-		return nil, fds, err
-	}
-	if size > len(r.answers) {
-		r.answers = append(r.answers[:headerSize], make([]byte, size-headerSize)...)
-	}
-	if err := readFull(r.inner, r.answers[headerSize:size], nil); err != nil {
-		return nil, fds, err
-	}
-	return r.answers[:size], fds, nil
 }
 
 func messageSize(header []byte) (int, error) {
