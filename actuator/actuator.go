@@ -79,6 +79,9 @@ type Actuator struct {
 	// gofers holds, by container ID, duplicates of gofers' sockets: as long as
 	// somebody does, a gofer's death does not end its container.
 	gofers map[string]gofer.Kept
+	// silences are gofers that answered nobody when they were looked at last,
+	// by container ID.
+	silences map[string]silence
 	// terminals are those of containers, by container ID.
 	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
@@ -117,7 +120,7 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())

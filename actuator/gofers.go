@@ -263,6 +263,7 @@ func (a *Actuator) letGo(id string) {
 		kept.Close()
 		delete(a.gofers, id)
 	}
+	delete(a.silences, id)
 }
 
 // releaseDead lets go of it where the gofer is gone. The sentry then sees that

@@ -51,7 +51,7 @@ func newRigIn(t *testing.T, state string) *rig {
 	check(t, err)
 	alarms, err := cgroup.NewAlarms(cgroups)
 	check(t, err)
-	reaper := observed.NewReaper(nil)
+	reaper := observed.NewReaper(nil, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{watcher.Run, reaper.Run, alarms.Run} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,15 +116,24 @@ func look(p observed.Process, inode uint64) (activity, error) {
 	if err != nil || len(fds) == 0 {
 		return idle, err
 	}
-	tasks, err := os.ReadDir(proc + "/task")
-	if err != nil {
-		return idle, err
-	}
 	most := idle
 	if halted, err := p.Stopped(); err != nil {
 		return idle, err
 	} else if halted {
 		most = stopped
+	}
+	calls, err := systemCalls(proc)
+	for _, call := range calls {
+		most = max(most, does(p.PID, call, fds))
+	}
+	return most, err
+}
+
+// systemCalls is what /proc says of the system calls of a process's threads.
+func systemCalls(proc string) (calls []string, err error) {
+	tasks, err := os.ReadDir(proc + "/task")
+	if err != nil {
+		return nil, err
 	}
 	for _, t := range tasks {
 		b, err := os.ReadFile(proc + "/task/" + t.Name() + "/syscall")
@@ -131,11 +141,28 @@ func look(p observed.Process, inode uint64) (activity, error) {
 			continue // it has ended
 		}
 		if err != nil {
-			return idle, err
+			return nil, err
 		}
-		most = max(most, does(p.PID, string(b), fds))
+		calls = append(calls, string(b))
 	}
-	return most, nil
+	return calls, nil
+}
+
+// Works says whether a gofer does anything but wait to be asked.
+func Works(p observed.Process) (bool, error) {
+	dir, err := p.OpenDir()
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	calls, err := systemCalls("/proc/self/fd/" + strconv.Itoa(int(dir.Fd())))
+	return slices.ContainsFunc(calls, works), err
+}
+
+// works says of a thread's system call whether it is one that does something.
+func works(call string) bool {
+	number, err := strconv.Atoi(strings.Fields(call + " ?")[0])
+	return err != nil || !slices.Contains([]int{unix.SYS_PPOLL, unix.SYS_EPOLL_PWAIT, unix.SYS_FUTEX, unix.SYS_NANOSLEEP}, number)
 }
 
 // does reads what /proc says about a thread's system call.

@@ -151,6 +151,23 @@ func (k Kept) Connected() bool {
 	return n == 0 && err == nil
 }
 
+// Waiting says whether a request waits in one of the sockets, which it does
+// until it has been answered, and how many had been answered before in all.
+func (k Kept) Waiting() (served uint64, waits bool, err error) {
+	for i, s := range k.Sockets {
+		bytes, err := queued(s, unix.TIOCINQ)
+		if err != nil {
+			return 0, false, err
+		}
+		n, err := serve.Served(k.Journals[i])
+		if err != nil && !errors.Is(err, serve.ErrOtherVersion) {
+			return 0, false, err
+		}
+		served, waits = served+n, waits || bytes > 0
+	}
+	return served, waits, nil
+}
+
 // EndOf is the inode number of a socket, by which it is found in the sentry.
 func EndOf(f *os.File) (uint64, error) {
 	var st unix.Stat_t

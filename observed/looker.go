@@ -34,6 +34,10 @@ type Config struct {
 	// PreStop tells what an instance of a container does before it is stopped.
 	// Optional: nobody does anything then.
 	PreStop func(containerID string) PreStop
+	// Silent says whether the living gofer of a container that runs has
+	// answered nobody for a while, though somebody waits or nobody could be
+	// answered. Optional: none is silent then.
+	Silent func(Record, ContainerRecord) (bool, error)
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
@@ -106,7 +110,7 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 	lost := false
 	for i, rec := range loaded.Containers {
 		var keeperErr error
-		gofers[i], err = l.liveness(rec.Gofer)
+		gofers[i], err = l.gofer(sb.Record, rec)
 		keepers[i], keeperErr = l.liveness(rec.Keeper)
 		if err := errors.Join(err, keeperErr); err != nil {
 			return Sandbox{}, fmt.Errorf("looking at container %q of sandbox %q: %w", rec.Name, name, err)
@@ -163,6 +167,22 @@ func (l *Looker) memory(ctx context.Context, sb *Sandbox) (err error) {
 }
 
 func (l *Looker) liveness(p Process) (Liveness, error) { return p.liveness(l.c.ProcRoot) }
+
+// gofer says how a container's gofer is.
+func (l *Looker) gofer(sandbox *Record, rec ContainerRecord) (Liveness, error) {
+	alive, err := l.liveness(rec.Gofer)
+	if err != nil || alive != Alive || sandbox == nil || rec.State != Running || l.c.Silent == nil {
+		return alive, err
+	}
+	silent, err := l.c.Silent(*sandbox, rec)
+	if errors.Is(err, ErrGone) {
+		return Gone, nil
+	}
+	if silent {
+		alive = Silent
+	}
+	return alive, err
+}
 
 // open says whether it is the runtime that knows how a container is: its
 // record tells neither an end nor that it was never finished.

@@ -21,8 +21,9 @@ import (
 // process started itself have a waiter each, and are left to it; they must
 // therefore all be started through Start.
 type Reaper struct {
-	// reaped is told of each orphan.
-	reaped func(Process, unix.WaitStatus)
+	// reaped is told of each orphan, stopped of each child that was stopped.
+	reaped  func(Process, unix.WaitStatus)
+	stopped func(pid int)
 	// poke has the capacity 1: pokes carry no data.
 	poke chan struct{}
 
@@ -32,14 +33,18 @@ type Reaper struct {
 	known map[int]struct{}
 }
 
-// NewReaper returns a Reaper. reaped, which may be nil, is called from Run's
-// goroutine for each orphan, with its identity and its wait status, when it
-// has been reaped. It must not block, nor call Start or Wait.
-func NewReaper(reaped func(p Process, status unix.WaitStatus)) *Reaper {
+// NewReaper returns a Reaper. Both functions may be nil and are called from
+// Run's goroutine: reaped for each orphan, with its identity and its wait
+// status, when it has been reaped, and stopped for each child that a signal has
+// stopped, with its pid. They must not block, nor call Start or Wait.
+func NewReaper(reaped func(p Process, status unix.WaitStatus), stopped func(pid int)) *Reaper {
 	if reaped == nil {
 		reaped = func(Process, unix.WaitStatus) {}
 	}
-	return &Reaper{reaped: reaped, poke: make(chan struct{}, 1), known: map[int]struct{}{}}
+	if stopped == nil {
+		stopped = func(int) {}
+	}
+	return &Reaper{reaped: reaped, stopped: stopped, poke: make(chan struct{}, 1), known: map[int]struct{}{}}
 }
 
 // BecomeSubreaper makes this process the parent of every descendant that loses
@@ -100,12 +105,22 @@ func (r *Reaper) Run(ctx context.Context) error {
 	}
 }
 
-// reap reaps all orphans that have ended.
+// reap reaps all orphans that have ended, and tells of children that were stopped.
 func (r *Reaper) reap() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		pid, err := peek(unix.P_ALL, 0)
+		pid, err := peek(unix.P_ALL, 0, unix.WSTOPPED)
+		if err != nil {
+			return err
+		}
+		if pid == 0 {
+			break
+		}
+		r.stopped(pid)
+	}
+	for {
+		pid, err := peek(unix.P_ALL, 0, ended)
 		if err != nil || pid == 0 {
 			return err
 		}
@@ -130,11 +145,11 @@ func (r *Reaper) reapBehind() error {
 		if _, ok := r.known[pid]; ok {
 			continue
 		}
-		ended, err := peek(unix.P_PID, pid)
+		found, err := peek(unix.P_PID, pid, ended)
 		if err != nil {
 			return err
 		}
-		if ended != 0 {
+		if found != 0 {
 			if err := r.collect(pid); err != nil {
 				return err
 			}
@@ -178,22 +193,25 @@ func (r *Reaper) collect(pid int) error {
 	}
 }
 
-// peek returns the pid of a child that has ended, and leaves it as it is; 0
-// where there is none.
-func peek(idType, id int) (int, error) {
+// ended are the children that have ended, which peek leaves as they are.
+const ended = unix.WEXITED | unix.WNOWAIT
+
+// peek returns the pid of a child of which there is such news; 0 where there is
+// none.
+func peek(idType, id, news int) (int, error) {
 	for {
 		var info unix.Siginfo
-		err := unix.Waitid(idType, id, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		err := unix.Waitid(idType, id, &info, news|unix.WNOHANG, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.ECHILD):
 			return 0, nil
 		case err != nil:
-			return 0, fmt.Errorf("looking for ended children: %w", err)
+			return 0, fmt.Errorf("looking for news of children: %w", err)
 		}
 		if info.Signo == 0 {
-			return 0, nil // there are children, and all live
+			return 0, nil // there are children, and no news
 		}
 		// siginfo_t's union begins with si_pid for SIGCHLD; it is aligned
 		// like a pointer.

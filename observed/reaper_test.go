@@ -28,7 +28,14 @@ func reaping(t *testing.T) (*observed.Reaper, chan orphan) {
 		t.Fatal(err)
 	}
 	orphans := make(chan orphan, 1000)
-	r := observed.NewReaper(func(p observed.Process, s unix.WaitStatus) { orphans <- orphan{p, s} })
+	r := observed.NewReaper(func(p observed.Process, s unix.WaitStatus) { orphans <- orphan{p, s} }, nil)
+	run(t, r)
+	return r, orphans
+}
+
+// run runs a Reaper until the test ends.
+func run(t *testing.T, r *observed.Reaper) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -41,7 +48,35 @@ func reaping(t *testing.T) (*observed.Reaper, chan orphan) {
 			t.Errorf("children are left: %d, %v", pid, err)
 		}
 	})
-	return r, orphans
+}
+
+// A child that is stopped is told of each time, and its waiter still gets its
+// end.
+func TestReaperTellsOfStops(t *testing.T) {
+	stops := make(chan int, 10)
+	r := observed.NewReaper(nil, func(pid int) { stops <- pid })
+	run(t, r)
+	cmd := exec.Command("/bin/sleep", "1000")
+	if err := r.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		if pid := <-stops; pid != cmd.Process.Pid {
+			t.Errorf("process %d was stopped, told of is %d", cmd.Process.Pid, pid)
+		}
+		if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Wait(cmd); cmd.ProcessState == nil {
+		t.Error(err)
+	}
 }
 
 // leaver is a process that leaves an orphan behind.

@@ -22,7 +22,7 @@ func (l *Looker) processes(sb *Sandbox) error {
 	sb.CgroupExists = exists
 	helpers := map[int]string{}
 	for _, c := range sb.Containers {
-		if c.GoferRun == Alive {
+		if c.GoferRun.Lives() {
 			helpers[c.Gofer.PID] = c.Name
 		}
 		if c.KeeperRun == Alive {

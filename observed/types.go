@@ -173,12 +173,17 @@ type Image struct {
 // Liveness is what is known of a recorded process.
 type Liveness int
 
-// A process that is recorded is alive or gone; None: nothing is recorded.
+// A process that is recorded is alive, gone or silent; None: nothing is
+// recorded.
 const (
 	None Liveness = iota
 	Alive
-	Gone // ended, a zombie, or its pid now belongs to another process
+	Gone   // ended, a zombie, or its pid now belongs to another process
+	Silent // a gofer that lives and has answered nobody for a while
 )
+
+// Lives says whether there is a process.
+func (l Liveness) Lives() bool { return l == Alive || l == Silent }
 
 // PreStop is what is known of what a container is to do before it is stopped.
 type PreStop int

@@ -131,7 +131,7 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 	cm := p.mem.Containers[c.Name]
 	over, isOver := p.overLimit(c)
 	switch {
-	case c.GoferRun == observed.Gone:
+	case unserved(c):
 		return p.stepGofer(c)
 	case isOver:
 		return over
@@ -164,6 +164,11 @@ func (p *planner) anew(c *observed.Container, why, class string) step {
 	return s
 }
 
+// unserved says whether what a container asks its gofer is answered by nobody.
+func unserved(c *observed.Container) bool {
+	return c.GoferRun == observed.Gone || c.GoferRun == observed.Silent
+}
+
 // stepGofer decides for a container that runs without its gofer.
 func (p *planner) stepGofer(c *observed.Container) step {
 	if p.mem.Containers[c.Name].GoferLost == c.ID {
@@ -176,8 +181,12 @@ func (p *planner) stepGofer(c *observed.Container) step {
 		p.lookAt(due)
 		return step{waits: true, frozen: true}
 	}
+	what := "died"
+	if c.GoferRun == observed.Silent {
+		what = "answered nobody any more"
+	}
 	return step{verb: ReplaceGofer, name: c.Name, id: c.ID, replaced: c.Gofer, frozen: true,
-		reason: fmt.Sprintf("the gofer of container %q (process %d) died; the container runs on", c.Name, c.Gofer.PID)}
+		reason: fmt.Sprintf("the gofer of container %q (process %d) %s; the container runs on", c.Name, c.Gofer.PID, what)}
 }
 
 // serve has every container that runs without its gofer get another, and
@@ -187,7 +196,7 @@ func (p *planner) serve() bool {
 	due := false
 	for i := range p.o.Containers {
 		c := &p.o.Containers[i]
-		if live(c) && c.GoferRun == observed.Gone && p.mem.Containers[c.Name].GoferLost != c.ID {
+		if live(c) && unserved(c) && p.mem.Containers[c.Name].GoferLost != c.ID {
 			s := p.stepGofer(c)
 			p.apply(s)
 			due = due || s.verb != ""

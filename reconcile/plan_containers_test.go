@@ -314,6 +314,12 @@ func TestPlanContainers(t *testing.T) {
 				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) died; the container runs on`}},
 		},
 		{
+			name:   "gofer silent: another takes over",
+			mutate: func(in *Input) { containerOf(in, "app").GoferRun = observed.Silent },
+			actions: []Action{{Verb: ReplaceGofer, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
+				Replaced: appGofer, Reason: `the gofer of container "app" (process 4710) answered nobody any more; the container runs on`}},
+		},
+		{
 			name: "new gofers asked for: one after the other",
 			mutate: func(in *Input) {
 				in.Memory = RestartGofers([]string{"app", "web"}, t0)(in.Memory)

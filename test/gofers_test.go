@@ -288,6 +288,31 @@ func TestGoferDiesWhilePaused(t *testing.T) {
 	}
 }
 
+// A gofer that is stopped, and would answer nobody for ever, is replaced: at
+// once where it is a child of the daemon, else by the resync.
+func TestGoferStopped(t *testing.T) {
+	w := start(t, "--resync", "1s")
+	w.declare("web", w.churn("one"))
+	was := w.running("web")
+	for n := range 2 {
+		w.said("web/one", "churned")
+		pid := *w.running("web").box("one").GoferPID
+		kill(t, pid, syscall.SIGSTOP)
+		now := w.replaced("web", "one", n+1)
+		w.same(was, now, "one")
+		if *now.box("one").GoferPID == pid {
+			t.Errorf("process %d is served by still", pid)
+		}
+		lines := len(w.said("web/one", "churned"))
+		w.saidTimes("web/one", "churned", lines+1)
+		w.kill()
+		w.start() // the gofers are nobody's children from here on
+	}
+	if out := w.ok("events", "web"); !strings.Contains(out, "answered nobody any more") {
+		t.Errorf("the events are:\n%s", out)
+	}
+}
+
 // Whatever dies while a sandbox is made, in the end it runs as declared.
 func TestGoferDiesAtStart(t *testing.T) {
 	w := start(t)

@@ -97,7 +97,15 @@ func startRelay(t *testing.T, handle lisafs.RPCHandler) (sentry, gofer *os.File,
 	}
 	r.handlers[question] = handle
 	ended = make(chan error, 1)
-	go func() { ended <- r.run() }()
+	go func() {
+		defer close(ended)
+		ended <- r.run()
+	}()
+	t.Cleanup(func() {
+		sentry.Close()
+		for range ended {
+		}
+	})
 	return sentry, gofer, ended
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,15 +116,26 @@ func (g *rig) successor(waiting bool) *relay {
 
 // serve has r serve until the returned function is called, which ends it.
 func (g *rig) serve(r *relay) (end func()) {
+	var ends atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = r.run() // ends when its socket is closed
-		r.socket = nil
+		for steps := r.steps(); !ends.Load(); {
+			asked := false
+			control(g.t, r.socket, func(fd int) error {
+				n, err := retry(func() (int, error) { return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1) })
+				asked = n > 0
+				return err
+			})
+			if asked && r.exchange(steps) != nil {
+				return // the client has gone
+			}
+		}
 	}()
 	return func() {
-		r.socket.Close()
+		ends.Store(true)
 		<-done
+		die(r)
 	}
 }
 

@@ -19,6 +19,11 @@ import (
 // a request with some in its midst is taken out of the socket at once, and
 // would not be found there by the next gofer.
 func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
+	if wait {
+		if err := r.asked(); err != nil {
+			return nil, false, err
+		}
+	}
 	var result error
 	take := false
 	err = r.conn.Read(func(fd uintptr) bool {
@@ -69,6 +74,17 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 	}
 	request, err = r.take()
 	return request, false, err
+}
+
+// asked waits until anything is there. A thread that waits in the kernel is
+// there sooner than the runtime's poller has found somebody to run, which what
+// is below leaves the rest of half a request to.
+func (r *relay) asked() (err error) {
+	cerr := r.conn.Control(func(fd uintptr) {
+		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		_, err = retry(func() (int, error) { return unix.Ppoll(events, nil, nil) })
+	})
+	return errors.Join(cerr, err)
 }
 
 // take takes the first request out of the socket.

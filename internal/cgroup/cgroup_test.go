@@ -167,8 +167,14 @@ func TestKillFrozen(t *testing.T) {
 	start(t, c, "idle")
 	start(t, inner, "idle")
 	for _, c := range []*Cgroup{inner, c} {
+		if frozen, err := c.Frozen(); frozen || err != nil {
+			t.Errorf("frozen %v, %v before it is", frozen, err)
+		}
 		if err := writeFile(h.dir("freezer", c.Path())+"/freezer.state", "FROZEN"); err != nil {
 			t.Fatal(err)
+		}
+		if frozen, err := c.Frozen(); !frozen || err != nil {
+			t.Errorf("frozen %v, %v", frozen, err)
 		}
 	}
 	if err := c.Kill(t.Context()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -96,6 +97,24 @@ func (c *Cgroup) thaw() error {
 		}
 	}
 	return nil
+}
+
+// Frozen says whether the kernel's freezer holds what is in the cgroup.
+// ErrNotFound where the cgroup is gone.
+func (c *Cgroup) Frozen() (bool, error) {
+	file, says := filepath.Join(c.host.dir("", c.name), "cgroup.events"), "frozen 1"
+	// Version 1 says FREEZING before FROZEN.
+	if c.host.mode == V1 {
+		if !c.host.has("freezer") {
+			return false, nil
+		}
+		file, says = filepath.Join(c.host.dir("freezer", c.name), "freezer.state"), "FR"
+	}
+	data, err := readFile(file)
+	if gone(err) {
+		err = fmt.Errorf("looking whether cgroup %s is frozen: %w", c.name, ErrNotFound)
+	}
+	return strings.Contains(string(data), says), err
 }
 
 // pidfds are held processes by pid.

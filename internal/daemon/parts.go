@@ -60,7 +60,7 @@ func (d *daemon) open() (err error) {
 	if err := observed.BecomeSubreaper(); err != nil {
 		return err
 	}
-	d.reaper = observed.NewReaper(nil)
+	d.reaper = observed.NewReaper(nil, func(pid int) { d.actuator.Stopped(pid) })
 	if d.watcher, err = observed.NewWatcher(); err != nil {
 		return err
 	}
@@ -118,6 +118,7 @@ func (d *daemon) open() (err error) {
 		CgroupProcs: d.cgroups.Started,
 		Memory:      d.actuator.Memory,
 		PreStop:     d.actuator.PreStop,
+		Silent:      d.actuator.Silent,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 		a.ID, a.State = c.ID, string(c.State)
 		a.Ready = v.ready(dc, c)
 		a.PID = 1 // each container has a pid namespace of its own
-		if c.GoferRun == observed.Alive {
+		if c.GoferRun.Lives() {
 			a.GoferPID = new(c.Gofer.PID)
 			a.GoferSince, a.GoferVersion = instant(c.GoferSince), c.GoferVersion
 		}

@@ -37,7 +37,7 @@ func run(ctx context.Context, o options) (met bool, err error) {
 	if err := observed.BecomeSubreaper(); err != nil {
 		return false, err
 	}
-	b.reaper = observed.NewReaper(nil)
+	b.reaper = observed.NewReaper(nil, nil)
 	reaping, stopReaping := context.WithCancel(context.WithoutCancel(ctx))
 	reaped := make(chan error, 1)
 	go func() { reaped <- b.reaper.Run(reaping) }()
