@@ -39,6 +39,10 @@ func upgraded() map[string]string {
 		"owing":  "restartBackoff: {initial: 1h, max: 1h}\n" + app("exit 3"),
 		"done":   "restartPolicy: Never\n" + app("exit 0"),
 		"room":   "volumes: [{name: v, emptyDir: {sizeLimit: 8Mi}}]\nnetwork: {mode: host}\ncontainers:\n- " + box("app", "churn /v/file /v", "volumeMounts: [{name: v, mountPath: /v}]"),
+		"server": "volumes: [{name: s, hostPath: {path: DIR/sockets, sockets: true}}]\ncontainers:\n- " +
+			box("app", "listen /s/app", "volumeMounts: [{name: s, mountPath: /s}]",
+				"livenessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [/w, print]}}"),
+		"tty":    "containers:\n- " + box("app", "tick 0.05", "terminal: true"),
 		"limits": "containers:\n- " + box("app", "witness /own", "resources: {limits: {cpu: 500m, memory: 64Mi}}", "oomScoreAdj: 300"),
 	}
 }
@@ -86,6 +90,7 @@ func TestSwap(t *testing.T) {
 	before := released(t)
 	w := newWorld(t)
 	w.binary = before
+	w.folders("sockets")
 	w.start()
 	stood := map[string]string{}
 	for name, spec := range upgraded() {
@@ -104,8 +109,21 @@ func TestSwap(t *testing.T) {
 		for _, who := range []string{"bear/one", "bear/two", "limits"} {
 			w.witnessed(who, w.steps(who)+1)
 		}
+		w.reaches("sockets/app")
+		w.saidTimes("tty", "tick", strings.Count(w.ok("logs", "tty"), "tick")+2)
 		if out := w.ok("plan"); strings.Contains(out, "bear") {
 			t.Errorf("%s, the plan is\n%s", when, out)
+		}
+	}
+	// The next gofer has what the container has bound, whichever version made it.
+	rolled := 0
+	rolls := func() {
+		t.Helper()
+		rolled++
+		w.ok("restart", "--gofer", "server")
+		w.reaches("sockets/app")
+		if c := w.running("server").box("app"); c.RestartCount != 0 || c.GoferRestarts != rolled {
+			t.Errorf("with gofer %d it is %+v", rolled, c)
 		}
 	}
 	session := w.session("exec", "-i", "bear/one", "--", "/w", "print", "here", "then", "sum")
@@ -119,6 +137,7 @@ func TestSwap(t *testing.T) {
 	}
 	session.expect("7")
 	w.controls("bear")
+	rolls()
 
 	w.declare("new", app("witness /own"))
 	w.running("new")
@@ -127,6 +146,7 @@ func TestSwap(t *testing.T) {
 	unchanged("back under the version before")
 	w.witnessed("new", w.steps("new"))
 	w.controls("new")
+	rolls()
 	stood["new"] = w.stands("new")
 
 	w.swap(sandboxer)
@@ -137,6 +157,7 @@ func TestSwap(t *testing.T) {
 	w.running("frozen")
 	w.witnessed("frozen", w.steps("frozen"))
 	w.controls("new")
+	rolls()
 }
 
 // controls holds a sandbox that another version has made to all that can be
