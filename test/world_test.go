@@ -38,9 +38,10 @@ type world struct {
 	socket    string
 	parent    string // cgroup
 	flags     []string
-	binary    string  // the program, of daemon and client
-	daemon    *daemon // nil until start
-	mounted   string  // what the test itself has mounted and cleanUp unmounts
+	binary    string   // the program, of daemon and client
+	around    []string // the command that starts the daemon's; nil: none
+	daemon    *daemon  // nil until start
+	mounted   string   // what the test itself has mounted and cleanUp unmounts
 
 	mu    *sync.Mutex
 	names map[string]bool // of all sandboxes that were ever declared; below mu
@@ -126,7 +127,8 @@ func (w *world) begin() {
 		w.t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemon{cmd: exec.Command(w.binary, w.arguments()...), ended: make(chan struct{}), notify: conn}
+	line := slices.Concat(w.around, []string{w.binary}, w.arguments())
+	d := &daemon{cmd: exec.Command(line[0], line[1:]...), ended: make(chan struct{}), notify: conn}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	// Descriptors that whoever starts the daemon forgot to close: they must not
 	// reach gofers or sentries.
@@ -197,17 +199,23 @@ func (w *world) kill() {
 // stop ends the daemon as systemd would.
 func (w *world) stop() {
 	w.t.Helper()
-	if err := w.daemon.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	w.end(syscall.SIGTERM)
+}
+
+// end ends the daemon by a signal that it heeds.
+func (w *world) end(sig syscall.Signal) {
+	w.t.Helper()
+	if err := w.daemon.cmd.Process.Signal(sig); err != nil {
 		w.t.Fatal(err)
 	}
 	select {
 	case <-w.daemon.ended:
 	case <-time.After(patience):
 		w.kill()
-		w.t.Fatalf("the daemon did not end on SIGTERM\n%s", w.log())
+		w.t.Fatalf("the daemon did not end on %s\n%s", sig, w.log())
 	}
 	if code := w.daemon.cmd.ProcessState.ExitCode(); code != 0 {
-		w.t.Fatalf("the daemon ended with %d on SIGTERM\n%s", code, w.log())
+		w.t.Fatalf("the daemon ended with %d on %s\n%s", code, sig, w.log())
 	}
 }
 

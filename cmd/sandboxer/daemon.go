@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,8 +51,8 @@ func (c *cli) daemonCommand() *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long: `Runs the daemon in the foreground; it needs root.
 
-SIGTERM or Ctrl-C ends the daemon and leaves every sandbox running: a later
-daemon takes them over as they are.`,
+SIGTERM, Ctrl-C or the end of its terminal ends the daemon and leaves every
+sandbox running: a later daemon takes them over as they are.`,
 		Example: "  sandboxer daemon\n" +
 			"  sandboxer daemon --manifests ./manifests --state-dir /tmp/s/run --data-dir /tmp/s/data --stop-sandboxes-on-exit",
 		Args: args(cobra.NoArgs, "no arguments"),
@@ -63,9 +61,7 @@ daemon takes them over as they are.`,
 				return err
 			}
 			o.Socket = c.socketPath(filepath.Join(o.StateDir, "sandboxer.sock"))
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			return c.runDaemon(ctx, o)
+			return c.runDaemon(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()

@@ -20,10 +20,21 @@ import (
 
 // runDaemon runs the daemon until ctx is done.
 func runDaemon(ctx context.Context, o daemonOptions) error {
+	if err := unblockSignals(); err != nil {
+		return err
+	}
 	c, err := readConfig(o.Config)
 	if err != nil {
 		return err
 	}
+	out := newLossy(os.Stderr)
+	defer out.finish()
+	log := newLog(out, o.LogLevel, o.LogFormat)
+	if err := surround(log); err != nil {
+		return err
+	}
+	ctx, stop := untilEnded(ctx, log)
+	defer stop()
 	return daemon.Run(ctx, daemon.Config{
 		Manifests:           o.Manifests,
 		StateDir:            o.StateDir,
@@ -40,7 +51,7 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 		MaxLogFile:          c.Logs.MaxSize.Value(),
 		MaxLogFiles:         c.Logs.MaxFiles,
 		Version:             buildVersion(),
-		Log:                 newLog(os.Stderr, o.LogLevel, o.LogFormat),
+		Log:                 log,
 	})
 }
 

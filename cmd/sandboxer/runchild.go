@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,11 +23,18 @@ import (
 // runMain is the daemon of a run in a directory; see startRunDaemon. It returns
 // the exit status.
 func runMain(dir string, clear bool) int {
+	blocked := unblockSignals()
 	// Who ends all processes of a service ends the one before this too.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	heedNoPipes()
+	out := newLossy(os.Stderr)
+	defer out.finish()
 	unix.CloseOnExec(runReportFD)
 	report := json.NewEncoder(os.NewFile(runReportFD, "report"))
-	err := runInBackground(dir, clear, report)
+	err := blocked
+	if err == nil {
+		err = runInBackground(dir, clear, report, out)
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -35,7 +43,7 @@ func runMain(dir string, clear bool) int {
 	return exitFailed
 }
 
-func runInBackground(dir string, clear bool, report *json.Encoder) error {
+func runInBackground(dir string, clear bool, report *json.Encoder, out io.Writer) error {
 	b, err := os.ReadFile(filepath.Join(dir, runFile))
 	if err != nil {
 		return err
@@ -46,6 +54,10 @@ func runInBackground(dir string, clear bool, report *json.Encoder) error {
 	}
 	c, err := readConfig(r.Config)
 	if err != nil {
+		return err
+	}
+	log := newLog(out, r.LogLevel, "text")
+	if err := surround(log); err != nil {
 		return err
 	}
 	f := &daemon.Foreground{
@@ -76,7 +88,7 @@ func runInBackground(dir string, clear bool, report *json.Encoder) error {
 		MaxLogFile:        c.Logs.MaxSize.Value(),
 		MaxLogFiles:       c.Logs.MaxFiles,
 		Version:           buildVersion(),
-		Log:               newLog(os.Stderr, r.LogLevel, "text"),
+		Log:               log,
 	})
 	if err != nil {
 		return fmt.Errorf("%w; what is left of it is in %s, and the next run tries to remove it", err, dir)

@@ -127,8 +127,9 @@ func Run(ctx context.Context, c Config) error {
 	return d.run(ctx, listener)
 }
 
-// run runs the parts. What feeds others ends after them: the loop stops first,
-// with its actions in flight completed; the reaper last.
+// run runs the parts. What feeds others ends after them: the loop stops after
+// who asks for its work, with its actions in flight completed; the reaper last.
+// A part that fails ends all as who asks for it would.
 func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	server, err := api.New(api.Config{Backend: d, Version: d.c.Version, Log: d.c.Log})
 	if err != nil {
@@ -143,11 +144,12 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 		d.source.endAll() // nothing is to begin
 		d.source.hurry()
 	}
+	loop := newGroup(context.WithoutCancel(ctx))
+	loop.run("reconciling", d.loop.Run)
 	above := newGroup(context.WithoutCancel(ctx))
 	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
-	above.run("reconciling", d.loop.Run)
 	if f := d.c.Foreground; f != nil {
 		above.run("telling of the sandbox", func(ctx context.Context) error { return d.board.Watch(ctx, "", f.Seen) })
 	}
@@ -159,22 +161,32 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
 	case <-ctx.Done():
 	case <-above.ctx.Done():
+	case <-below.ctx.Done():
 	}
 	select {
 	case <-ctx.Done():
-		_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)
-		switch {
-		case d.c.Foreground != nil:
-			err = d.removeAll(above.ctx)
-		case d.c.StopSandboxesOnExit:
-			err = d.stopAll(above.ctx)
-		}
-	case <-above.ctx.Done(): // a part has failed
+	case <-above.ctx.Done():
+	case <-below.ctx.Done():
 	}
-	above.cancel()
-	err = errors.Join(err, above.wait())
-	below.cancel()
-	return errors.Join(err, below.wait())
+	_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyStopping)
+	if d.c.Foreground != nil || d.c.StopSandboxesOnExit {
+		select {
+		case <-d.startup.ready: // until then not everything is known
+		case <-above.ctx.Done():
+		case <-below.ctx.Done():
+		}
+	}
+	switch {
+	case d.c.Foreground != nil:
+		err = d.removeAll(loop.ctx)
+	case d.c.StopSandboxesOnExit:
+		err = d.stopAll(loop.ctx)
+	}
+	for _, parts := range []*group{above, loop, below} {
+		parts.cancel()
+		err = errors.Join(err, parts.wait())
+	}
+	return err
 }
 
 // Names lists every sandbox of which something exists: a record, a checkpoint,

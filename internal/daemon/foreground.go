@@ -23,11 +23,6 @@ var errRemoved = errors.New("it is removed")
 
 // removeAll stops what runs and leaves nothing of it.
 func (d *daemon) removeAll(ctx context.Context) error {
-	select {
-	case <-d.startup.ready: // until then not everything is known
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	done := make(chan struct{})
 	defer close(done)
 	go func() {

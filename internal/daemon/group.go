@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -27,12 +28,22 @@ func newGroup(ctx context.Context) *group {
 func (g *group) run(doing string, f func(context.Context) error) {
 	g.wg.Go(func() {
 		defer g.cancel()
-		if err := f(g.ctx); err != nil && !errors.Is(err, context.Canceled) {
+		if err := contained(g.ctx, f); err != nil && !errors.Is(err, context.Canceled) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.errs = append(g.errs, fmt.Errorf("%s: %w", doing, err))
 		}
 	})
+}
+
+// contained is f, with a panic as its error: all else ends in order then.
+func contained(ctx context.Context, f func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f(ctx)
 }
 
 // wait returns when all have ended.
