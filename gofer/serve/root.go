@@ -171,8 +171,11 @@ func openProc() error {
 		return err
 	}
 	const flags = unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("/proc/self/fd", path, "", flags, ""); err != nil {
-		return fmt.Errorf("binding /proc/self/fd: %w", err)
+	// The first call takes the flags of what is bound, whatever it is told.
+	for _, call := range []uintptr{flags, unix.MS_REMOUNT | flags} {
+		if err := unix.Mount("/proc/self/fd", path, "", call, ""); err != nil {
+			return fmt.Errorf("binding /proc/self/fd: %w", err)
+		}
 	}
 	if err := fsgofer.OpenProcSelfFD(path); err != nil {
 		return err
