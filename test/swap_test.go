@@ -137,16 +137,24 @@ func TestSwap(t *testing.T) {
 	}
 	session.expect("7")
 	w.controls("bear")
+	w.rolls("bear")
 	rolls()
 
-	w.declare("new", app("witness /own"))
+	w.declare("new", "containers:\n- "+box("app", "witness /own")+"\n- "+box("other", "tick 0.05"))
 	w.running("new")
 	stood = map[string]string{"new": w.stands("new"), "bear": w.stands("bear"), "frozen": w.stands("frozen"), "owing": w.stands("owing")}
 	w.swap(before)
 	unchanged("back under the version before")
-	w.witnessed("new", w.steps("new"))
+	w.witnessed("new/app", w.steps("new/app"))
 	w.controls("new")
-	rolls()
+	// It can't read what this version's gofers leave. One that dies costs its
+	// container, as the gofers' page says, and no other.
+	kill(t, *w.running("new").box("other").GoferPID, syscall.SIGKILL)
+	lost := w.wait("new", "made anew", func(s sandbox) bool { return running(s) && s.box("other").RestartCount == 1 })
+	if c := lost.box("other"); c.Reason != "GoferLost" || lost.box("app").ID != "new.app.1" {
+		t.Errorf("without its gofer it is %+v", lost)
+	}
+	w.witnessed("new/app", w.steps("new/app"))
 	stood["new"] = w.stands("new")
 
 	w.swap(sandboxer)
@@ -157,6 +165,7 @@ func TestSwap(t *testing.T) {
 	w.running("frozen")
 	w.witnessed("frozen", w.steps("frozen"))
 	w.controls("new")
+	w.rolls("new")
 	rolls()
 }
 
@@ -186,7 +195,19 @@ func (w *world) controls(name string) {
 	w.running(name)
 	w.witnessed(who, w.steps(who))
 
-	// A gofer of this version serves on, or the container says why not.
+	// A container is made anew beside the others, which go on.
+	if c := was.box("listed"); c.Name != "" {
+		w.put(name+".yaml", strings.Replace(spec, `"tick", "0.05"`, `"tick", "0.06"`, 1))
+		w.wait(name, "changed", func(s sandbox) bool { return running(s) && s.box("listed").ID != c.ID && s.box("listed").Ready })
+		w.witnessed(who, w.steps(who))
+	}
+}
+
+// rolls gives a sandbox gofers of this version, and lets one of them die.
+func (w *world) rolls(name string) {
+	w.t.Helper()
+	was := w.running(name)
+	who := name + "/" + was.Status.Containers[0].Name
 	w.ok("restart", "--gofer", name)
 	now := w.running(name)
 	for _, c := range now.Status.Containers {
@@ -202,13 +223,6 @@ func (w *world) controls(name string) {
 	kill(w.t, *now.Status.Containers[0].GoferPID, syscall.SIGKILL)
 	w.replaced(name, now.Status.Containers[0].Name, now.Status.Containers[0].GoferRestarts+1)
 	w.witnessed(who, w.steps(who))
-
-	// A container is made anew beside the others, which go on.
-	if c := now.box("listed"); c.Name != "" {
-		w.put(name+".yaml", strings.Replace(spec, `"tick", "0.05"`, `"tick", "0.06"`, 1))
-		w.wait(name, "changed", func(s sandbox) bool { return running(s) && s.box("listed").ID != c.ID && s.box("listed").Ready })
-		w.witnessed(who, w.steps(who))
-	}
 }
 
 // What the version before has suspended, this one refuses, says why, and loses
