@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,13 +12,17 @@ import (
 )
 
 // released is the program of the release before this one, with the gVisor of
-// its day.
+// its day. It is built where it is not there yet, and so by no two tests at once:
+// ask before newWorld.
 func released(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("make", "-s", "-C", "..", "released").CombinedOutput()
+	var stderr bytes.Buffer
+	cmd := exec.Command("make", "-s", "-C", "..", "released")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	path := strings.TrimSpace(string(out))
 	if err != nil || !filepath.IsAbs(path) {
-		t.Fatalf("the release before this one, which upgrades begin with, can't be built (make released): %v: %s", err, out)
+		t.Fatalf("the release before this one, which upgrades begin with, can't be built (make released): %v: %s%s", err, out, stderr.String())
 	}
 	return path
 }
@@ -228,10 +233,10 @@ func (w *world) rolls(name string) {
 // What the version before has suspended, this one refuses, says why, and loses
 // nothing: the version before restores it.
 func TestSwapSuspended(t *testing.T) {
+	before := released(t)
 	w := newWorld(t)
-	w.binary = released(t)
+	w.binary = before
 	w.start()
-	before := w.binary
 	spec := app("witness /own", "hostname: twin")
 	w.declare("web", spec)
 	w.declare("scrap", spec)
