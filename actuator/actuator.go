@@ -190,7 +190,7 @@ func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Dec
 	case reconcile.SetOOMScore:
 		return a.setScores(w, d)
 	case reconcile.SetLimits:
-		return a.setLimits(w, d)
+		return a.setLimits(ctx, w, d)
 	}
 	return fmt.Errorf("no such action: %q", do.Verb)
 }

@@ -92,6 +92,10 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	}
 	rec.ControlSocket = made.ControlSocket
 	rec.OriginalOOMScoreAdj = made.OriginalOOMScoreAdj
+	control := gvisor.Sentry{Socket: made.ControlSocket, Timeout: callTimeout}
+	if err := a.limitTasks(ctx, control, d.Sandbox); err != nil {
+		return err
+	}
 	reached := observed.SandboxUp
 	if from != nil {
 		reached = observed.SandboxRestoring

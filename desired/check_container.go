@@ -17,6 +17,8 @@ const (
 	maxCPU    = "100k"
 	minMemory = "4Mi"
 	maxMemory = "1Ei"
+	minPids   = 1
+	maxPids   = 4 << 20 // as many as Linux can count
 )
 
 func (c *checker) container(at string, ct *Container, volumes []string) {
@@ -31,6 +33,9 @@ func (c *checker) container(at string, ct *Container, volumes []string) {
 	limits := ct.Resources.Limits
 	c.limit(at+".resources.limits.cpu", limits.CPU, minCPU, maxCPU)
 	c.limit(at+".resources.limits.memory", limits.Memory, minMemory, maxMemory)
+	if p := limits.Pids; p != nil && (*p < minPids || *p > maxPids) {
+		c.add(at+".resources.limits.pids", "%d is out of range: %d to %d", *p, minPids, maxPids)
+	}
 	if s := ct.OOMScoreAdj; s != nil && (*s < -1000 || *s > 1000) {
 		c.add(at+".oomScoreAdj", "%d is out of range: -1000 to 1000", *s)
 	}

@@ -36,9 +36,6 @@ func later(t reflect.Type, field string) string {
 	case reflect.TypeFor[Resources]():
 		return known("requests", "claims")
 	case reflect.TypeFor[Limits]():
-		if field == "pids" {
-			return "not supported by gvisor: a sandbox's processes are not the host's, so no limit of the host counts them; leave it out"
-		}
 		return known("ephemeral-storage")
 	case reflect.TypeFor[VolumeMount]():
 		return known("subPath", "subPathExpr", "mountPropagation")

@@ -240,10 +240,10 @@ func TestDecodeRejectsContainers(t *testing.T) {
 			`w.yaml:12: spec.containers[0].hooks.poststop[0].args[0]: contains a NUL byte`,
 			`w.yaml:12: spec.containers[0].hooks.poststop[0].timeout: 86401 is out of range: 1 to 86400 seconds`,
 			`w.yaml:13: spec.containers[0].hooks.startContainer: not supported by gvisor: it runs no hooks inside a container's namespaces; prestart, createRuntime, poststart and poststop run on the host`}},
-		{"limits", one + "    resources:\n      limits: {cpu: 0.0001, memory: 4095Ki, pids: 10}\n      requests: {cpu: 1}\n", []string{
+		{"limits", one + "    resources:\n      limits: {cpu: 0.0001, memory: 4095Ki, pids: 0}\n      requests: {cpu: 1}\n", []string{
 			`w.yaml:10: spec.containers[0].resources.limits.cpu: 100u is out of range: at least 1m, at most 100k`,
 			`w.yaml:10: spec.containers[0].resources.limits.memory: 4095Ki is out of range: at least 4Mi, at most 1Ei`,
-			`w.yaml:10: spec.containers[0].resources.limits.pids: not supported by gvisor: a sandbox's processes are not the host's, so no limit of the host counts them; leave it out`,
+			`w.yaml:10: spec.containers[0].resources.limits.pids: 0 is out of range: 1 to 4194304`,
 			`w.yaml:11: spec.containers[0].resources.requests: not supported yet`}},
 		{"limit below 0", one + "    resources: {limits: {cpu: -1}}\n", []string{`w.yaml:9: spec.containers[0].resources.limits.cpu: -1 is out of range: at least 1m, at most 100k`}},
 		{"unknown volume", mount("{name: dat, mountPath: /d}"), []string{`w.yaml:7: spec.containers[0].volumeMounts[0].name: there is no volume "dat" (did you mean "data"?)`}},

@@ -179,6 +179,9 @@ type Resources struct {
 type Limits struct {
 	CPU    *resource.Quantity `json:"cpu,omitempty"`    // cores, at least 1m
 	Memory *resource.Quantity `json:"memory,omitempty"` // bytes, at least 4Mi
+	// Pids is how many threads, of all processes together, there may be; nil
+	// bounds processes only: see manifest.md.
+	Pids *int64 `json:"pids,omitempty"`
 }
 
 // VolumeMount puts a volume at a path of the container.

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func Declare(s *desired.Sandbox) *Declared {
 		SpecHash:      s.Hash(),
 		WorkHash:      unlabelled.Hash(),
 		SandboxHash:   s.SandboxHash(),
-		LimitsHash:    limitsHash(SumLimits(s)),
+		LimitsHash:    limitsHash(SumLimits(s)) + pidsHash(s),
 		ContainerHash: make([]string, len(s.Spec.Containers)),
 	}
 	for i := range s.Spec.Containers {
@@ -99,6 +100,17 @@ func limitsHash(l desired.Limits) string {
 		memory = fmt.Sprint(l.Memory.Value())
 	}
 	return "cpu=" + cpu + ",memory=" + memory
+}
+
+// pidsHash says the limits that each container has for itself.
+func pidsHash(s *desired.Sandbox) string {
+	var b strings.Builder
+	for _, c := range slices.Concat(s.Spec.InitContainers, s.Spec.Containers) {
+		if p := c.Resources.Limits.Pids; p != nil {
+			fmt.Fprintf(&b, ",pids.%s=%d", c.Name, *p)
+		}
+	}
+	return b.String()
 }
 
 // scoresString says every declared score: the sandbox's, then each

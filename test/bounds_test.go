@@ -131,3 +131,57 @@ func TestRejectedDocumentsHoldNobodyUp(t *testing.T) {
 		}
 	}
 }
+
+// A fork bomb gets EAGAIN, from a bound that follows from its memory limit; its
+// sibling and the sandbox go on, and the host has few processes for it.
+func TestForkBomb(t *testing.T) {
+	w := start(t)
+	w.declare("web", "containers:\n- "+box("bomb", "forks 300 keep then sleep", "resources: {limits: {memory: 256Mi}}")+
+		"\n- "+box("other", "sleep", "resources: {limits: {memory: 256Mi}}")+
+		"\n- "+box("root", "forks 300 keep then sleep", "resources: {limits: {memory: 256Mi}}, securityContext: {capabilities: {add: [ALL]}}"))
+	was := w.running("web")
+	for _, name := range []string{"web/bomb", "web/root"} {
+		if got := w.said(name, "forked")[0]; got != "forked 63 resource temporarily unavailable" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if n := len(processesIn(w.parent + "/web")); n > 500 {
+		t.Errorf("the host has %d processes for it", n)
+	}
+	w.ok("exec", "web/other", "--", "/w", "forks", "10")
+	w.same(was, w.running("web"), "other")
+}
+
+// limits.pids counts threads, and is put in force in place, also by a daemon that
+// was started later and on a sandbox that was suspended.
+func TestPidsLimit(t *testing.T) {
+	w := start(t)
+	spec := func(pids int) string {
+		return "containers:\n- " + box("app", "sleep", fmt.Sprintf("resources: {limits: {pids: %d}}", pids))
+	}
+	forks := func(want string) {
+		t.Helper()
+		if got := strings.TrimSpace(w.ok("exec", "web", "--", "/w", "forks", "100")); !strings.HasPrefix(got, "forked ") || strings.HasSuffix(got, "all") != (want == "all") {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	w.declare("web", spec(60))
+	was := w.running("web")
+	forks("some")
+	if r := w.run("exec", "web", "--", "/w", "threads", "100"); r.code == 0 || !strings.Contains(r.err, "errno=11") {
+		t.Errorf("a hundred threads: %+v", r)
+	}
+	w.restart()
+	forks("some")
+	w.declare("web", spec(2000))
+	w.until(func() bool { return len(w.events("web", "LimitsSet")) > 0 })
+	forks("all")
+	w.same(was, w.running("web"), "app")
+	w.declare("web", spec(60))
+	w.until(func() bool { return len(w.events("web", "LimitsSet")) > 1 })
+	w.declare("web", "state: Suspended\n"+spec(60))
+	w.suspended("web")
+	w.declare("web", spec(60))
+	w.running("web")
+	forks("some")
+}

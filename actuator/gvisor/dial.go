@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/sentry/seccheck"
-	"gvisor.dev/gvisor/runsc/boot"
 
 	"sandboxer/internal/sentry"
 )
@@ -45,15 +43,8 @@ func (s Sentry) Dial(ctx context.Context, port int) (net.Conn, error) {
 	if !ok {
 		deadline = time.Now().Add(dialTime)
 	}
-	args := struct {
-		Config seccheck.SessionConfig
-		Force  bool // in place of the last one
-	}{seccheck.SessionConfig{
-		Name: seccheck.DefaultSessionName,
-		Sinks: []seccheck.SinkConfig{{Name: sentry.DialSink, Config: map[string]any{
-			"port": port, "milliseconds": (time.Until(deadline) + dialMargin).Milliseconds()}}},
-	}, true}
-	if err := s.call(ctx, boot.ContMgrCreateTraceSession, &args, []*os.File{theirs}, nil); err != nil {
+	config := map[string]any{"port": port, "milliseconds": (time.Until(deadline) + dialMargin).Milliseconds()}
+	if err := s.sink(ctx, sentry.DialSink, config, theirs); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("connecting to port %d: %w", port, err)
 	}

@@ -30,14 +30,7 @@ func (s Sentry) Memory(ctx context.Context, ids []string) (map[string]int64, err
 		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
 		defer cancel()
 	}
-	args := struct {
-		Config seccheck.SessionConfig
-		Force  bool // in place of the last question's
-	}{seccheck.SessionConfig{
-		Name:  seccheck.DefaultSessionName,
-		Sinks: []seccheck.SinkConfig{{Name: sentry.MemorySink, Config: map[string]any{"containers": ids}}},
-	}, true}
-	err = s.call(ctx, boot.ContMgrCreateTraceSession, &args, []*os.File{end}, nil)
+	err = s.sink(ctx, sentry.MemorySink, map[string]any{"containers": ids}, end)
 	end.Close() // what is read ends with what the sentry has written
 	if err != nil {
 		return nil, fmt.Errorf("asking for memory in use: %w", err)
@@ -51,4 +44,26 @@ func (s Sentry) Memory(ctx context.Context, ids []string) (map[string]int64, err
 		return nil, fmt.Errorf("%w: reading memory in use: %w", ErrNoAnswer, err)
 	}
 	return used, nil
+}
+
+// sink makes the sentry's process call what this project has put there under
+// that name: gVisor takes it for a trace session, in place of the last one.
+func (s Sentry) sink(ctx context.Context, name string, config map[string]any, files ...*os.File) error {
+	args := struct {
+		Config seccheck.SessionConfig
+		Force  bool // in place of the last one
+	}{seccheck.SessionConfig{
+		Name:  seccheck.DefaultSessionName,
+		Sinks: []seccheck.SinkConfig{{Name: name, Config: config}},
+	}, true}
+	return s.call(ctx, boot.ContMgrCreateTraceSession, &args, files, nil)
+}
+
+// LimitTasks bounds how many tasks containers have, by their IDs without the
+// last part; it replaces what was said before.
+func (s Sentry) LimitTasks(ctx context.Context, limits map[string]sentry.Tasks) error {
+	if err := s.sink(ctx, sentry.TasksSink, map[string]any{"limits": limits}); err != nil {
+		return fmt.Errorf("limiting the tasks of containers: %w", err)
+	}
+	return nil
 }

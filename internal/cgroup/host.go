@@ -64,8 +64,8 @@ func Detect() (*Host, error) {
 }
 
 // used says whether a controller is needed: memory and cpu limit, cpuacct,
-// pids and freezer count and thaw. No limit is ever put on pids: the sentry's
-// own tasks count there, and a sandbox that reaches the limit dies whole.
+// pids and freezer count and thaw; a limit on pids has to leave room for the
+// sentry's own tasks, since a sandbox that reaches it dies whole.
 func used(controller string) bool {
 	switch controller {
 	case "memory", "cpu", "cpuacct", "pids", "freezer":

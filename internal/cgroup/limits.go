@@ -26,6 +26,9 @@ type Limits struct {
 	// CPUQuota is the most CPU time per time, in cores; 0: no limit. Less than
 	// a hundredth of a core counts as a hundredth, the least the kernel grants.
 	CPUQuota float64
+	// Tasks is the most threads, of all processes together; 0: no limit, and
+	// none where the host does not count them. Who asks for more gets EAGAIN.
+	Tasks int64
 }
 
 // The kernel's default period, and the shortest quota it takes, in µs.
@@ -78,7 +81,7 @@ func (c *Cgroup) Set(l Limits) error {
 	if c.host.mode == V2 {
 		set = c.setV2
 	}
-	if err := set(l); err != nil {
+	if err := errors.Join(set(l), c.setTasks(l)); err != nil {
 		return fmt.Errorf("limiting cgroup %s: %w", c.name, err)
 	}
 	return nil
@@ -103,6 +106,29 @@ func (c *Cgroup) setV1(l Limits) error {
 		if err := control.Update(&specs.LinuxResources{CPU: cpu}); err != nil {
 			return fmt.Errorf("setting the CPU quota to %d µs in %d: %w", quota, cpuPeriod, err)
 		}
+	}
+	return nil
+}
+
+// tasksMax is the most that the kernel takes for a limit of tasks.
+const tasksMax = 4 << 20
+
+// setTasks limits tasks, which is the same with v1 and v2. The library can't take
+// a limit away with v1.
+func (c *Cgroup) setTasks(l Limits) error {
+	if !c.host.has("pids") {
+		return nil
+	}
+	limit := "max"
+	if l.Tasks > 0 && l.Tasks <= tasksMax {
+		limit = strconv.FormatInt(l.Tasks, 10)
+	}
+	err := writeFile(filepath.Join(c.host.dir("pids", c.name), "pids.max"), limit)
+	if gone(err) && limit == "max" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("setting the limit of tasks to %s: %w", limit, err)
 	}
 	return nil
 }

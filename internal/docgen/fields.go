@@ -105,6 +105,8 @@ var fields = map[string]field{
 	"Limits.cpu":       {"none", inPlace, "Cores: `500m`, `2`. At least `1m`; less than `10m` counts as `10m`, the least that the kernel grants."},
 	"Limits.memory":    {"none", inPlace, "Bytes: `256Mi`. At least `4Mi`. Swap does not extend it."},
 
+	"Limits.pids": {"see [Limits](#limits-and-what-applications-see)", inPlace, "Threads of all processes together, `exec`'s among them, 1 to 4194304. One more fails with EAGAIN."},
+
 	"VolumeMount.name":      {"", container, "A volume of the sandbox."},
 	"VolumeMount.mountPath": {"", container, "Absolute; `..` and links are resolved inside the container's root only. Not `/` or `/dev`, nor at or below `/proc` and `/sys`; each path once."},
 	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too."},

@@ -24,6 +24,7 @@ const Arg0 = "runsc-sandbox"
 func Main() {
 	meterMemory()
 	addFilters()
+	limitTasks()
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   "",
 		new(sentrycmd.Umount): "",
