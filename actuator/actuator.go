@@ -12,10 +12,12 @@ import (
 	"github.com/go-logr/logr"
 
 	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
 	"sandboxer/gofer"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/shelf"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -32,10 +34,12 @@ type Config struct {
 	Version string
 	// GoferExe is a program that is a gofer and nothing else; empty: Exe.
 	GoferExe string
-	// StateDir, DataDir and Socket are the daemon's own, which containers must
-	// not see. Masked lists them and whatever else is to be hidden, absolute.
+	// StateDir and DataDir are the daemon's own.
 	StateDir, DataDir string
-	Masked            []string
+	// Guard says what containers must not reach, as of now.
+	Guard func() (shelf.Guard, error)
+	// Declared are the sandboxes that are to be, or may be yet.
+	Declared func() []*desired.Sandbox
 	// Image is the infra containers' root.
 	Image *os.File
 	// CgroupParent is the path below which every sandbox's cgroup is made.
@@ -62,7 +66,10 @@ type Config struct {
 	PreStopped func(rec observed.ContainerRecord, err error, took time.Duration)
 	// Hooked is told of each hook that has ended; optional. It must not block.
 	Hooked func(HookEnd)
-	Log    logr.Logger
+	// Emptied is told why a container sees nothing of a volume; optional. It
+	// must not block.
+	Emptied func(rec observed.ContainerRecord, why string)
+	Log     logr.Logger
 }
 
 // Actuator carries out actions. Its methods may be called from many
@@ -82,6 +89,11 @@ type Actuator struct {
 	// silences are gofers that answered nobody when they were looked at last,
 	// by container ID.
 	silences map[string]silence
+	// grants are the places of the host that containers can write to, by
+	// container ID.
+	grants map[string][]shelf.Place
+	// covered is where all was that Cover has hidden last.
+	covered string
 	// terminals are those of containers, by container ID.
 	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
@@ -104,7 +116,7 @@ var errDaemonEnds = errors.New("the daemon ends")
 
 // New returns an Actuator. Close must be called.
 func New(c Config) (*Actuator, error) {
-	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Image == nil || c.CgroupParent == "" ||
+	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Guard == nil || c.Declared == nil || c.Image == nil || c.CgroupParent == "" ||
 		c.Cgroups == nil || c.Alarms == nil || c.Records == nil || c.Checkpoints.Dir == "" || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
 		return nil, errors.New("actuator: a required field is not set")
 	}
@@ -117,10 +129,13 @@ func New(c Config) (*Actuator, error) {
 	if c.Hooked == nil {
 		c.Hooked = func(HookEnd) {}
 	}
+	if c.Emptied == nil {
+		c.Emptied = func(observed.ContainerRecord, string) {}
+	}
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())
@@ -246,7 +261,7 @@ func (w *work) sentry() (gvisor.Sentry, error) {
 	if w.rec == nil || w.rec.ControlSocket == "" {
 		return gvisor.Sentry{}, &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
 	}
-	return gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}, nil
+	return gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}, nil
 }
 
 // cgroupPath is where the sandbox's cgroup is, or would be.

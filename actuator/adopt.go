@@ -53,7 +53,7 @@ func (a *Actuator) adopt(name string) (err error) {
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs, a.watchSentry(*loaded.Record))
-	sentry := gvisor.Sentry{Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
+	sentry := gvisor.Sentry{Process: loaded.Record.Sentry, Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
 			errs = append(errs, a.attend(sentry, c))
@@ -77,6 +77,7 @@ func (a *Actuator) adoptAllHooks(loaded observed.Loaded) error {
 // attend waits for the end of a container that runs and takes over what its
 // gofer may leave.
 func (a *Actuator) attend(sentry gvisor.Sentry, c observed.ContainerRecord) error {
+	a.grant(c)
 	_, err := a.kept(c)
 	if errors.Is(err, reconcile.ErrGoferLost) {
 		err = nil // what is lost is dealt with when it is needed

@@ -50,6 +50,7 @@ func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Contain
 	if err != nil {
 		return err
 	}
+	defer b.close()
 	if err := a.writeHookBundle(*rec, c, b); err != nil {
 		return err
 	}

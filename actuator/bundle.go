@@ -11,20 +11,23 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/desired"
-	"sandboxer/gofer/serve"
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/oci"
 )
 
 // bundle is a container in the runtime's terms: its OCI specification, and
 // what its gofer serves, in the order of the root and the bind mounts of spec.
+// It is to be closed.
 type bundle struct {
 	spec   *specs.Spec
-	mounts []serve.Mount
+	mounts []served
 	root   string // of the host's, that spec's root is
 	hooks  desired.Hooks
 	// shown are the command's words without values that are in files.
 	shown []string
 }
+
+func (b *bundle) close() { closeServed(b.mounts) }
 
 // defaultPath is the search path of a container that declares none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,11 +43,10 @@ var defaultCapabilities = []string{
 // bundle describes a declared container. What it reads of the host (a bundle's
 // config.json, variables from files, volumes) it reads now, so a container
 // that is made anew sees what is there then.
-func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, error) {
+func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, err error) {
 	var spec *specs.Spec
-	var err error
 	if c.Bundle != "" {
-		spec, err = readBundle(c.Bundle, oci.Manifest{Container: c, Hostname: d.Spec.Hostname, Hooks: a.c.AllowBundleHooks})
+		spec, err = readBundle(a.paths(), c.Bundle, oci.Manifest{Container: c, Hostname: d.Spec.Hostname, Hooks: a.c.AllowBundleHooks})
 	} else {
 		spec = rootfsSpec(c)
 	}
@@ -57,7 +59,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	}
 	spec.Hooks = nil
 	spec.Hostname = d.Spec.Hostname
-	shown, err := applyContainer(spec, d, c)
+	shown, err := applyContainer(a.paths(), spec, d, c)
 	if err != nil {
 		return bundle{}, err
 	}
@@ -65,7 +67,12 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	if err != nil {
 		return bundle{}, fmt.Errorf("root file system: %w", err)
 	}
-	b := bundle{spec: spec, mounts: []serve.Mount{root}, hooks: hooks, shown: shown}
+	b = bundle{spec: spec, mounts: []served{root}, hooks: hooks, shown: shown}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
 	var binds []specs.Mount
 	for _, m := range spec.Mounts {
 		if specutils.IsGoferMount(m) {
@@ -75,13 +82,13 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (bundle, err
 	for _, m := range binds {
 		served, err := a.serveMount(m.Source, slices.Contains(m.Options, "ro"))
 		if err != nil {
-			return bundle{}, fmt.Errorf("mount %s: %w", m.Destination, err)
+			return b, fmt.Errorf("mount %s: %w", m.Destination, err)
 		}
 		b.mounts = append(b.mounts, served)
 	}
-	volumes, err := a.volumeMounts(d, c, spec)
+	volumes, err := a.volumeMounts(d, c, spec, root.tree.File)
 	if err != nil {
-		return bundle{}, err
+		return b, err
 	}
 	for _, v := range volumes {
 		spec.Mounts = append(spec.Mounts, v.mount)
@@ -112,9 +119,9 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 
 // applyContainer puts what the manifest says over what spec says. It returns the
 // command's words without values that are in files.
-func applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
+func applyContainer(paths hostpath.Resolver, spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
 	p := spec.Process
-	variables, err := applyEnv(p, d, c)
+	variables, err := applyEnv(paths, p, d, c)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +178,7 @@ func annotations(sandbox, container string) map[string]string {
 
 // applyEnv returns the variables that the manifest declares, which references
 // in it stand for.
-func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
+func applyEnv(paths hostpath.Resolver, p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
 	set := func(name, value string) {
 		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 		p.Env = append(p.Env, name+"="+value)
@@ -183,7 +190,7 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[s
 	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
 		set("TERM", "xterm")
 	}
-	variables, err := valuesOf(c.Env)
+	variables, err := valuesOf(paths, c.Env)
 	for _, e := range c.Env {
 		set(e.Name, variables[e.Name])
 	}
@@ -192,12 +199,12 @@ func applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[s
 
 // valuesOf are declared variables with their references replaced and their
 // files read.
-func valuesOf(env []desired.EnvVar) (map[string]string, error) {
+func valuesOf(paths hostpath.Resolver, env []desired.EnvVar) (map[string]string, error) {
 	values := map[string]string{}
 	for _, e := range env {
 		value := desired.ExpandOne(e.Value, values)
 		if e.ValueFrom != nil {
-			b, err := oci.ReadFile(e.ValueFrom.File, envMax)
+			b, err := paths.Read(e.ValueFrom.File, envMax)
 			if err != nil {
 				return nil, fmt.Errorf("variable %s: %w", e.Name, err)
 			}

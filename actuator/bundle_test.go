@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 	"sandboxer/reconcile"
 )
 
@@ -90,6 +91,7 @@ func TestManifestOverBundle(t *testing.T) {
 	}
 	b, err := r.bundle(sandbox("over", *c), c)
 	check(t, err)
+	defer b.close()
 	p := b.spec.Process
 	if !slices.Equal(p.Args, []string{"/workload", "id", "more"}) || p.Cwd != "/w" || p.NoNewPrivileges || b.spec.Root.Readonly ||
 		p.User.UID != 1 || p.User.GID != 2 || len(p.User.AdditionalGids) > 0 || *p.User.Umask != 63 {
@@ -107,10 +109,14 @@ func TestManifestOverBundle(t *testing.T) {
 		t.Error("a cgroup mount was left in")
 	}
 	c.Command = []string{"/other"}
+	b.close()
 	if b, err = r.bundle(sandbox("over", *c), c); err != nil || !slices.Equal(b.spec.Process.Args, []string{"/other", "more"}) {
 		t.Errorf("arguments %q, %v", b.spec.Process.Args, err)
 	}
 }
+
+// anyLink follows every link.
+var anyLink = hostpath.Resolver{Link: hostpath.AnyLink}
 
 // Values from files are read as they are but for one newline; what would hold
 // up or fill the daemon is refused at once.
@@ -132,7 +138,7 @@ func TestValueFrom(t *testing.T) {
 		p := &specs.Process{}
 		done := make(chan error, 1)
 		go func() {
-			_, err := applyEnv(p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
+			_, err := applyEnv(anyLink, p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
 			done <- err
 		}()
 		select {

@@ -14,6 +14,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/gofer"
+	"sandboxer/internal/shelf"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -82,13 +83,14 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if err != nil {
 		return err
 	}
+	defer b.close()
 	stdio, err := a.openStdio(c, rec)
 	if err != nil {
 		return err
 	}
 	defer stdio.close()
 	b.spec.Process.Terminal = stdio.terminal
-	g, err := a.startGofer(ctx, w.rec.Cgroup, rec.ID, b.mounts)
+	g, err := a.startGofer(ctx, w.rec, *rec, b.mounts)
 	if err != nil {
 		return err
 	}
@@ -122,7 +124,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if rec.Process, err = furtherProcess(b.spec.Process, c); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
-	if rec.PIDFile, err = writePIDFile(c.PIDFile, w.rec.Sentry); err != nil {
+	if rec.PIDFile, err = a.writePIDFile(c.PIDFile, w.rec.Sentry); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
@@ -132,6 +134,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 		return errors.Join(err, discardGofer(g))
 	}
 	closeAll(g.Sockets)
+	a.grant(*rec)
 	if served {
 		a.hold(rec.ID, g.Kept)
 	}
@@ -224,15 +227,18 @@ func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed
 	if err != nil {
 		return fmt.Errorf("taking container %s out of the sandbox: %w", c.ID, err)
 	}
-	return a.forget(c)
+	return errors.Join(shelf.Remove(sentry.Process, c.ID), a.forget(c))
 }
 
 // forget ends all that the daemon itself has of an instance.
 func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
+	a.mu.Lock()
+	delete(a.grants, c.ID)
+	a.mu.Unlock()
 	a.endTerminal(c.ID)
-	return errors.Join(endHelpers(c), removePIDFile(c.PIDFile), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+	return errors.Join(endHelpers(c), a.removePIDFile(c.PIDFile), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }
 
 // signal asks a container to end.

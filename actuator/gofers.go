@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sandboxer/gofer"
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/shelf"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -26,10 +30,15 @@ type replacement struct {
 	Mounts []serve.Mount `json:"mounts"`
 	// Ends are the inode numbers of the sentry's ends of the sockets.
 	Ends []uint64 `json:"ends"`
+	// Grants are the places of the host that the container can write to.
+	Grants []shelf.Place `json:"grants,omitempty"`
 }
 
-func goferState(g *gofer.Gofer, mounts []serve.Mount) (json.RawMessage, error) {
-	r := replacement{Mounts: g.Kept.Number(mounts)}
+func goferState(g *gofer.Gofer, all []served) (_ json.RawMessage, err error) {
+	r := replacement{Mounts: g.Kept.Number(mountsOf(all))}
+	if r.Grants, err = grantsOf(all); err != nil {
+		return nil, err
+	}
 	for _, s := range g.Sockets {
 		end, err := gofer.EndOf(s)
 		if err != nil {
@@ -40,11 +49,24 @@ func goferState(g *gofer.Gofer, mounts []serve.Mount) (json.RawMessage, error) {
 	return json.Marshal(r)
 }
 
-// startGofer starts a gofer in the sandbox's cgroup.
-func (a *Actuator) startGofer(ctx context.Context, cgroupPath, id string, mounts []serve.Mount) (g *gofer.Gofer, err error) {
-	err = a.inCgroup(cgroupPath, func(c gofer.Config) error {
-		c.ID, c.Mounts = id, mounts
-		g, err = gofer.Start(ctx, c)
+// startGofer puts a container's mounts into its sandbox and starts a gofer for
+// them in the sandbox's cgroup.
+func (a *Actuator) startGofer(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served) (g *gofer.Gofer, err error) {
+	guard, err := a.c.Guard()
+	if err != nil {
+		return nil, err
+	}
+	root, emptied, err := shelf.Put(rec.Sentry, c.ID, treesOf(all), guard)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	for _, why := range emptied {
+		a.c.Emptied(c, why)
+	}
+	err = a.inCgroup(rec.Cgroup, func(config gofer.Config) error {
+		config.ID, config.Mounts, config.Root = c.ID, mountsOf(all), root
+		g, err = gofer.Start(ctx, config)
 		return err
 	})
 	return g, err
@@ -75,9 +97,14 @@ func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
+	root, err := a.mountsAgain(*rec, w.rec.Sentry, r)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
 	var s *gofer.Successor
 	err = a.inCgroup(w.rec.Cgroup, func(c gofer.Config) (err error) {
-		c.ID, c.Mounts = rec.ID, r.Mounts
+		c.ID, c.Mounts, c.Root = rec.ID, r.Mounts, root
 		s, err = gofer.Prepare(ctx, c, kept)
 		return err
 	})
@@ -105,6 +132,60 @@ func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	}
 	a.hold(rec.ID, kept)
 	return nil
+}
+
+// mountsAgain is the directory with a container's mounts for a replacement of
+// its gofer.
+func (a *Actuator) mountsAgain(rec observed.ContainerRecord, sentry observed.Process, r replacement) (*os.File, error) {
+	root, err := shelf.Open(sentry, rec.ID)
+	if !errors.Is(err, shelf.ErrNone) {
+		return root, err
+	}
+	// It was started by a version that had the mounts in its gofer's namespace:
+	// what was covered there is so as long as that lasts.
+	if err := shelf.Keep(sentry, rec.ID, rec.Gofer); err != nil && hadMasks(rec) {
+		return nil, fmt.Errorf("%w: what it covered would show: %w", reconcile.ErrGoferLost, err)
+	}
+	var all []served
+	defer func() { closeServed(all) }()
+	for _, m := range r.Mounts {
+		f, err := a.paths().Open(m.Source)
+		if err != nil {
+			return nil, err
+		}
+		s := serveFile(f, m.ReadOnly)
+		s.tree.Own = within(filepath.Join(a.c.DataDir, "volumes"), m.Source)
+		all = append(all, s)
+	}
+	guard, err := a.c.Guard()
+	if err != nil {
+		return nil, err
+	}
+	root, _, err = shelf.Put(sentry, rec.ID, treesOf(all), guard)
+	if errors.Is(err, shelf.ErrRefused) {
+		err = fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+	}
+	return root, err
+}
+
+// hadMasks says whether a container of an earlier version had something covered.
+func hadMasks(rec observed.ContainerRecord) bool {
+	var was struct {
+		Mounts []struct{ Masks []string }
+	}
+	_ = json.Unmarshal(rec.GoferState, &was) // it was read before
+	return slices.ContainsFunc(was.Mounts, func(m struct{ Masks []string }) bool { return len(m.Masks) > 0 })
+}
+
+// grant notes where a container that runs can write to.
+func (a *Actuator) grant(rec observed.ContainerRecord) {
+	var r replacement
+	if json.Unmarshal(rec.GoferState, &r) != nil || len(r.Grants) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.grants[rec.ID] = r.Grants
 }
 
 func asLost(err error) error {

@@ -6,6 +6,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/oci"
 )
 
@@ -15,8 +16,8 @@ const envMax = 128 << 10
 
 // readBundle reads the specification of an OCI bundle without what is the
 // sandbox's.
-func readBundle(dir string, m oci.Manifest) (*specs.Spec, error) {
-	spec, err := oci.Read(dir, m)
+func readBundle(paths hostpath.Resolver, dir string, m oci.Manifest) (*specs.Spec, error) {
+	spec, err := oci.Read(paths, dir, m)
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}

@@ -39,7 +39,7 @@ func (r reached) open() (work, gvisor.Sentry, error) {
 	if err != nil {
 		return w, gvisor.Sentry{}, fmt.Errorf("%w: %w", probe.ErrUnknown, err)
 	}
-	return w, gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}, nil
+	return w, gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}, nil
 }
 
 // unknown marks errors that say nothing about the container.
@@ -85,7 +85,7 @@ func (r reached) Exec(ctx context.Context, command []string, output io.Writer) (
 	if err != nil {
 		return 0, err
 	}
-	p, err := (&Exec{Args: command}).process(w.container().Process)
+	p, err := (&Exec{Args: command}).process(r.a.paths(), w.container().Process)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", probe.ErrUnknown, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/shelf"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -30,8 +31,9 @@ type rig struct {
 	state, data string
 	looker      *observed.Looker
 	// ended gets every end that was recorded.
-	ended chan observed.ContainerRecord
-	pokes chan string
+	ended    chan observed.ContainerRecord
+	declared []*desired.Sandbox
+	pokes    chan string
 }
 
 // newRig makes one. Whatever the test leaves behind is removed after it, and
@@ -39,6 +41,13 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	return newRigIn(t, t.TempDir())
+}
+
+// guard keeps the rig's own from containers.
+func (r *rig) guard() (shelf.Guard, error) {
+	return shelf.Guard{Things: []shelf.Thing{
+		{What: "the state directory", Path: r.state, Hidden: true}, {What: "the data directory", Path: r.data, Hidden: true},
+	}}, nil
 }
 
 func newRigIn(t *testing.T, state string) *rig {
@@ -77,7 +86,7 @@ func newRigIn(t *testing.T, state string) *rig {
 		}
 	})
 	r.Actuator = r.attach(Config{
-		Exe: program, StateDir: r.state, DataDir: r.data, Masked: []string{r.state, r.data},
+		Exe: program, StateDir: r.state, DataDir: r.data, Guard: r.guard, Declared: func() []*desired.Sandbox { return r.declared },
 		Image: image, CgroupParent: parent, Cgroups: cgroups, Alarms: alarms, Records: records, Watcher: watcher, Reaper: reaper,
 		Checkpoints: checkpoint.Store{Dir: filepath.Join(r.data, "checkpoints"), Runtime: "test"},
 		Poke:        func(name string) { r.pokes <- name },

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-
-	"github.com/google/renameio/v2"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 	"sandboxer/observed"
 )
 
@@ -75,27 +73,36 @@ func (a *Actuator) openStdio(c *desired.Container, rec *observed.ContainerRecord
 func (s *stdio) close() { closeAll(s.own) }
 
 // writePIDFile writes the sentry's pid where a container asks for it.
-func writePIDFile(path string, sentry observed.Process) (observed.PIDFile, error) {
+func (a *Actuator) writePIDFile(path string, sentry observed.Process) (observed.PIDFile, error) {
 	if path == "" {
 		return observed.PIDFile{}, nil
 	}
 	f := observed.PIDFile{Path: path, PID: sentry.PID}
-	if err := renameio.WriteFile(path, fmt.Append(nil, f.PID), 0o644, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+	folder, name, err := a.paths().Parent(path)
+	if err == nil {
+		defer folder.Close()
+		err = folder.Write(name, fmt.Append(nil, f.PID), 0o644)
+	}
+	if err != nil {
 		return f, fmt.Errorf("pidFile: %w", err)
 	}
 	return f, nil
 }
 
 // removePIDFile removes that file, unless it is somebody else's by now.
-func removePIDFile(f observed.PIDFile) error {
+func (a *Actuator) removePIDFile(f observed.PIDFile) error {
 	if f.Path == "" {
 		return nil
 	}
-	b, err := os.ReadFile(f.Path)
-	if err == nil && string(b) == fmt.Sprint(f.PID) {
-		err = os.Remove(f.Path)
+	folder, name, err := a.paths().Parent(f.Path)
+	if err == nil {
+		defer folder.Close()
+		err = folder.Remove(name, fmt.Append(nil, f.PID))
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, hostpath.ErrLink) {
+		err = nil // it is another file's path by now
+	}
+	if err != nil {
 		return fmt.Errorf("pidFile: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/gofer"
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/pty"
 	"sandboxer/observed"
 )
@@ -36,7 +37,7 @@ func (a *Actuator) openTerminal(c *desired.Container, rec *observed.ContainerRec
 	case err != nil:
 		master.Close()
 	case c.ConsoleSocket != "":
-		err = sendMaster(c.ConsoleSocket, master)
+		err = sendMaster(a.paths(), c.ConsoleSocket, master)
 		master.Close()
 	default:
 		rec.Terminal = true
@@ -53,8 +54,13 @@ func (a *Actuator) openTerminal(c *desired.Container, rec *observed.ContainerRec
 const consoleTime = 5 * time.Second
 
 // sendMaster sends a terminal's master to a socket, as OCI runtimes do.
-func sendMaster(path string, master *os.File) error {
-	conn, err := net.DialTimeout("unix", path, consoleTime)
+func sendMaster(paths hostpath.Resolver, path string, master *os.File) error {
+	f, err := paths.Open(path)
+	if err != nil {
+		return fmt.Errorf("consoleSocket: %w", err)
+	}
+	defer f.Close()
+	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()), consoleTime)
 	if err != nil {
 		return fmt.Errorf("consoleSocket: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
-	"sandboxer/gofer/serve"
 )
 
 // volumesDir is where the daemon keeps a sandbox's emptyDir and files volumes,
@@ -158,35 +157,41 @@ func isMountPoint(path string) (bool, error) {
 // volumeMount is a volume as a container mounts it, and as its gofer serves it.
 type volumeMount struct {
 	mount  specs.Mount
-	served serve.Mount
+	served served
 }
 
-// volumeMounts resolves a container's mounts of volumes, and those that host
-// networking brings along.
-func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec) ([]volumeMount, error) {
-	var mounts []volumeMount
+// volumeMounts opens a container's volumes, and the files that host networking
+// brings along.
+func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
+	defer func() {
+		if err != nil {
+			for _, m := range mounts {
+				m.served.tree.File.Close()
+			}
+		}
+	}()
 	for _, m := range c.VolumeMounts {
 		v := volume(d, m.Name)
 		if v == nil {
-			return nil, fmt.Errorf("volume %q is not declared", m.Name)
+			return mounts, fmt.Errorf("volume %q is not declared", m.Name)
 		}
 		readOnly := m.ReadOnly || v.Files != nil
 		served, err := a.serveVolume(d, v, readOnly)
 		if err != nil {
-			return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+			return mounts, fmt.Errorf("volume %q: %w", v.Name, err)
 		}
 		mounts = append(mounts, volumeMount{bindMount(m.MountPath, readOnly), served})
 	}
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-			if covered(path, spec, c) || !canMountFile(spec.Root, path) {
+			if covered(path, spec, c) || !canMountFile(root, spec.Root.Readonly, path) {
 				continue
 			}
-			source, err := filepath.EvalSymlinks(path)
+			served, err := a.serveMount(path, true)
 			if err != nil {
-				return nil, err
+				return mounts, err
 			}
-			mounts = append(mounts, volumeMount{bindMount(path, true), serve.Mount{Source: source, ReadOnly: true}})
+			mounts = append(mounts, volumeMount{bindMount(path, true), served})
 		}
 	}
 	return mounts, nil
@@ -202,14 +207,14 @@ func covered(path string, spec *specs.Spec, c *desired.Container) bool {
 // canMountFile says whether a file of the host can be shown at the same path
 // of a container: the host must have it, and so must a root that nothing can
 // be made in.
-func canMountFile(root *specs.Root, path string) bool {
+func canMountFile(root *os.File, readOnly bool, path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	if !root.Readonly {
+	if !readOnly {
 		return true
 	}
-	dir, err := os.OpenRoot(root.Path)
+	dir, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
 	if err != nil {
 		return false
 	}
@@ -234,62 +239,6 @@ func bindMount(destination string, readOnly bool) specs.Mount {
 	}
 	// The source is the gofer's business; gVisor wants one to be named.
 	return specs.Mount{Type: "bind", Source: "/", Destination: destination, Options: []string{"rbind", access}}
-}
-
-// checkHostPath does what a hostPath's type asks for, as in a Pod.
-func checkHostPath(h *desired.HostPath) error {
-	switch h.Type {
-	case "DirectoryOrCreate":
-		if err := os.MkdirAll(h.Path, 0o755); err != nil {
-			return err
-		}
-	case "FileOrCreate":
-		// Only what is made here is opened: a pipe would wait, and a device do
-		// who knows what.
-		f, err := os.OpenFile(h.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if err == nil {
-			f.Close()
-		} else if !errors.Is(err, os.ErrExist) {
-			return err
-		}
-	}
-	info, err := os.Stat(h.Path)
-	if err != nil {
-		return err
-	}
-	switch {
-	case strings.HasPrefix(h.Type, "Directory") && !info.IsDir():
-		return fmt.Errorf("%s is not a directory", h.Path)
-	case strings.HasPrefix(h.Type, "File") && !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file", h.Path)
-	}
-	return nil
-}
-
-// serveMount is a host path that a user declared, with the daemon's own
-// directories masked in it. A path inside one of them is refused.
-func (a *Actuator) serveMount(source string, readOnly bool) (serve.Mount, error) {
-	real, err := filepath.EvalSymlinks(source)
-	m := serve.Mount{Source: real, ReadOnly: readOnly}
-	if err != nil {
-		return m, err
-	}
-	for _, path := range a.c.Masked {
-		switch masked, err := filepath.EvalSymlinks(path); {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
-			return m, err
-		case within(masked, real):
-			return m, fmt.Errorf("%s is the daemon's own and is not given to containers", source)
-		case within(real, masked):
-			rel, err := filepath.Rel(real, masked)
-			if err != nil {
-				return m, err
-			}
-			m.Masks = append(m.Masks, rel)
-		}
-	}
-	return m, nil
 }
 
 // within reports whether path is dir or below it; both are clean.

@@ -1,6 +1,10 @@
 package desired
 
-import "k8s.io/apimachinery/pkg/api/resource"
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
 
 // The envelope that every document carries.
 const (
@@ -189,6 +193,13 @@ type VolumeMount struct {
 	Name      string `json:"name"`
 	MountPath string `json:"mountPath"`
 	ReadOnly  bool   `json:"readOnly,omitempty"`
+}
+
+// Writes says whether a container of the sandbox mounts a volume to write to it.
+func (s *Sandbox) Writes(volume string) bool {
+	return slices.ContainsFunc(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), func(c Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.Name == volume && !m.ReadOnly })
+	})
 }
 
 // Lifecycle holds what happens around a container's end.

@@ -95,7 +95,8 @@ func isBound(fd int, inode uint64) bool {
 	}
 	name, err := unix.Getsockname(fd)
 	unixName, ok := name.(*unix.SockaddrUnix)
-	return err == nil && ok && strings.HasPrefix(unixName.Name, serve.FDPath+"/")
+	// In gofers of earlier versions the path began at their root.
+	return err == nil && ok && strings.HasPrefix(strings.TrimPrefix(unixName.Name, "/"), serve.FDPath+"/")
 }
 
 // socketsOf are the numbers under which the process behind proc has sockets

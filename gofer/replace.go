@@ -38,7 +38,7 @@ func Prepare(ctx context.Context, c Config, kept Kept) (_ *Successor, err error)
 	told, tell := os.NewFile(uintptr(fds[0]), "take over"), os.NewFile(uintptr(fds[1]), "take over")
 	defer told.Close()
 	s := &Successor{kept: kept, mounts: len(c.Mounts), takeOver: tell}
-	if s.starting, err = launch(c, serve.Config{TakeOverFD: firstFD + 2*len(c.Mounts)}, kept, told); err != nil {
+	if s.starting, err = launch(c, kept, told); err != nil {
 		tell.Close()
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type served struct {
 	gofer   observed.Process
 	clients []*lisafs.Client
 	roots   []lisafs.FDID
+	// endNamespace lets go of the sentry's mounts.
+	endNamespace func()
 }
 
 // serveAll starts the first gofer of mounts and mounts them.
@@ -41,6 +43,7 @@ func serveAll(t *testing.T, mounts ...serve.Mount) *served {
 	self, err := observed.Identify(os.Getpid())
 	check(t, err)
 	s := &served{t: t, config: Config{Exe: program, ID: "s.app.1", Cgroup: home, Mounts: mounts}, sentry: self}
+	s.config.Root, s.endNamespace = rootOf(t, mounts)
 	g, err := Start(context.Background(), s.config)
 	check(t, err)
 	s.kept, s.gofer = g.Kept, g.Process
@@ -69,6 +72,8 @@ func (s *served) end() {
 		c.Close()
 	}
 	s.kept.Close()
+	s.config.Root.Close()
+	s.endNamespace()
 	reap(s.t, s.gofer.PID)
 }
 
@@ -261,8 +266,9 @@ func TestTake(t *testing.T) {
 
 // What can't be taken over is said to be lost, and leaves nothing.
 func TestLost(t *testing.T) {
-	dir := t.TempDir()
-	s := serveAll(t, serve.Mount{Source: dir})
+	s := serveAll(t, serve.Mount{Source: t.TempDir()})
+	other := s.config
+	other.Root, _ = rootOf(t, []serve.Mount{{Source: t.TempDir()}})
 	before := openFiles(t)
 	ctx := context.Background()
 	if _, err := Prepare(ctx, s.config, Kept{}); !errors.Is(err, ErrLost) {
@@ -276,9 +282,7 @@ func TestLost(t *testing.T) {
 	}
 	next.Close()
 	reap(t, next.Process().PID)
-	check(t, os.Rename(dir, dir+".away"))
-	check(t, os.Mkdir(dir, 0o755))
-	next, err = Prepare(ctx, s.config, s.kept)
+	next, err = Prepare(ctx, other, s.kept)
 	check(t, err)
 	if _, err := next.TakeOver(ctx, s.ends, s.sentry); !errors.Is(err, ErrLost) {
 		t.Errorf("another directory: %v", err)
@@ -304,8 +308,6 @@ func TestLost(t *testing.T) {
 	_, err = s.kept.Journals[0].WriteAt(old, 0)
 	check(t, err)
 	// The right one can still be.
-	check(t, os.Remove(dir))
-	check(t, os.Rename(dir+".away", dir))
 	s.replace(0)
 	s.end()
 }

@@ -32,6 +32,9 @@ type Config struct {
 	// Mounts are served in this order, the root file system first; required.
 	// Their descriptors are filled in by Start and Replace.
 	Mounts []serve.Mount
+	// Root is the directory in which mount i is called by its number; required.
+	// It stays the caller's.
+	Root *os.File
 	// Cgroup is the sandbox's, which the process begins in; required.
 	Cgroup *cgroup.Cgroup
 }
@@ -94,7 +97,7 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 		}
 		g.Kept.Journals = append(g.Kept.Journals, journal)
 	}
-	s, err := launch(c, serve.Config{}, g.Kept, nil)
+	s, err := launch(c, g.Kept, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +118,14 @@ type starting struct {
 	served bool
 }
 
-// launch starts a gofer on what is kept, which stays the caller's. more is
-// donated too, beyond all others.
-func launch(c Config, wire serve.Config, kept Kept, more *os.File) (*starting, error) {
-	wire.Mounts = kept.Number(c.Mounts)
-	donated := kept.files()
-	if more != nil {
-		donated = append(donated, more)
+// launch starts a gofer on what is kept, which stays the caller's. One that is
+// given takeOver waits there for what it is told.
+func launch(c Config, kept Kept, takeOver *os.File) (*starting, error) {
+	donated := append(kept.files(), c.Root)
+	wire := serve.Config{Mounts: kept.Number(c.Mounts), RootFD: firstFD + len(donated) - 1}
+	if takeOver != nil {
+		wire.TakeOverFD = firstFD + len(donated)
+		donated = append(donated, takeOver)
 	}
 	b, err := json.Marshal(wire)
 	if err != nil {

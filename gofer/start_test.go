@@ -15,6 +15,8 @@ import (
 
 	"sandboxer/gofer/serve"
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/shelf"
+	"sandboxer/internal/shelf/shelftest"
 	"sandboxer/observed"
 )
 
@@ -84,6 +86,7 @@ func check(t *testing.T, err error) {
 func start(t *testing.T, c Config) *Gofer {
 	t.Helper()
 	c.Exe, c.Cgroup = program, home
+	c.Root, _ = rootOf(t, c.Mounts)
 	g, err := Start(context.Background(), c)
 	check(t, err)
 	t.Cleanup(func() {
@@ -94,6 +97,17 @@ func start(t *testing.T, c Config) *Gofer {
 		reap(t, g.Process.PID)
 	})
 	return g
+}
+
+// rootOf is a directory with the mounts, as a sandbox's sentry has it.
+func rootOf(t *testing.T, mounts []serve.Mount) (root *os.File, end func()) {
+	t.Helper()
+	var trees []shelf.Tree
+	for _, m := range mounts {
+		trees = append(trees, shelftest.Tree(t, m.Source, m.ReadOnly))
+	}
+	ns := shelftest.New(t)
+	return ns.Put(t, "trees", shelf.Guard{}, trees...), ns.Close
 }
 
 func reap(t *testing.T, pid int) {
@@ -177,7 +191,7 @@ func TestIsolation(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if got := strings.Join(names, " "); got != "0 1 fd" {
+	if got := strings.Join(names, " "); got != "0 1" {
 		t.Errorf("its root holds %s", got)
 	}
 	fds, err := filepath.Glob(proc + "fd/*")
@@ -204,16 +218,17 @@ func openFiles(t *testing.T) int {
 // A gofer that can't serve says why, and leaves neither process nor descriptor.
 func TestFailures(t *testing.T) {
 	good := []serve.Mount{{Source: t.TempDir()}}
-	link := filepath.Join(t.TempDir(), "link")
-	check(t, os.Symlink(good[0].Source, link))
+	root, _ := rootOf(t, good)
 	data := filepath.Join(t.TempDir(), "data")
 	check(t, os.WriteFile(data, nil, 0o700))
+	text, err := os.Open(data)
+	check(t, err)
+	defer text.Close()
 	for _, c := range []struct {
 		name, want string
 		config     Config
 	}{
-		{"source", "/no/such/dir: no such file", Config{Mounts: append(good, serve.Mount{Source: "/no/such/dir"})}},
-		{"link", "leads through a symbolic link", Config{Mounts: append(good, serve.Mount{Source: link})}},
+		{"root", "entering the directory of the mounts", Config{Mounts: good, Root: text}},
 		{"none", "at least one mount", Config{}},
 		{"data", "exec", Config{Mounts: good, Exe: data}},
 		{"exe", "starting the gofer of exe", Config{Mounts: good, Exe: "/no/such/program"}},
@@ -224,6 +239,9 @@ func TestFailures(t *testing.T) {
 			c.config.Exe = program
 		}
 		c.config.Cgroup = home
+		if c.config.Root == nil {
+			c.config.Root = root
+		}
 		before := openFiles(t)
 		g, err := Start(context.Background(), c.config)
 		if err == nil {
@@ -245,8 +263,10 @@ func TestFailures(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
+	mounts := []serve.Mount{{Source: t.TempDir()}}
+	root, _ := rootOf(t, mounts)
 	// Its command line has it sleep so many seconds.
-	_, err := Start(ctx, Config{Exe: "/bin/sleep", ID: "1000", Mounts: []serve.Mount{{Source: t.TempDir()}}, Cgroup: home})
+	_, err := Start(ctx, Config{Exe: "/bin/sleep", ID: "1000", Mounts: mounts, Root: root, Cgroup: home})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
@@ -256,6 +276,7 @@ func TestCancelled(t *testing.T) {
 // It ends by itself when the last that could ask it has gone.
 func TestEndsWithItsSockets(t *testing.T) {
 	c := Config{Exe: program, ID: "alone", Cgroup: home, Mounts: []serve.Mount{{Source: t.TempDir()}}}
+	c.Root, _ = rootOf(t, c.Mounts)
 	g, err := Start(context.Background(), c)
 	check(t, err)
 	g.Close()

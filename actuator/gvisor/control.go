@@ -22,6 +22,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandboxer/internal/infra"
+	"sandboxer/observed"
 )
 
 // ErrUnknownContainer says that the sentry has no such container.
@@ -40,6 +41,8 @@ var ErrNoAnswer = errors.New("the sentry does not answer")
 // opens a connection of its own. Every call but Wait ends after Timeout at the
 // latest.
 type Sentry struct {
+	// Process is the sentry's, for who acts on that: calls go to Socket.
+	Process observed.Process
 	Socket  string
 	Timeout time.Duration
 }

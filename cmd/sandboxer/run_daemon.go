@@ -36,22 +36,24 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	ctx, stop := untilEnded(ctx, log)
 	defer stop()
 	return daemon.Run(ctx, daemon.Config{
-		Manifests:           o.Manifests,
-		StateDir:            o.StateDir,
-		DataDir:             o.DataDir,
-		Socket:              o.Socket,
-		Resync:              o.Resync,
-		Settle:              o.Settle,
-		DeletionGuard:       o.DeletionGuard,
-		CgroupParent:        o.CgroupParent,
-		ResyncOnly:          o.ResyncOnly,
-		AllowUnsafeOwners:   c.AllowUnsafeManifests,
-		AllowBundleHooks:    c.AllowBundleHooks,
-		StopSandboxesOnExit: o.StopSandboxesOnExit,
-		MaxLogFile:          c.Logs.MaxSize.Value(),
-		MaxLogFiles:         c.Logs.MaxFiles,
-		Version:             buildVersion(),
-		Log:                 log,
+		Manifests:              o.Manifests,
+		StateDir:               o.StateDir,
+		DataDir:                o.DataDir,
+		Socket:                 o.Socket,
+		Resync:                 o.Resync,
+		Settle:                 o.Settle,
+		DeletionGuard:          o.DeletionGuard,
+		CgroupParent:           o.CgroupParent,
+		ResyncOnly:             o.ResyncOnly,
+		AllowUnsafeOwners:      c.AllowUnsafeManifests,
+		AllowBundleHooks:       c.AllowBundleHooks,
+		AllowKernelFileSystems: c.AllowKernelFileSystems,
+		ConfigFile:             o.Config,
+		StopSandboxesOnExit:    o.StopSandboxesOnExit,
+		MaxLogFile:             c.Logs.MaxSize.Value(),
+		MaxLogFiles:            c.Logs.MaxFiles,
+		Version:                buildVersion(),
+		Log:                    log,
 	})
 }
 
@@ -60,6 +62,9 @@ type config struct {
 	// AllowUnsafeManifests obeys manifests that others than root and the
 	// daemon's user can write.
 	AllowUnsafeManifests bool `json:"allowUnsafeManifests,omitempty"`
+	// AllowKernelFileSystems lets containers mount the host's procfs, sysfs and
+	// device files, with the memory of their own sandbox in them.
+	AllowKernelFileSystems bool `json:"allowKernelFileSystems,omitempty"`
 	// AllowBundleHooks runs the hooks that OCI bundles carry.
 	AllowBundleHooks bool       `json:"allowBundleHooks,omitempty"`
 	Logs             logsConfig `json:"logs"`

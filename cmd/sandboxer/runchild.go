@@ -82,13 +82,16 @@ func runInBackground(dir string, clear bool, report *json.Encoder, out io.Writer
 		DeletionGuard: 1,
 		CgroupParent:  r.CgroupParent,
 		// Whoever runs a file means it.
-		AllowUnsafeOwners: true,
-		AllowBundleHooks:  c.AllowBundleHooks,
-		Foreground:        f,
-		MaxLogFile:        c.Logs.MaxSize.Value(),
-		MaxLogFiles:       c.Logs.MaxFiles,
-		Version:           buildVersion(),
-		Log:               log,
+		AllowUnsafeOwners:      true,
+		AllowBundleHooks:       c.AllowBundleHooks,
+		ConfigFile:             r.Config,
+		Own:                    []string{filepath.Dir(dir), filepath.Dir(r.StateDir)},
+		AllowKernelFileSystems: c.AllowKernelFileSystems,
+		Foreground:             f,
+		MaxLogFile:             c.Logs.MaxSize.Value(),
+		MaxLogFiles:            c.Logs.MaxFiles,
+		Version:                buildVersion(),
+		Log:                    log,
 	})
 	if err != nil {
 		return fmt.Errorf("%w; what is left of it is in %s, and the next run tries to remove it", err, dir)

@@ -31,6 +31,8 @@ const (
 type Config struct {
 	// Mounts are served in this order; the root file system is the first.
 	Mounts []Mount `json:"mounts"`
+	// RootFD is the directory in which mount i is called by its number.
+	RootFD int `json:"rootFD"`
 	// TakeOverFD is a socket that says all of that once the last gofer is gone
 	// and this one is on record: what was not told so by then ends. 0 for a
 	// container's first gofer.
@@ -39,7 +41,7 @@ type Config struct {
 
 // lastFD is the highest number of a donated descriptor.
 func (c Config) lastFD() int {
-	last := max(ConfigFD, StatusFD, c.TakeOverFD)
+	last := max(ConfigFD, StatusFD, c.RootFD, c.TakeOverFD)
 	for _, m := range c.Mounts {
 		last = max(last, m.SocketFD, m.JournalFD)
 	}
@@ -48,13 +50,10 @@ func (c Config) lastFD() int {
 
 // Mount is one tree, or one file, of the host that the container sees.
 type Mount struct {
-	// Source is an absolute host path with no symbolic link in it.
+	// Source is what messages call it.
 	Source string `json:"source"`
-	// ReadOnly refuses every change, in submounts too.
+	// ReadOnly: its mounts refuse every change.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Masks are paths below Source, "" being Source itself, that show as
-	// empty and read-only.
-	Masks []string `json:"masks,omitempty"`
 	// Sockets lets the container connect to the host's unix sockets in the
 	// mount, and bind sockets of its own there.
 	Sockets bool `json:"sockets,omitempty"`

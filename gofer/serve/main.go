@@ -55,7 +55,7 @@ func start(config, status *os.File) (func(), error) {
 	if err := closeInherited(c.lastFD()); err != nil {
 		return nil, err
 	}
-	if err := buildRoot(c.Mounts); err != nil {
+	if err := enterRoot(c.RootFD); err != nil {
 		return nil, err
 	}
 	relays, err := connect(c.Mounts)

@@ -24,8 +24,8 @@ type sockets struct {
 	next  lisafs.FDID // how many numbers this gofer has given out
 }
 
-// FDPath is where a gofer finds its own descriptors.
-const FDPath = "/fd"
+// FDPath is where a gofer finds its own descriptors, from its working directory.
+const FDPath = "fd"
 
 // boundNumbers is the first of the numbers of bound sockets.
 const boundNumbers = lisafs.FDID(1) << 63

@@ -19,9 +19,11 @@ import (
 	"sandboxer/internal/api"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
+	"sandboxer/internal/claims"
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/probe"
+	"sandboxer/internal/shelf"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
@@ -37,11 +39,17 @@ type Config struct {
 	Settle        time.Duration
 	DeletionGuard float64
 	CgroupParent  string
+	ConfigFile    string // that it was read from; empty: none
+	// Own are more directories that are for no container.
+	Own []string
 	// ResyncOnly acts on nothing but the resync: no file events, no ends of
 	// processes, no timers.
 	ResyncOnly bool
 	// AllowUnsafeOwners obeys manifests that others can write.
 	AllowUnsafeOwners bool
+	// AllowKernelFileSystems lets containers mount the host's procfs, sysfs and
+	// devices.
+	AllowKernelFileSystems bool
 	// AllowBundleHooks runs the hooks of OCI bundles.
 	AllowBundleHooks bool
 	// StopSandboxesOnExit stops every sandbox before Run returns.
@@ -81,6 +89,7 @@ type daemon struct {
 	// told is the latest set that the loop and the users were told of; nil before
 	// the first.
 	told    *desired.Set
+	own     []shelf.Thing
 	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
@@ -121,6 +130,16 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	if d.own, err = d.things(); err == nil {
+		err = claims.Write(d.c.StateDir, d.own)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the daemon's own from containers: %w", errors.Join(err, listener.Close()))
+	}
+	// The socket is another one than the last daemon's, which was covered.
+	if err := d.actuator.Cover(); err != nil {
+		d.c.Log.Error(err, "something may show in containers that is not theirs")
+	}
 	if err := d.actuator.Adopt(); err != nil {
 		d.c.Log.Error(err, "some sandboxes could not be taken over")
 	}
@@ -150,6 +169,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
+	above.run("keeping from containers what is not theirs", d.keepGuard)
 	if f := d.c.Foreground; f != nil {
 		above.run("telling of the sandbox", func(ctx context.Context) error { return d.board.Watch(ctx, "", f.Seen) })
 	}

@@ -89,7 +89,8 @@ func (d *daemon) open() (err error) {
 		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
 		DataDir:      d.c.DataDir,
-		Masked:       []string{d.c.StateDir, d.c.DataDir, d.c.Socket},
+		Guard:        d.guard,
+		Declared:     func() []*desired.Sandbox { return d.source.declared() },
 		Image:        image,
 		CgroupParent: d.c.CgroupParent,
 		Cgroups:      d.cgroups,
@@ -104,6 +105,7 @@ func (d *daemon) open() (err error) {
 		Ended:        d.containerEnded,
 		PreStopped:   d.preStopped,
 		Hooked:       d.hookEnded,
+		Emptied:      d.volumeEmptied,
 
 		AllowBundleHooks: d.c.AllowBundleHooks,
 		Log:              d.c.Log,

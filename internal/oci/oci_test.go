@@ -14,6 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 )
 
 // usual is what engines write into every specification.
@@ -59,7 +60,7 @@ func read(t *testing.T, changes string, m Manifest) (*specs.Spec, error) {
 	if m.Container == nil {
 		m.Container = &desired.Container{}
 	}
-	return Read(dir, m)
+	return Read(anyLink, dir, m)
 }
 
 func merge(into, from map[string]any) {
@@ -137,7 +138,7 @@ func TestRefused(t *testing.T) {
 	if _, err := read(t, `{"hostname": "db1", "process": {"args": null}}`, Manifest{Hostname: "db1", Container: &desired.Container{Command: []string{"/x"}}}); err != nil {
 		t.Errorf("the manifest's own host name and command: %v", err)
 	}
-	if _, err := Read(t.TempDir(), Manifest{Container: &desired.Container{}}); err == nil {
+	if _, err := Read(anyLink, t.TempDir(), Manifest{Container: &desired.Container{}}); err == nil {
 		t.Error("read a bundle without a specification")
 	}
 }
@@ -271,3 +272,5 @@ func asking(path string) map[string]any {
 	}
 	return value.(map[string]any)
 }
+
+var anyLink = hostpath.Resolver{Link: hostpath.AnyLink}

@@ -3,14 +3,13 @@ package oci
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/hostpath"
 )
 
 // configMax is the most that is read of a config.json, in bytes.
@@ -27,9 +26,9 @@ func (r *Refused) Error() string { return r.File + ": " + strings.Join(r.Faults,
 // Read reads the specification of the bundle in dir. A *Refused says what of it
 // would not be carried out. Paths of the host are absolute in what it returns,
 // and mounts have no options but those that a sentry carries out.
-func Read(dir string, m Manifest) (*specs.Spec, error) {
+func Read(paths hostpath.Resolver, dir string, m Manifest) (*specs.Spec, error) {
 	file := filepath.Join(dir, "config.json")
-	b, err := ReadFile(file, configMax)
+	b, err := paths.Read(file, configMax)
 	if err != nil {
 		return nil, err
 	}
@@ -54,26 +53,4 @@ func Read(dir string, m Manifest) (*specs.Spec, error) {
 		}
 	}
 	return spec, nil
-}
-
-// ReadFile reads a file that a manifest or bundle names, of at most so many
-// bytes. It neither waits for a pipe's writer nor reads what has no end.
-func ReadFile(path string, most int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, most)
-	}
-	return b, err
 }

@@ -1,0 +1,337 @@
+package shelf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"sandboxer/observed"
+)
+
+// ErrNone says that a container has nothing on the shelf: it was made by a
+// version that had none.
+var ErrNone = errors.New("the container has no trees in its sandbox")
+
+// Namespace is a mount namespace: an observed.Process has one.
+type Namespace interface {
+	// Open opens the namespace, or a pidfd of a process that is in it.
+	Open() (*os.File, error)
+}
+
+// Tree is a directory or file of the host that a container is to see, with all
+// that is mounted below it.
+type Tree struct {
+	// File is the object itself, of this process's mount namespace.
+	File *os.File
+	// Path is what it is called in messages.
+	Path string
+	// ReadOnly refuses every change, in submounts too.
+	ReadOnly bool
+	// Own is for what the caller has made for the container: nothing in it is
+	// looked for.
+	Own bool
+}
+
+// The names of the shelf's own directory and file, which cover others, and of
+// the directory with what is pinned. No container's ID begins with a dot.
+const (
+	emptyDir  = ".nothing"
+	emptyFile = ".empty"
+	pins      = ".pins"
+)
+
+// Put makes a container's trees, hides in them what the guard says, and returns
+// the directory that they are in, for its gofers. Trees that the container had
+// before are taken away. An error that wraps ErrRefused says that something can't
+// be kept from it; emptied, of what trees nothing is shown, and why.
+func Put(ns Namespace, id string, trees []Tree, g Guard) (root *os.File, emptied []string, err error) {
+	root, emptied, err = put(ns, id, trees, g)
+	var missing *missingError
+	if errors.As(err, &missing) {
+		if err := missing.make(); err != nil {
+			return nil, nil, fmt.Errorf("making what a container could make else: %w", err)
+		}
+		root, emptied, err = put(ns, id, trees, g)
+	}
+	return root, emptied, err
+}
+
+func put(ns Namespace, id string, trees []Tree, g Guard) (_ *os.File, emptied []string, err error) {
+	places, err := g.locate()
+	if err != nil {
+		return nil, nil, err
+	}
+	var clones []int
+	defer func() {
+		for _, fd := range clones {
+			unix.Close(fd)
+		}
+	}()
+	for _, t := range trees {
+		fd, err := t.clone()
+		if err != nil {
+			return nil, nil, err
+		}
+		clones = append(clones, fd)
+	}
+	if err := Remove(ns, id); err != nil {
+		return nil, nil, err
+	}
+	var root *os.File
+	err = enter(ns, func(s *inside) error {
+		if err := s.put(id, trees, clones); err != nil {
+			return err
+		}
+		c := cover{inside: s, places: places, kernel: g.Kernel, trees: trees}
+		if err := c.all("/" + id); err != nil {
+			return err
+		}
+		emptied = c.emptied
+		root, err = s.open(id)
+		return err
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, Remove(ns, id))
+	}
+	return root, emptied, nil
+}
+
+// Open returns the directory with a container's trees; ErrNone where there is
+// none.
+func Open(ns Namespace, id string) (root *os.File, err error) {
+	err = enter(ns, func(s *inside) error {
+		root, err = s.open(id)
+		return err
+	})
+	return root, err
+}
+
+// Remove takes a container's trees away. What is covered in one stays covered
+// for whoever kept a descriptor of it: the directory that all stand on is removed
+// from outside of the namespace, which has the kernel take the mounts out as they
+// are, while to unmount them would take them apart.
+func Remove(ns Namespace, id string) error {
+	shelf := -1
+	err := enter(ns, func(s *inside) (err error) {
+		shelf, err = unix.FcntlInt(uintptr(s.root), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
+	if errors.Is(err, observed.ErrGone) {
+		return nil // and its namespace with it
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(shelf)
+	if err := unix.Unlinkat(shelf, id, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("taking away the mounts of %s: %w", id, err)
+	}
+	return nil
+}
+
+// Cover hides, in all trees of a sandbox, what is to be hidden by now and was
+// not there, or another object, when they were made.
+func Cover(ns Namespace, g Guard) error {
+	places, err := g.locate()
+	if err != nil {
+		return err
+	}
+	return enter(ns, func(s *inside) error {
+		c := cover{inside: s, places: places, kernel: g.Kernel}
+		return c.all("/")
+	})
+}
+
+// clone returns a detached copy of the tree with its attributes set. What is
+// mounted on the host later does not come after: it would have none of them.
+func (t Tree) clone() (int, error) {
+	const flags = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
+	fd, err := unix.OpenTree(int(t.File.Fd()), "", flags)
+	if err != nil {
+		return -1, &os.PathError{Op: "copy the mount of", Path: t.Path, Err: err}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
+	if t.ReadOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("restricting %s: %w", t.Path, err)
+	}
+	return fd, nil
+}
+
+// inside is a thread in the sentry's mount namespace.
+type inside struct {
+	proc int // this process's /proc
+	root int // the shelf
+}
+
+// enter has do run in a mount namespace. The thread ends with it:
+// nothing else is to run there. Paths of the host mean nothing to do.
+func enter(ns Namespace, do func(*inside) error) error {
+	f, err := ns.Open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	done := make(chan error, 1)
+	go func() { done <- onOwnThread(func() error { return enterWith(int(f.Fd()), do) }) }()
+	return <-done
+}
+
+// onOwnThread calls do on a thread that ends afterwards, as the goroutine that
+// calls this must. The first thread of a process can't end, and what /proc/self
+// shows is its.
+func onOwnThread(do func() error) error {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		return do()
+	}
+	defer runtime.UnlockOSThread()
+	done := make(chan error, 1)
+	go func() { done <- onOwnThread(do) }() // on another one: this one is taken
+	return <-done
+}
+
+func enterWith(ns int, do func(*inside) error) error {
+	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(proc)
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Setns(ns, unix.CLONE_NEWNS); err == unix.ESRCH {
+		return observed.ErrGone
+	} else if err != nil {
+		return fmt.Errorf("entering the sandbox's mount namespace: %w", err)
+	}
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	s := &inside{proc: proc, root: root}
+	defer func() { unix.Close(s.root) }()
+	if err := unix.Faccessat(root, emptyDir, unix.F_OK, 0); err == unix.ENOENT {
+		err = s.make()
+		if err != nil {
+			return fmt.Errorf("making a place for mounts in the sandbox: %w", err)
+		}
+	} else if err != nil {
+		return err
+	}
+	return do(s)
+}
+
+// make makes the shelf.
+func (s *inside) make() error {
+	fd, err := newTmpfs("shelf")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(unix.Mkdirat(fd, emptyDir, 0o555), unix.Mkdirat(fd, pins, 0o700))
+	var file int
+	if err == nil {
+		file, err = unix.Openat(fd, emptyFile, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_CLOEXEC, 0o444)
+	}
+	if err == nil {
+		unix.Close(file)
+		err = mountOn(fd, s.root)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	unix.Close(s.root)
+	s.root = fd
+	// Absolute paths of this thread begin at the shelf from here on.
+	return errors.Join(unix.Fchdir(fd), unix.Chroot("."))
+}
+
+// newTmpfs returns a detached file system that only this process can write to.
+func newTmpfs(name string) (int, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(fs)
+	for _, o := range [][2]string{{"source", name}, {"size", "1m"}, {"mode", "0755"}} {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return -1, fmt.Errorf("fsconfig %s: %w", o[0], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, os.NewSyscallError("fsconfig", err)
+	}
+	const attr = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	return fd, os.NewSyscallError("fsmount", err)
+}
+
+// mountOn mounts a detached mount on what another descriptor is of.
+func mountOn(fd, on int) error {
+	return os.NewSyscallError("move_mount", unix.MoveMount(fd, "", on, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+}
+
+// put mounts a container's trees.
+func (s *inside) put(id string, trees []Tree, clones []int) error {
+	dir, err := newTmpfs("trees")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	for i, clone := range clones {
+		var st unix.Stat_t
+		if err := unix.Fstat(clone, &st); err != nil {
+			return &os.PathError{Op: "stat", Path: trees[i].Path, Err: err}
+		}
+		if err := makeMountPoint(dir, strconv.Itoa(i), st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
+			return err
+		}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(dir, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return os.NewSyscallError("mount_setattr", err)
+	}
+	if err := unix.Mkdirat(s.root, id, 0o755); err != nil {
+		return os.NewSyscallError("mkdir", err)
+	}
+	if err := unix.MoveMount(dir, "", s.root, id, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return os.NewSyscallError("move_mount", err)
+	}
+	for i, clone := range clones {
+		if err := unix.MoveMount(clone, "", dir, strconv.Itoa(i), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mounting %s: %w", trees[i].Path, err)
+		}
+	}
+	return nil
+}
+
+func makeMountPoint(dir int, name string, isDir bool) error {
+	if isDir {
+		return os.NewSyscallError("mkdir", unix.Mkdirat(dir, name, 0o755))
+	}
+	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	return unix.Close(fd)
+}
+
+// open returns a container's directory.
+func (s *inside) open(id string) (*os.File, error) {
+	fd, err := unix.Openat(s.root, id, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil, ErrNone
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: id, Err: err}
+	}
+	return os.NewFile(uintptr(fd), "trees of "+id), nil
+}
