@@ -13,9 +13,8 @@ import (
 	"testing"
 )
 
-// What make builds begins where a process can still be registered for
-// membarrier(2) at once. It would work all the same without that, and start
-// more slowly.
+// What make builds begins before Go does. It would work all the same without
+// that, and start more slowly.
 func TestEntryPoint(t *testing.T) {
 	t.Parallel()
 	want := "_rt0_sandboxer"

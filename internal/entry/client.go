@@ -8,14 +8,16 @@ import "unsafe"
 // commands are those that the client alone can do, and that scripts call often.
 var commands = [...]string{"exec", "get", "logs", "events", "wait", "kill", "ps", "stats"}
 
-// Client is called by the entry point alone. It maps the client that follows
-// the program in its file, if the command line, which the kernel has left at sp,
-// asks for a command of the client's. It returns where the client begins; 0: the
-// whole program is to go on.
+// Begin is called by the entry point alone, with what the kernel has left at sp.
+// It is all there is of the helper that unmounts a sentry's /proc, and maps the
+// client that follows the program in its file, if the command line asks for a
+// command of the client's. It returns where the client begins; 0: the whole
+// program is to go on.
 //
 //go:nosplit
-func Client(sp *uintptr) uintptr {
+func Begin(sp *uintptr) uintptr {
 	argv := unsafe.Add(unsafe.Pointer(sp), unsafe.Sizeof(*sp))
+	unmount(*sp, argv)
 	if !wanted(*sp, argv) {
 		return 0
 	}

@@ -1,9 +1,8 @@
 #include "textflag.h"
 
 // The stack is as the kernel left it. Where there is a client and it is asked
-// for, it begins as if the kernel had started it. Otherwise the process is
-// registered; that call's outcome does not matter: what needs the registration
-// makes the call again, and looks at it.
+// for, it begins as if the kernel had started it, and else the whole program
+// does.
 TEXT _rt0_sandboxer(SB),NOSPLIT|NOFRAME,$0
 	MOVQ	SP, AX
 	SUBQ	$64, SP
@@ -15,7 +14,7 @@ TEXT _rt0_sandboxer(SB),NOSPLIT|NOFRAME,$0
 	MOVQ	$0x1002, DI // ARCH_SET_FS
 	LEAQ	40(SP), SI
 	SYSCALL
-	CALL	·Client(SB)
+	CALL	·Begin(SB)
 	MOVQ	8(SP), AX
 	MOVQ	16(SP), SP
 	XORL	DX, DX
@@ -23,11 +22,6 @@ TEXT _rt0_sandboxer(SB),NOSPLIT|NOFRAME,$0
 	JEQ	all
 	JMP	AX
 all:
-	MOVQ	$324, AX // membarrier
-	MOVQ	$16, DI  // MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
-	XORQ	SI, SI
-	XORQ	DX, DX
-	SYSCALL
 	JMP	_rt0_amd64_linux(SB)
 
 TEXT ·call(SB),NOSPLIT,$0-64

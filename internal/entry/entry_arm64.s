@@ -7,18 +7,13 @@ TEXT _rt0_sandboxer(SB),NOSPLIT|NOFRAME,$0
 	MOVD	R0, 32(RSP)
 	MOVD	R0, 8(RSP)
 	MOVD	ZR, g
-	BL	·Client(SB)
+	BL	·Begin(SB)
 	MOVD	16(RSP), R1
 	MOVD	32(RSP), R0
 	MOVD	R0, RSP
 	CBZ	R1, all
 	JMP	(R1)
 all:
-	MOVD	$283, R8 // membarrier
-	MOVD	$16, R0  // MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
-	MOVD	$0, R1
-	MOVD	$0, R2
-	SVC
 	JMP	_rt0_arm64_linux(SB)
 
 TEXT ·call(SB),NOSPLIT,$0-64

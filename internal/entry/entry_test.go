@@ -7,16 +7,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// A program that begins here is registered when its own code runs, and finds
-// all that it was started with. One that was linked without the flag runs too.
+// A program that begins here finds all that it was started with. One that was
+// linked without the flag runs too.
 func TestEntry(t *testing.T) {
 	dir := t.TempDir()
-	for _, c := range []struct{ name, flags, registered string }{
-		{"with", "-E=_rt0_sandboxer", "true"},
-		{"stripped", "-s -w -E=_rt0_sandboxer", "true"},
-		{"without", "", "false"},
+	for _, c := range []struct{ name, flags string }{
+		{"with", "-E=_rt0_sandboxer"},
+		{"stripped", "-s -w -E=_rt0_sandboxer"},
+		{"without", ""},
 	} {
 		program := filepath.Join(dir, c.name)
 		build := exec.Command("go", "build", "-ldflags", c.flags, "-o", program, "./testdata/probe")
@@ -27,8 +29,57 @@ func TestEntry(t *testing.T) {
 		run := exec.Command(program, "a", "", "b c")
 		run.Env = []string{"X=1", "Y="}
 		out, err := run.CombinedOutput()
-		if want := c.registered + ` ["a" "" "b c"] ["X=1" "Y="]` + "\n"; err != nil || string(out) != want {
+		if want := `["a" "" "b c"] ["X=1" "Y="]` + "\n"; err != nil || string(out) != want {
 			t.Errorf("%s the flag: %q, %v; want %q", c.name, out, err, want)
+		}
+	}
+}
+
+// The helper of sentries unmounts when it is told to, and not when the sentry
+// ends before; Go never runs in it.
+func TestUnmount(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "probe")
+	build := exec.Command("go", "build", "-ldflags", "-E=_rt0_sandboxer", "-o", program, "./testdata/probe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("entry", dir, "tmpfs", 0, "size=4k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }) // it is gone if all is well
+	mounted, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tell := range []bool{false, true} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program)
+		cmd.Args = []string{"/proc/self/exe", "umount", "--sync-fd=3", dir}
+		cmd.ExtraFiles = []*os.File{r}
+		var out strings.Builder
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if tell {
+			_, _ = w.Write([]byte{0}) // the outcome shows
+		}
+		w.Close()
+		if err := cmd.Wait(); (err == nil) != tell || out.Len() > 0 {
+			t.Errorf("told: %v: %v, %q", tell, err, out.String())
+		}
+		now, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gone := !os.SameFile(mounted, now); gone != tell {
+			t.Errorf("told: %v, unmounted: %v", tell, gone)
 		}
 	}
 }
@@ -85,7 +136,7 @@ func TestClient(t *testing.T) {
 		run := exec.Command(filepath.Join(dir, c.file))
 		run.Args, run.Env = argv, []string{"X=1", "Y="}
 		out, err := run.CombinedOutput()
-		want := fmt.Sprintf("true %q [\"X=1\" \"Y=\"]\n", argv[1:])
+		want := fmt.Sprintf("%q [\"X=1\" \"Y=\"]\n", argv[1:])
 		if c.client {
 			want = fmt.Sprintf("client %q [\"X=1\" \"Y=\"] 0 7\n", argv)
 		}
