@@ -94,11 +94,21 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 		spec.Mounts = append(spec.Mounts, v.mount)
 		b.mounts = append(b.mounts, v.served)
 	}
+	for i := range spec.Mounts {
+		if m := &spec.Mounts[i]; specutils.IsGoferMount(*m) {
+			m.Options = append(slices.Clip(m.Options), uncached)
+		}
+	}
 	// Only the gofer has to do with host paths from here on.
 	b.root = spec.Root.Path
 	spec.Root.Path = "/"
 	return b, nil
 }
+
+// uncached has the sentry close a file of a volume once no process has it open.
+// Otherwise it keeps the last thousand, and with them the space of what others
+// have deleted.
+const uncached = "dcache=0"
 
 // rootfsSpec is the specification that a container on a plain directory
 // starts from.
