@@ -199,3 +199,21 @@ func TestDoes(t *testing.T) {
 		}
 	}
 }
+
+// A gofer works when one of its threads runs, or does anything in the kernel but
+// wait to be asked.
+func TestWorks(t *testing.T) {
+	for call, want := range map[string]bool{
+		"running\n":  true,
+		"-1 0x0 0x0": true, // it waits for memory
+		"":           true,
+		fmt.Sprintf("%d 0x3 0x1", unix.SYS_OPENAT):      true,
+		fmt.Sprintf("%d 0x1 0x1", unix.SYS_PPOLL):       false,
+		fmt.Sprintf("%d 0x4 0x1", unix.SYS_EPOLL_PWAIT): false,
+		fmt.Sprintf("%d 0x5 0x80", unix.SYS_FUTEX):      false,
+	} {
+		if got := works(call); got != want {
+			t.Errorf("%q: %v", call, got)
+		}
+	}
+}

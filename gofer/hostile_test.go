@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
@@ -319,6 +320,57 @@ func TestHalfARequest(t *testing.T) {
 			t.Errorf("after %q on another socket: %v", said, err)
 		}
 	}
+}
+
+// Requests that nobody answers show from outside, and those do not that are not
+// whole, or whose sentry does not read its answers.
+func TestWaiting(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "file"), make([]byte, 1<<20), 0o644))
+	h := newHostile(t, serve.Mount{Source: dir})
+	stat := request(lisafs.FStat, lay(&lisafs.StatReq{FD: h.root}))
+	is := func(when string, answered uint64, want bool) {
+		t.Helper()
+		var served uint64
+		var waits, works bool
+		for since := time.Now(); time.Since(since) < 10*time.Second; time.Sleep(time.Millisecond) {
+			var err, workErr error
+			served, waits, err = h.gofer.Kept.Waiting()
+			works, workErr = Works(h.gofer.Process)
+			check(t, errors.Join(err, workErr))
+			if waits == want && served == answered && !works {
+				return
+			}
+		}
+		t.Errorf("%s: %d were answered, waits %v, works %v; want %d, %v, false", when, served, waits, works, answered, want)
+	}
+	is("mounted", 1, false)
+	h.say(stat[:10])
+	is("half a request", 1, false)
+	h.say(stat[10:])
+	h.hear()
+	is("the rest of it", 2, false)
+	check(t, h.gofer.Process.Signal(unix.SIGSTOP))
+	h.say(stat)
+	is("stopped", 2, true)
+	check(t, h.gofer.Process.Signal(unix.SIGCONT))
+	h.hear()
+	is("going on", 3, false)
+	_, answer, fds := h.ask(lisafs.OpenAt, lay(&lisafs.OpenAtReq{FD: h.found("file")}))
+	unix.Close(fds[0])
+	var r lisafs.OpenAtResp
+	r.CheckedUnmarshal(answer)
+	for range 10 {
+		h.say(request(lisafs.PRead, lay(&lisafs.PReadReq{FD: r.OpenFD, Count: 1 << 19})))
+	}
+	var served uint64
+	for last := uint64(1); served != last; time.Sleep(50 * time.Millisecond) {
+		last = served
+		var err error
+		served, _, err = h.gofer.Kept.Waiting()
+		check(t, err)
+	}
+	is("answers that nobody reads", served, false)
 }
 
 // Nothing outside of its mount is there for a hostile sentry, whatever it asks

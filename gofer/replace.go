@@ -73,14 +73,14 @@ func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed
 	said := make([]byte, s.mounts)
 	for i := range said {
 		said[i] = serve.Unanswered
-		unsettled, err := serve.Unsettled(s.kept.Journals[i])
+		progress, err := serve.ReadProgress(s.kept.Journals[i])
 		if errors.Is(err, serve.ErrOtherVersion) {
 			err = fmt.Errorf("%w: %w", ErrLost, err)
 		}
 		if err != nil {
 			return Kept{}, err
 		}
-		if !unsettled {
+		if !progress.Unsettled {
 			continue
 		}
 		answered, err := answered(ctx, s.kept.Sockets[i], ends[i], sentry)
@@ -151,19 +151,22 @@ func (k Kept) Connected() bool {
 	return n == 0 && err == nil
 }
 
-// Waiting says whether a request waits in one of the sockets, which it does
+// Waiting says whether a whole request waits in one of the sockets, as it does
 // until it has been answered, and how many had been answered before in all.
+// What has to wait for the sentry itself, for it to read its answers or to say
+// the rest, does not count.
 func (k Kept) Waiting() (served uint64, waits bool, err error) {
 	for i, s := range k.Sockets {
-		bytes, err := queued(s, unix.TIOCINQ)
-		if err != nil {
+		progress, err := serve.ReadProgress(k.Journals[i])
+		if errors.Is(err, serve.ErrOtherVersion) {
+			continue
+		}
+		asked, inErr := queued(s, unix.TIOCINQ)
+		unread, outErr := queued(s, unix.TIOCOUTQ)
+		if err := errors.Join(err, inErr, outErr); err != nil {
 			return 0, false, err
 		}
-		n, err := serve.Served(k.Journals[i])
-		if err != nil && !errors.Is(err, serve.ErrOtherVersion) {
-			return 0, false, err
-		}
-		served, waits = served+n, waits || bytes > 0
+		served, waits = served+progress.Served, waits || asked > 0 && unread == 0 && !progress.Half
 	}
 	return served, waits, nil
 }

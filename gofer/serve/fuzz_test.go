@@ -282,14 +282,14 @@ func FuzzJournal(f *testing.F) {
 			_, err := z.journal.WriteAt(b, at)
 			must(t, err)
 		}
-		_, unsettled := Unsettled(z.journal)
+		_, unread := ReadProgress(z.journal)
 		if all, err := BoundSockets(z.journal); err != nil || len(all) > boundMax {
 			t.Errorf("%d sockets are bound, %v", len(all), err)
 		}
 		r, client := z.start(t, true)
 		if err := r.journal.load(); err == nil {
-			if unsettled != nil {
-				t.Errorf("it is read, but not whether it is settled: %v", unsettled)
+			if unread != nil {
+				t.Errorf("it is read, but not how far it is: %v", unread)
 			}
 			if r.inherit(nil) == nil && r.takeOver(false) == nil {
 				z.holds(t, r)

@@ -45,6 +45,7 @@ const (
 	atGeneration = 32 // how many gofers have taken over
 	atProgress   = 72
 	atServed     = 80 // how many requests have been settled
+	atHalf       = 88 // 1 while the rest of a request is waited for
 	// Version 1 had, each in a word of its own, what is in progress now.
 	atHalf1   = 40
 	atEnd1    = 48
@@ -140,6 +141,7 @@ func (j *journal) load() error {
 	default:
 		return ErrOtherVersion
 	}
+	j.word(atHalf).Store(0)
 	j.word(atVersion).Store(journalVersion)
 	return j.readLog()
 }
@@ -161,42 +163,37 @@ func progress1(header []byte) progress {
 	}
 }
 
-// readHeader reads a journal from outside its gofer: what the gofer has come
-// to, and how many requests it has settled.
-func readHeader(file *os.File) (p progress, served uint64, err error) {
+// Progress is what a mount's journal tells whoever looks at it from outside. It
+// is made of numbers that gofers write, nothing of what a sentry says.
+type Progress struct {
+	// Unsettled: an answer is on its way, or its request is being taken out of
+	// the socket.
+	Unsettled bool
+	// Served is how many requests have been answered.
+	Served uint64
+	// Half: the gofer waits for the rest of a request.
+	Half bool
+}
+
+// ReadProgress reads a journal, which may have a gofer that writes to it. All
+// is zero where that has not come to serve.
+func ReadProgress(file *os.File) (Progress, error) {
 	var b [headerBytes]byte
-	if n, err := file.ReadAt(b[:], 0); n < len(b) {
-		if err == io.EOF {
-			err = nil // it ended before it served
-		}
-		return p, 0, err
+	if n, err := file.ReadAt(b[:], 0); n < len(b) && err != io.EOF {
+		return Progress{}, fmt.Errorf("reading a journal: %w", err)
 	}
+	var p progress
 	le := binary.LittleEndian
 	switch le.Uint64(b[atVersion:]) {
 	case 0:
 	case 1:
 		p = progress1(b[:])
 	case journalVersion:
-		p, served = progressOf(le.Uint64(b[atProgress:])), le.Uint64(b[atServed:])
+		p = progressOf(le.Uint64(b[atProgress:]))
 	default:
-		return p, 0, ErrOtherVersion
+		return Progress{}, ErrOtherVersion
 	}
-	return p, served, nil
-}
-
-// Unsettled says of a mount's journal whether its gofer ended while an answer
-// was on its way or its request was being taken out of the socket. It reads
-// numbers that gofers write, nothing of what a sentry says.
-func Unsettled(file *os.File) (bool, error) {
-	p, _, err := readHeader(file)
-	return p.state&(stateSending|stateSent) != 0, err
-}
-
-// Served counts the requests that a mount's gofers have answered. One that
-// answers nobody does not add to it.
-func Served(file *os.File) (uint64, error) {
-	_, served, err := readHeader(file)
-	return served, err
+	return Progress{p.state&(stateSending|stateSent) != 0, le.Uint64(b[atServed:]), le.Uint64(b[atHalf:]) != 0}, nil
 }
 
 // word is one of the file's, of which all that are used are aligned.
@@ -218,6 +215,15 @@ func (j *journal) mounted(root lisafs.Inode) {
 	j.word(atDevice).Store(device(root))
 	j.word(atInode).Store(root.Stat.Ino)
 	j.word(atRoot).Store(uint64(root.ControlFD))
+}
+
+// half notes whether the rest of a request is waited for.
+func (j *journal) half(waits bool) {
+	var word uint64
+	if waits {
+		word = 1
+	}
+	j.word(atHalf).Store(word)
 }
 
 // executing notes that a request that can't be repeated is about to be carried

@@ -187,8 +187,8 @@ func TestJournalTorn(t *testing.T) {
 	}
 	write(t, f, whole, 0)
 	j.answering()
-	if u, err := Unsettled(f); err != nil || !u {
-		t.Errorf("unsettled %v, %v while it answers", u, err)
+	if p, err := ReadProgress(f); err != nil || !p.Unsettled || p.Served != 1 {
+		t.Errorf("%+v, %v while it answers the second", p, err)
 	}
 	j = load(t, f)
 	if len(j.open) != 2 || j.open[3].inode != 30 {
@@ -228,8 +228,8 @@ func TestUnsettled(t *testing.T) {
 	f := tempFile(t)
 	is := func(want bool) {
 		t.Helper()
-		if got, err := Unsettled(f); got != want || err != nil {
-			t.Errorf("unsettled %v, %v, want %v", got, err, want)
+		if got, err := ReadProgress(f); got.Unsettled != want || err != nil {
+			t.Errorf("unsettled %v, %v, want %v", got.Unsettled, err, want)
 		}
 	}
 	is(false) // nothing written yet
@@ -259,7 +259,7 @@ func TestJournalGarbage(t *testing.T) {
 	} {
 		f := tempFile(t)
 		check(t, os.WriteFile(f.Name(), b, 0o600))
-		if _, err := Unsettled(f); !errors.Is(err, ErrOtherVersion) {
+		if _, err := ReadProgress(f); !errors.Is(err, ErrOtherVersion) {
 			t.Error(err)
 		}
 		if _, err := loadJournal(t, f); !errors.Is(err, ErrOtherVersion) {
@@ -268,7 +268,7 @@ func TestJournalGarbage(t *testing.T) {
 		b[0] = journalVersion
 		copy(b[1:8], make([]byte, 7))
 		write(t, f, b, 0)
-		if _, err := Unsettled(f); err != nil {
+		if _, err := ReadProgress(f); err != nil {
 			t.Error(err)
 		}
 		if j, err := loadJournal(t, f); err == nil && len(j.open) > 1 {
@@ -309,8 +309,8 @@ func TestJournalOfVersion1(t *testing.T) {
 		old := header1(j, state)
 		write(t, f, old, 0)
 		check(t, f.Truncate(logStart+halfBytes+int64(p.end))) // it had no more
-		if u, err := Unsettled(f); err != nil || u != (state&(stateSending|stateSent) != 0) {
-			t.Errorf("unsettled %v, %v in state %b", u, err, state)
+		if p, err := ReadProgress(f); err != nil || p.Unsettled != (state&(stateSending|stateSent) != 0) {
+			t.Errorf("%+v, %v in state %b", p, err, state)
 		}
 		same(t, "first", load(t, f), want)
 		write(t, f, old[:8], 0) // the version comes last

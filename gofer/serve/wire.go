@@ -25,7 +25,7 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 		}
 	}
 	var result error
-	take := false
+	take, half := false, false
 	err = r.conn.Read(func(fd uintptr) bool {
 		for {
 			descriptors := false
@@ -47,6 +47,8 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 				take = true
 				return true
 			case n < headerSize:
+				half = true
+				r.journal.half(wait)
 				result = partial(int(fd))
 				return result != nil || !wait
 			}
@@ -62,6 +64,8 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 				take = true
 				return true
 			case n < want:
+				half = true
+				r.journal.half(wait)
 				result = partial(int(fd))
 				return result != nil || !wait
 			}
@@ -69,6 +73,9 @@ func (r *relay) peek(wait bool) (request []byte, more bool, err error) {
 			return true
 		}
 	})
+	if half {
+		r.journal.half(false)
+	}
 	if err := errors.Join(err, result); err != nil || !take {
 		return request, more, err
 	}
