@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -52,6 +53,12 @@ type Config struct {
 	Logs        *logs.Logs
 	Watcher     *observed.Watcher
 	Reaper      *observed.Reaper
+	// AllowUnsafeOwners obeys bundles, checkpoints, hooks and files with values
+	// that others than root and the daemon's user can write.
+	AllowUnsafeOwners bool
+	// Accepted is the last accepted declaration of a sandbox; nil: there is none.
+	// Optional: nobody knows of any then.
+	Accepted func(sandbox string) *desired.Sandbox
 	// AllowBundleHooks runs the hooks of OCI bundles, which are else refused.
 	AllowBundleHooks bool
 	// Poke wakes the loop for a sandbox; it does not block.
@@ -75,7 +82,8 @@ type Config struct {
 // Actuator carries out actions. Its methods may be called from many
 // goroutines.
 type Actuator struct {
-	c Config
+	c       Config
+	hookKey []byte // see sealHooks
 
 	// background ends with Close; it bounds what waits for containers' ends.
 	background context.Context
@@ -132,10 +140,17 @@ func New(c Config) (*Actuator, error) {
 	if c.Emptied == nil {
 		c.Emptied = func(observed.ContainerRecord, string) {}
 	}
+	if c.Accepted == nil {
+		c.Accepted = func(string) *desired.Sandbox { return nil }
+	}
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	a := &Actuator{c: c, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	key, err := hookKey(filepath.Join(c.DataDir, "hooks.key"))
+	if err != nil {
+		return nil, err
+	}
+	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())

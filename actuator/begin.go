@@ -2,7 +2,6 @@ package actuator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"sandboxer/actuator/gvisor"
@@ -54,7 +53,7 @@ func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Contain
 	if err := a.writeHookBundle(*rec, c, b); err != nil {
 		return err
 	}
-	if rec.Hooks, err = json.Marshal(b.hooks); err != nil {
+	if err := a.setHooks(rec, b.hooks); err != nil {
 		return err
 	}
 	if err := a.c.Records.SaveContainer(*rec); err != nil {

@@ -11,8 +11,6 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/desired"
-	"sandboxer/internal/hostpath"
-	"sandboxer/internal/oci"
 )
 
 // bundle is a container in the runtime's terms: its OCI specification, and
@@ -46,7 +44,7 @@ var defaultCapabilities = []string{
 func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, err error) {
 	var spec *specs.Spec
 	if c.Bundle != "" {
-		spec, err = readBundle(a.paths(), c.Bundle, oci.Manifest{Container: c, Hostname: d.Spec.Hostname, Hooks: a.c.AllowBundleHooks})
+		spec, err = a.readBundle(c, d.Spec.Hostname)
 	} else {
 		spec = rootfsSpec(c)
 	}
@@ -59,7 +57,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 	}
 	spec.Hooks = nil
 	spec.Hostname = d.Spec.Hostname
-	shown, err := applyContainer(a.paths(), spec, d, c)
+	shown, err := a.applyContainer(spec, d, c)
 	if err != nil {
 		return bundle{}, err
 	}
@@ -129,9 +127,9 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 
 // applyContainer puts what the manifest says over what spec says. It returns the
 // command's words without values that are in files.
-func applyContainer(paths hostpath.Resolver, spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
+func (a *Actuator) applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
 	p := spec.Process
-	variables, err := applyEnv(paths, p, d, c)
+	variables, err := a.applyEnv(p, d, c)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +186,7 @@ func annotations(sandbox, container string) map[string]string {
 
 // applyEnv returns the variables that the manifest declares, which references
 // in it stand for.
-func applyEnv(paths hostpath.Resolver, p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
+func (a *Actuator) applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
 	set := func(name, value string) {
 		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 		p.Env = append(p.Env, name+"="+value)
@@ -200,7 +198,7 @@ func applyEnv(paths hostpath.Resolver, p *specs.Process, d *desired.Sandbox, c *
 	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
 		set("TERM", "xterm")
 	}
-	variables, err := valuesOf(paths, c.Env)
+	variables, err := a.valuesOf(c.Env)
 	for _, e := range c.Env {
 		set(e.Name, variables[e.Name])
 	}
@@ -209,12 +207,16 @@ func applyEnv(paths hostpath.Resolver, p *specs.Process, d *desired.Sandbox, c *
 
 // valuesOf are declared variables with their references replaced and their
 // files read.
-func valuesOf(paths hostpath.Resolver, env []desired.EnvVar) (map[string]string, error) {
+func (a *Actuator) valuesOf(env []desired.EnvVar) (map[string]string, error) {
 	values := map[string]string{}
 	for _, e := range env {
 		value := desired.ExpandOne(e.Value, values)
 		if e.ValueFrom != nil {
-			b, err := paths.Read(e.ValueFrom.File, envMax)
+			err := a.ordered(e.ValueFrom.File)
+			var b []byte
+			if err == nil {
+				b, err = a.paths().Read(e.ValueFrom.File, envMax)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("variable %s: %w", e.Name, err)
 			}

@@ -33,6 +33,9 @@ const usual = `{"ociVersion": "1.0.0", "hostname": "runc",
 
 // inBundle writes a bundle whose specification is usual with changes (JSON
 // merged on top, as one object).
+// reading is an actuator that does nothing but read.
+func reading() *Actuator { return &Actuator{c: Config{AllowUnsafeOwners: true}} }
+
 func inBundle(t *testing.T, changes string) string {
 	t.Helper()
 	var spec map[string]any
@@ -138,7 +141,7 @@ func TestValueFrom(t *testing.T) {
 		p := &specs.Process{}
 		done := make(chan error, 1)
 		go func() {
-			_, err := applyEnv(anyLink, p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
+			_, err := reading().applyEnv(p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
 			done <- err
 		}()
 		select {

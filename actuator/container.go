@@ -45,7 +45,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	err = a.run(ctx, &w, d, c, &rec, sentry.StartContainer)
 	if err == nil {
 		rec.StartedAt = started
-		if h := hooksOf(rec); len(h.Poststart) > 0 {
+		if h := a.hooksOf(rec); len(h.Poststart) > 0 {
 			rec.HookPhase = observed.HooksStarted
 		} else {
 			rec.HookPhase = afterStart(h)

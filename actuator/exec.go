@@ -14,7 +14,6 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
-	"sandboxer/internal/hostpath"
 	"sandboxer/observed"
 )
 
@@ -82,7 +81,7 @@ func (a *Actuator) Exec(ctx context.Context, sandbox, container string, e Exec) 
 		return Executed{}, err
 	}
 	rec := w.container()
-	p, err := e.process(a.paths(), rec.Process)
+	p, err := a.process(&e, rec.Process)
 	if err != nil {
 		return Executed{}, err
 	}
@@ -102,14 +101,14 @@ func (a *Actuator) Exec(ctx context.Context, sandbox, container string, e Exec) 
 }
 
 // process is the command in the runtime's terms.
-func (e *Exec) process(paths hostpath.Resolver, kept json.RawMessage) (*specs.Process, error) {
+func (a *Actuator) process(e *Exec, kept json.RawMessage) (*specs.Process, error) {
 	var f further
 	if err := json.Unmarshal(kept, &f); err != nil {
 		return nil, fmt.Errorf("the container's record does not say what a command in it gets: %w; start the container anew", err)
 	}
 	p := &f.Process
 	p.Args, p.Terminal = e.Args, e.Terminal
-	values, err := valuesOf(paths, f.Declared)
+	values, err := a.valuesOf(f.Declared)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (a *Actuator) poststartHooks(rec observed.ContainerRecord, sentry observed.
 	if rec.HookPhase != observed.HooksStarted {
 		return
 	}
-	h := hooksOf(rec)
+	h := a.hooksOf(rec)
 	a.beside(rec, func(ctx context.Context) {
 		for _, one := range h.Poststart {
 			_ = a.runHooks(ctx, rec, "poststart", []desired.Hook{one}, specs.StateRunning, sentry.PID) // told of as a warning
@@ -150,7 +150,7 @@ func (a *Actuator) endCreateHooks(ctx context.Context, c *observed.ContainerReco
 // poststop begins with the poststop hooks of an instance of which nothing is
 // left but its record.
 func (a *Actuator) poststop(c observed.ContainerRecord) error {
-	if len(hooksOf(c).Poststop) == 0 {
+	if len(a.hooksOf(c).Poststop) == 0 {
 		return a.hooksOver(c)
 	}
 	c.HookPhase, c.HooksDone = observed.HooksStopping, 0
@@ -164,7 +164,7 @@ func (a *Actuator) poststop(c observed.ContainerRecord) error {
 // poststopHooks runs those that were not run to their end yet.
 func (a *Actuator) poststopHooks(c observed.ContainerRecord) {
 	a.beside(c, func(ctx context.Context) {
-		hooks := hooksOf(c).Poststop
+		hooks := a.hooksOf(c).Poststop
 		for c.HooksDone < len(hooks) {
 			_ = a.runHooks(ctx, c, "poststop", hooks[c.HooksDone:c.HooksDone+1], specs.StateStopped, 0) // told of as a warning
 			if ctx.Err() != nil {
@@ -183,7 +183,7 @@ func (a *Actuator) poststopHooks(c observed.ContainerRecord) {
 
 // hooksOver notes that nothing is left to be done for an instance.
 func (a *Actuator) hooksOver(c observed.ContainerRecord) error {
-	c.Hooks, c.HookPhase, c.HooksDone = nil, "", 0
+	c.Hooks, c.HooksSeal, c.HookPhase, c.HooksDone = nil, "", "", 0
 	return errors.Join(os.RemoveAll(a.hookDir(c)), a.c.Records.SaveContainer(c))
 }
 
@@ -218,7 +218,10 @@ func (a *Actuator) runHooks(ctx context.Context, c observed.ContainerRecord, poi
 			dir = "/" // it was begun with and could not be made
 		}
 		began := time.Now()
-		said, err := hook.Run(ctx, a.c.Reaper, hook.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Dir: dir, Timeout: h.Limit()}, state)
+		said, err := "", a.ordered(h.Path)
+		if err == nil {
+			said, err = hook.Run(ctx, a.c.Reaper, hook.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Dir: dir, Timeout: h.Limit()}, state)
+		}
 		a.c.Hooked(HookEnd{Sandbox: c.Sandbox, Container: c.Name, Point: point, Path: h.Path, Output: said, Err: err, Took: time.Since(began)})
 		if err != nil {
 			return fmt.Errorf("%s hook %s: %w%s", point, h.Path, err, lastWords(said))
@@ -286,12 +289,6 @@ func ociHooks(list []desired.Hook) (hooks []specs.Hook) {
 		hooks = append(hooks, specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Timeout: new(int(*h.Timeout))})
 	}
 	return hooks
-}
-
-// hooksOf are an instance's; none where its record has none.
-func hooksOf(c observed.ContainerRecord) (h desired.Hooks) {
-	_ = json.Unmarshal(c.Hooks, &h) // this program wrote it, or there are none
-	return h
 }
 
 // afterStart is the phase of an instance whose command runs and whose poststart

@@ -2,11 +2,12 @@ package actuator
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"sandboxer/internal/hostpath"
+	"sandboxer/desired"
 	"sandboxer/internal/oci"
 )
 
@@ -16,8 +17,11 @@ const envMax = 128 << 10
 
 // readBundle reads the specification of an OCI bundle without what is the
 // sandbox's.
-func readBundle(paths hostpath.Resolver, dir string, m oci.Manifest) (*specs.Spec, error) {
-	spec, err := oci.Read(paths, dir, m)
+func (a *Actuator) readBundle(c *desired.Container, hostname string) (*specs.Spec, error) {
+	if err := a.ordered(filepath.Join(c.Bundle, "config.json")); err != nil {
+		return nil, fmt.Errorf("bundle: %w", err)
+	}
+	spec, err := oci.Read(a.paths(), c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: a.c.AllowBundleHooks})
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}

@@ -85,7 +85,7 @@ func (r reached) Exec(ctx context.Context, command []string, output io.Writer) (
 	if err != nil {
 		return 0, err
 	}
-	p, err := (&Exec{Args: command}).process(r.a.paths(), w.container().Process)
+	p, err := r.a.process(&Exec{Args: command}, w.container().Process)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", probe.ErrUnknown, err)
 	}

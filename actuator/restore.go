@@ -52,7 +52,9 @@ func (a *Actuator) source(d *reconcile.Declared) (*source, error) {
 	if image != nil {
 		return &source{image, a.c.Checkpoints.Path(d.Name), true}, nil
 	}
-	image, err = checkpoint.Read(d.Spec.RestoreFrom, a.c.Checkpoints.Runtime)
+	if err = a.orderedAll(d.Spec.RestoreFrom); err == nil {
+		image, err = checkpoint.Read(d.Spec.RestoreFrom, a.c.Checkpoints.Runtime)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("restoreFrom: %w; make one with \"sandboxer checkpoint\", or leave restoreFrom out", err)
 	}
@@ -103,9 +105,9 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 					was.Attempt = earlier.Attempt + 1
 				}
 			}
-			was.Sandbox, was.ID = d.Name, instanceID(d.Name, was.Name, was.Attempt)
-			was.Hooks, was.HookPhase = nil, "" // were run for another
+			was.Hooks, was.HooksSeal, was.HookPhase, was.HooksDone = nil, "", "", 0 // were run for another
 		}
+		was.Sandbox, was.ID = d.Name, instanceID(d.Name, was.Name, was.Attempt)
 		if was.State == observed.Stopped {
 			ended = append(ended, was)
 			continue

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -53,7 +52,8 @@ type Directory struct {
 	scanner *scanner
 	store   *store
 	latest  atomic.Pointer[Set]
-	wake    chan struct{} // capacity 1: a scan is wanted
+	stored  map[string]*Sandbox // what had been accepted before the first scan
+	wake    chan struct{}       // capacity 1: a scan is wanted
 
 	mu        sync.Mutex
 	confirmed map[string]bool // asked for since the last scan
@@ -86,7 +86,7 @@ func New(cfg Config) (*Directory, error) {
 	}
 	d := &Directory{
 		cfg:       cfg,
-		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, uid: uint32(os.Geteuid()), now: cfg.Now},
+		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, now: cfg.Now},
 		wake:      make(chan struct{}, 1),
 		confirmed: map[string]bool{},
 	}
@@ -105,7 +105,20 @@ func New(cfg Config) (*Directory, error) {
 	if d.store, d.state.entries, d.lost, err = openStore(cfg.Store, cfg.Damaged); err != nil {
 		return nil, err
 	}
+	d.stored = map[string]*Sandbox{}
+	for name, e := range d.state.entries {
+		d.stored[name] = e.sandbox
+	}
 	return d, nil
+}
+
+// Accepted returns the last accepted version of a sandbox, also before the first
+// scan has ended; nil: there is none.
+func (d *Directory) Accepted(name string) *Sandbox {
+	if s := d.Set(); s != nil {
+		return s.Sandboxes[name]
+	}
+	return d.stored[name]
 }
 
 // Set returns the latest snapshot, nil before the first scan has ended.

@@ -4,8 +4,8 @@
 // It decodes strictly, names file, line and field in every error, keeps the
 // last accepted version of whatever is broken, and decides when an absence is
 // a removal. It knows no runtime, starts no process and imports no other
-// package of this project than sealed. The daemon runs one Directory; the command line
-// uses ReadDir (validate, plan) and Schema.
+// package of this project than sealed and owner. The daemon runs one Directory;
+// the command line uses ReadDir (validate, plan) and Schema.
 //
 // Three layers: Decode makes documents of one file's text; the scanner, told
 // of changes by the watcher, reads folders into a scan; and decide, which is

@@ -4,29 +4,19 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"sandboxer/internal/owner"
 )
 
 // Manifests are root's orders: whoever can write one, or put another in its
 // place, commands the host.
 
-// unsafe says how somebody other than root and the daemon's user can write
-// what info describes, and "" where nobody can.
+// unsafe is owner.Others, and "" for all where that does not matter.
 func (s *scanner) unsafe(info fs.FileInfo) string {
 	if s.allowUnsafe {
 		return ""
 	}
-	_, st := stampOf(info)
-	mode := info.Mode().Perm()
-	switch {
-	case st.Uid != 0 && st.Uid != s.uid:
-		return fmt.Sprintf("belongs to user %d, who can write it", st.Uid)
-	case mode&0o002 != 0:
-		return fmt.Sprintf("can be written by everybody (mode %04o)", mode)
-	case mode&0o020 != 0:
-		// POSIX ACLs show here too: their mask takes the group's place.
-		return fmt.Sprintf("can be written by group %d (mode %04o)", st.Gid, mode)
-	}
-	return ""
+	return owner.Others(info)
 }
 
 // unsafeFolder is unsafe for a folder by its link-free path.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"sandboxer/internal/owner"
 )
 
 // root is one directory (or, for ReadDir, file) that was asked for.
@@ -23,7 +25,6 @@ type root struct {
 type scanner struct {
 	roots       []root
 	allowUnsafe bool
-	uid         uint32 // the daemon's own
 	now         func() time.Time
 	watch       *watcher // nil for none
 	cache       map[string]reading
@@ -107,7 +108,7 @@ func (p *pass) root(r root) {
 	if name == "" {
 		name = r.path
 	}
-	real, links, err := resolve("/", r.path, p.watch.look)
+	real, links, err := owner.Resolve("/", r.path, p.watch.look)
 	if err != nil {
 		p.block(name, "", err)
 		return
@@ -227,7 +228,7 @@ func (p *pass) below(f, sub *folder) {
 
 // link follows the symbolic link name in f.
 func (p *pass) link(f *folder, name string) (real string, mode fs.FileMode, unsafe string, err error) {
-	real, links, err := resolve(f.real, name, p.watch.look)
+	real, links, err := owner.Resolve(f.real, name, p.watch.look)
 	if err != nil {
 		return "", 0, "", err
 	}

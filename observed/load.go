@@ -176,7 +176,7 @@ func (r *Records) checkContainer(sandbox, name string, rec *ContainerRecord) str
 	default:
 		return fmt.Sprintf("it has no state called %q", rec.State)
 	}
-	if rec.Sandbox != sandbox || rec.Name != name || rec.ID == "" {
+	if rec.Sandbox != sandbox || rec.Name != name || CheckName(rec.ID) != nil {
 		return fmt.Sprintf("it is of container %q of sandbox %q, ID %q", rec.Name, rec.Sandbox, rec.ID)
 	}
 	return ""

@@ -119,6 +119,8 @@ type ContainerRecord struct {
 	Hooks     json.RawMessage `json:"hooks,omitempty"`
 	HookPhase HookPhase       `json:"hookPhase,omitempty"`
 	HooksDone int             `json:"hooksDone,omitempty"`
+	// HooksSeal proves to the actuator that the hooks were declared.
+	HooksSeal string `json:"hooksSeal,omitempty"`
 	// Terminal says that the command has a terminal whose master the daemon and
 	// the keeper hold, Stdin that it reads what who attaches writes.
 	Terminal bool `json:"terminal,omitempty"`

@@ -16,6 +16,7 @@ import (
 
 	"sandboxer/internal/daemon"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/owner"
 )
 
 // runDaemon runs the daemon until ctx is done.
@@ -97,10 +98,14 @@ func (l *logsConfig) check() error {
 // readConfig reads a configuration file; one that is not there says nothing.
 func readConfig(path string) (config, error) {
 	c := config{Logs: logsConfig{MaxSize: *resource.NewQuantity(logs.DefaultMaxFile, resource.BinarySI), MaxFiles: logs.DefaultMaxFiles}}
-	b, err := os.ReadFile(path)
+	err := owner.Check(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
 	}
+	if err != nil {
+		return c, err
+	}
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return c, err
 	}

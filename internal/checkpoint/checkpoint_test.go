@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func check(t *testing.T, err error) {
 func image(sandbox string) observed.Image {
 	return observed.Image{
 		Sandbox: sandbox, CreatedAt: time.Unix(5, 0).UTC(), Spec: json.RawMessage(`{"a":1}`),
-		Containers: []observed.ContainerRecord{{Name: "app", ID: sandbox + ".app.1", State: observed.Running, GoferState: nil}},
+		Containers: []observed.ContainerRecord{{Sandbox: sandbox, Name: "app", ID: sandbox + ".app.1", Attempt: 1, State: observed.Running}},
 	}
 }
 
@@ -158,13 +159,62 @@ func TestUnusable(t *testing.T) {
 		`{"version":1,"containers":"x"}`: "can't be understood",
 	} {
 		check(t, os.WriteFile(file, []byte(content), 0o600))
+		check(t, os.RemoveAll(filepath.Join(dir, "."+description+".copy")))
 		if got, err := Read(dir, "r1"); err != nil || !strings.Contains(got.Unusable, want) {
 			t.Errorf("%q: %+v, %v; want %q", content, got, err, want)
 		}
 	}
 	check(t, os.Remove(file))
 	check(t, os.Mkdir(file, 0o700))
-	if _, err := Read(dir, "r1"); err == nil || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what can't be read: %v", err)
+	if got, err := Read(dir, "r1"); err != nil || got.Unusable == "" {
+		t.Errorf("what is no file: %+v, %v", got, err)
+	}
+	// A suspended sandbox whose description is gone has not become one that was
+	// never suspended.
+	s := Store{Dir: filepath.Dir(dir), Runtime: "r1"}
+	check(t, os.Remove(file))
+	if got, err := s.Read("image"); err != nil || got == nil || !strings.Contains(got.Unusable, "image.json is missing") {
+		t.Errorf("what is gone: %+v, %v", got, err)
+	}
+	check(t, s.Remove("image"))
+	check(t, Write(dir, "r1", image("web"), fill("one")))
+	if got, err := s.Read("image"); err != nil || got == nil || !strings.Contains(got.Unusable, `of sandbox "web"`) {
+		t.Errorf("another's: %+v, %v", got, err)
+	}
+}
+
+// Whatever a description says, nothing of it names a process or a file of the
+// host.
+func TestNothingThatDoesHarm(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "image")
+	rec := image("web")
+	rec.Containers[0] = observed.ContainerRecord{Sandbox: "web", Name: "app", ID: "web.app.1", Attempt: 1, Hash: "h", State: observed.Stopped,
+		Gofer: observed.Process{PID: 1, StartTime: 2}, Keeper: observed.Process{PID: 3, StartTime: 4}, PIDFile: observed.PIDFile{Path: "/etc/passwd", PID: 5},
+		GoferState: json.RawMessage(`{}`), Process: json.RawMessage(`{}`), Terminal: true, Stdin: true}
+	check(t, Write(dir, "r1", rec, fill("one")))
+	// Nor where somebody has put it there.
+	file := filepath.Join(dir, description)
+	text := `{"version":1,"runtime":"r1","sandbox":"web","spec":{},"containers":[{"sandbox":"web","name":"app","id":"web.app.1","attempt":1,"hash":"h",` +
+		`"state":"stopped","gofer":{"pid":1,"startTime":2},"keeper":{"pid":3,"startTime":4},"pidFile":{"path":"/etc/passwd","pid":5},"goferState":{},"process":{},"terminal":true}]}`
+	want := observed.ContainerRecord{Sandbox: "web", Name: "app", ID: "web.app.1", Attempt: 1, Hash: "h", State: observed.Stopped}
+	for range 2 {
+		got, err := Read(dir, "r1")
+		if err != nil || got.Unusable != "" || !reflect.DeepEqual(got.Containers[0], want) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		check(t, os.WriteFile(file, []byte(text), 0o600))
+	}
+	for old, new := range map[string]string{
+		`"id":"web.app.1"`:  `"id":"../../web"`,
+		`"name":"app"`:      `"name":"../app"`,
+		`"state":"stopped"`: `"state":"creating"`,
+		`[{"sandbox":"web"`: `[{"sandbox":"db"`,
+		`"attempt":1`:       `"attempt":-1`,
+	} {
+		check(t, os.WriteFile(file, []byte(strings.Replace(text, old, new, 1)), 0o600))
+		check(t, os.RemoveAll(filepath.Join(dir, "."+description+".copy")))
+		if got, err := Read(dir, "r1"); err != nil || got.Unusable == "" {
+			t.Errorf("%s: %+v, %v", new, got, err)
+		}
 	}
 }

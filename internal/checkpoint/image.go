@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/internal/sealed"
 	"sandboxer/observed"
 )
 
@@ -25,8 +27,53 @@ const description = "image.json"
 type described struct {
 	Version int `json:"version"`
 	// Runtime is what wrote the checkpoint and alone can read it.
-	Runtime string `json:"runtime"`
-	observed.Image
+	Runtime    string          `json:"runtime"`
+	Sandbox    string          `json:"sandbox"`
+	CreatedAt  time.Time       `json:"createdAt"`
+	Spec       json.RawMessage `json:"spec"`
+	Containers []container     `json:"containers"`
+}
+
+// container is what is written and believed of a container: nothing that names
+// a process or a file of the host, whatever else is in the file. Its hooks are
+// believed by their seal alone.
+type container struct {
+	Sandbox       string                  `json:"sandbox"`
+	Name          string                  `json:"name"`
+	ID            string                  `json:"id"`
+	Attempt       int                     `json:"attempt"`
+	Hash          string                  `json:"hash"`
+	Fields        map[string]string       `json:"fields,omitempty"`
+	State         observed.ContainerState `json:"state"`
+	GoferRestarts int                     `json:"goferRestarts,omitempty"`
+	Hooks         json.RawMessage         `json:"hooks,omitempty"`
+	HookPhase     observed.HookPhase      `json:"hookPhase,omitempty"`
+	HooksDone     int                     `json:"hooksDone,omitempty"`
+	HooksSeal     string                  `json:"hooksSeal,omitempty"`
+	StartedAt     time.Time               `json:"startedAt,omitzero"`
+	Exit          *observed.Exit          `json:"exit,omitempty"`
+}
+
+func containerOf(r observed.ContainerRecord) container {
+	return container{r.Sandbox, r.Name, r.ID, r.Attempt, r.Hash, r.Fields, r.State, r.GoferRestarts,
+		r.Hooks, r.HookPhase, r.HooksDone, r.HooksSeal, r.StartedAt, r.Exit}
+}
+
+func (c container) record() observed.ContainerRecord {
+	return observed.ContainerRecord{Sandbox: c.Sandbox, Name: c.Name, ID: c.ID, Attempt: c.Attempt, Hash: c.Hash, Fields: c.Fields,
+		State: c.State, GoferRestarts: c.GoferRestarts, Hooks: c.Hooks, HookPhase: c.HookPhase, HooksDone: c.HooksDone, HooksSeal: c.HooksSeal,
+		StartedAt: c.StartedAt, Exit: c.Exit}
+}
+
+// check says what makes no container of it.
+func (c container) check() error {
+	if c.State != observed.Running && c.State != observed.Stopped {
+		return fmt.Errorf("container %q is neither running nor stopped but %q", c.Name, c.State)
+	}
+	if c.Attempt < 1 || c.HooksDone < 0 || c.GoferRestarts < 0 {
+		return fmt.Errorf("container %q has counters that nobody counts: %d, %d, %d", c.Name, c.Attempt, c.HooksDone, c.GoferRestarts)
+	}
+	return errors.Join(observed.CheckName(c.Sandbox), observed.CheckName(c.Name), observed.CheckName(c.ID))
 }
 
 // Write makes the checkpoint dir, in which nothing may be yet: fill writes the
@@ -48,11 +95,11 @@ func Write(dir, runtime string, image observed.Image, fill func(dir string) erro
 	if err := fill(work); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(described{version, runtime, image}, "", "  ")
-	if err != nil {
-		return err
+	d := described{Version: version, Runtime: runtime, Sandbox: image.Sandbox, CreatedAt: image.CreatedAt, Spec: image.Spec, Containers: []container{}}
+	for _, c := range image.Containers {
+		d.Containers = append(d.Containers, containerOf(c))
 	}
-	if err := writeFile(filepath.Join(work, description), append(b, '\n')); err != nil {
+	if err := sealed.Write(filepath.Join(work, description), d); err != nil {
 		return err
 	}
 	if err := syncDir(work); err != nil {
@@ -90,23 +137,50 @@ func vacant(dir string) error {
 // rest of it: a checkpoint of another one, or a description that can't be
 // understood, is Unusable. fs.ErrNotExist: there is no checkpoint at dir.
 func Read(dir, runtime string) (*observed.Image, error) {
-	b, err := os.ReadFile(filepath.Join(dir, description))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+	var d described
+	_, err := sealed.Read(filepath.Join(dir, description), descriptionMax, d.decode)
+	damage, damaged := err.(*sealed.Damage)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR):
 		return nil, fmt.Errorf("there is no checkpoint at %s: %w", dir, fs.ErrNotExist)
-	}
-	if err != nil {
+	case damaged:
+		return &observed.Image{Unusable: fmt.Sprintf("%s can't be used: %s", description, damage.Why)}, nil
+	case err != nil:
 		return nil, err
 	}
-	var d described
-	switch err := json.Unmarshal(b, &d); {
-	case err != nil:
-		return &observed.Image{Unusable: fmt.Sprintf("%s can't be understood: %v", description, err)}, nil
-	case d.Version != version:
-		return &observed.Image{Unusable: fmt.Sprintf("%s has format %d, and this build reads %d", description, d.Version, version)}, nil
-	case d.Runtime != runtime:
-		d.Unusable = fmt.Sprintf("it was written by %s, and this build has %s: only a sandboxer with the former can restore it", d.Runtime, runtime)
+	image := observed.Image{Sandbox: d.Sandbox, CreatedAt: d.CreatedAt, Spec: d.Spec, Containers: []observed.ContainerRecord{}}
+	if d.Runtime != runtime {
+		image.Unusable = fmt.Sprintf("it was written by %s, and this build has %s: only a sandboxer with the former can restore it", d.Runtime, runtime)
 	}
-	return &d.Image, nil
+	for _, c := range d.Containers {
+		image.Containers = append(image.Containers, c.record())
+	}
+	return &image, nil
+}
+
+// descriptionMax is more than any description has, in bytes.
+const descriptionMax = 64 << 20
+
+func (d *described) decode(data []byte) error {
+	var got described
+	if err := json.Unmarshal(data, &got); err != nil {
+		return fmt.Errorf("it can't be understood: %w", err)
+	}
+	if got.Version != version {
+		return fmt.Errorf("it has format %d, and this build reads %d", got.Version, version)
+	}
+	seen := map[string]bool{}
+	for _, c := range got.Containers {
+		if err := c.check(); err != nil {
+			return err
+		}
+		if seen[c.Name] || c.Sandbox != got.Sandbox {
+			return fmt.Errorf("container %q of sandbox %q is in it twice, or is not of sandbox %q", c.Name, c.Sandbox, got.Sandbox)
+		}
+		seen[c.Name] = true
+	}
+	*d = got
+	return nil
 }
 
 // rename moves a directory to where nothing or an empty directory is.
@@ -115,15 +189,6 @@ func rename(from, to string) error {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
 	return nil
-}
-
-func writeFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // syncDir makes durable what a directory holds.

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,8 +28,15 @@ func (s Store) Read(sandbox string) (*observed.Image, error) {
 		return nil, err
 	}
 	image, err := Read(s.Path(sandbox), s.Runtime)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// A checkpoint appears as a whole: what has no description has lost it.
+		if left, err := os.ReadDir(s.Path(sandbox)); err != nil || len(left) == 0 {
+			return nil, nil
+		}
+		return &observed.Image{Unusable: description + " is missing"}, nil
+	case err == nil && image.Unusable == "" && image.Sandbox != sandbox:
+		image.Unusable = fmt.Sprintf("it is of sandbox %q", image.Sandbox)
 	}
 	return image, err
 }

@@ -45,7 +45,8 @@ type Config struct {
 	// ResyncOnly acts on nothing but the resync: no file events, no ends of
 	// processes, no timers.
 	ResyncOnly bool
-	// AllowUnsafeOwners obeys manifests that others can write.
+	// AllowUnsafeOwners obeys manifests, and what they name to be obeyed, that
+	// others can write.
 	AllowUnsafeOwners bool
 	// AllowKernelFileSystems lets containers mount the host's procfs, sysfs and
 	// devices.

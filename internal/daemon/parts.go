@@ -107,8 +107,10 @@ func (d *daemon) open() (err error) {
 		Hooked:       d.hookEnded,
 		Emptied:      d.volumeEmptied,
 
-		AllowBundleHooks: d.c.AllowBundleHooks,
-		Log:              d.c.Log,
+		AllowUnsafeOwners: d.c.AllowUnsafeOwners,
+		AllowBundleHooks:  d.c.AllowBundleHooks,
+		Accepted:          func(name string) *desired.Sandbox { return d.directory.Accepted(name) },
+		Log:               d.c.Log,
 	})
 	if err != nil {
 		return err

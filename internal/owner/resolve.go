@@ -1,4 +1,4 @@
-package desired
+package owner
 
 import (
 	"io/fs"
@@ -6,21 +6,16 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxLinks is the kernel's bound for the links in one path.
 const maxLinks = 40
 
-// fileID tells files apart whatever path leads to them.
-type fileID struct{ dev, ino uint64 }
-
-// resolve follows rest from the link-free folder base, name by name, and
+// Resolve follows rest from the link-free folder base, name by name, and
 // returns the link-free path that it leads to and the folders that hold the
 // links on the way. look is called before each name is looked up, so that a
 // watch on its folder sees every later change.
-func resolve(base, rest string, look func(dir, name string)) (real string, links []string, err error) {
+func Resolve(base, rest string, look func(dir, name string)) (real string, links []string, err error) {
 	real = base
 	for todo := strings.Split(rest, "/"); len(todo) > 0; {
 		name := todo[0]
@@ -57,14 +52,3 @@ func resolve(base, rest string, look func(dir, name string)) (real string, links
 	}
 	return real, links, nil
 }
-
-// stampOf reads the identity and times out of what stat returned.
-func stampOf(info fs.FileInfo) (stamp, *syscall.Stat_t) {
-	st := info.Sys().(*syscall.Stat_t) // always so on Linux, for os.Stat's results
-	return stamp{
-		dev: st.Dev, ino: st.Ino, size: st.Size,
-		mtime: unix.TimespecToNsec(unix.Timespec(st.Mtim)), ctime: unix.TimespecToNsec(unix.Timespec(st.Ctim)),
-	}, st
-}
-
-func (s stamp) id() fileID { return fileID{s.dev, s.ino} }

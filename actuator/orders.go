@@ -1,0 +1,111 @@
+package actuator
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+
+	"github.com/google/renameio/v2"
+
+	"sandboxer/desired"
+	"sandboxer/internal/owner"
+	"sandboxer/observed"
+)
+
+// ordered refuses a file that others could have written and that the daemon is
+// told to obey.
+func (a *Actuator) ordered(path string) error {
+	if a.c.AllowUnsafeOwners {
+		return nil
+	}
+	return owner.Check(path)
+}
+
+// orderedAll is ordered for a directory and all files in it.
+func (a *Actuator) orderedAll(dir string) error {
+	if a.c.AllowUnsafeOwners {
+		return nil
+	}
+	return owner.CheckAll(dir)
+}
+
+// hookKey reads the key that hooks in records are sealed with, or makes one.
+func hookKey(path string) ([]byte, error) {
+	const size = 32
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == size {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	key = make([]byte, size)
+	_, _ = rand.Read(key) // it never fails
+	return key, renameio.WriteFile(path, key, 0o600)
+}
+
+// setHooks notes the hooks that an instance is made with. The seal says that
+// they were declared: a record tells of what was long after the manifest is gone,
+// and who can write a record must not have programs run on the host by that.
+func (a *Actuator) setHooks(rec *observed.ContainerRecord, h desired.Hooks) (err error) {
+	if rec.Hooks, err = json.Marshal(h); err == nil {
+		rec.HooksSeal = a.hooksSeal(rec)
+	}
+	return err
+}
+
+func (a *Actuator) hooksSeal(rec *observed.ContainerRecord) string {
+	mac := hmac.New(sha256.New, a.hookKey)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s\x00%s", rec.Sandbox, rec.Name, rec.ID, rec.Hooks)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// hooksOf are an instance's hooks; none where its record has none. What is not
+// sealed, as an earlier version's record is not, must be what is declared now.
+func (a *Actuator) hooksOf(rec observed.ContainerRecord) (h desired.Hooks) {
+	if len(rec.Hooks) == 0 {
+		return h
+	}
+	if err := json.Unmarshal(rec.Hooks, &h); err != nil {
+		a.c.Log.Error(err, "the hooks in a record can't be read and are not run", "sandbox", rec.Sandbox, "container", rec.Name)
+		return desired.Hooks{}
+	}
+	if hmac.Equal([]byte(rec.HooksSeal), []byte(a.hooksSeal(&rec))) || reflect.DeepEqual(h, a.declaredHooks(rec)) {
+		return h
+	}
+	a.c.Hooked(HookEnd{Sandbox: rec.Sandbox, Container: rec.Name, Point: "recorded", Path: "of instance " + rec.ID,
+		Err: errors.New("it is in the record and in no manifest that was accepted, and is not run")})
+	return desired.Hooks{}
+}
+
+// declaredHooks are those of the container as it is declared now, its bundle's
+// included.
+func (a *Actuator) declaredHooks(rec observed.ContainerRecord) (h desired.Hooks) {
+	d := a.c.Accepted(rec.Sandbox)
+	if d == nil {
+		return h
+	}
+	for _, c := range append(d.Spec.InitContainers[:len(d.Spec.InitContainers):len(d.Spec.InitContainers)], d.Spec.Containers...) {
+		if c.Name != rec.Name {
+			continue
+		}
+		if c.Bundle == "" || !a.c.AllowBundleHooks {
+			return c.Hooks
+		}
+		spec, err := a.readBundle(&c, d.Spec.Hostname)
+		if err != nil {
+			return h
+		}
+		h, err = withBundle(spec.Hooks, c.Hooks)
+		if err != nil {
+			return desired.Hooks{}
+		}
+	}
+	return h
+}
