@@ -102,6 +102,8 @@ type Actuator struct {
 	grants map[string][]shelf.Place
 	// covered is where all was that Cover has hidden last.
 	covered string
+	// sharing is held, by sandbox, by who makes volumes known to it.
+	sharing map[string]*sync.Mutex
 	// terminals are those of containers, by container ID.
 	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
@@ -150,7 +152,7 @@ func New(c Config) (*Actuator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, sharing: map[string]*sync.Mutex{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())
@@ -231,6 +233,10 @@ type work struct {
 	rec        *observed.Record // nil: none, or none that can be used
 	containers []observed.ContainerRecord
 	broken     map[string]string
+	servers    []observed.ContainerRecord // gofers of volumes
+	// private: the sandbox's containers have their volumes to themselves, as it
+	// was made by an earlier version; restoring: they have them in the checkpoint.
+	private, restoring bool
 }
 
 // load reads the records and makes sure that they are about whom the action
@@ -240,7 +246,7 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	w := work{Action: do, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
+	w := work{Action: do, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers, servers: loaded.Servers}
 	var sentry observed.Process
 	if w.rec != nil {
 		sentry = w.rec.Sentry
@@ -263,9 +269,11 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 
 // container is the record of the action's container; nil where there is none.
 func (w *work) container() *observed.ContainerRecord {
-	for i := range w.containers {
-		if w.containers[i].Name == w.Container {
-			return &w.containers[i]
+	for _, list := range [][]observed.ContainerRecord{w.containers, w.servers} {
+		for i := range list {
+			if list[i].Name == w.Container {
+				return &list[i]
+			}
 		}
 	}
 	return nil

@@ -54,6 +54,9 @@ func (a *Actuator) adopt(name string) (err error) {
 	}
 	errs = append(errs, a.watchSentry(*loaded.Record))
 	sentry := gvisor.Sentry{Process: loaded.Record.Sentry, Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
+	for _, s := range loaded.Servers {
+		errs = append(errs, a.adoptServer(s))
+	}
 	for _, c := range loaded.Containers {
 		if c.State == observed.Running {
 			errs = append(errs, a.attend(sentry, c))

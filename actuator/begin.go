@@ -50,6 +50,7 @@ func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Contain
 		return err
 	}
 	defer b.close()
+	b.mountPrivately() // what they are told; see mountVolumes
 	if err := a.writeHookBundle(*rec, c, b); err != nil {
 		return err
 	}

@@ -19,13 +19,20 @@ import (
 type bundle struct {
 	spec   *specs.Spec
 	mounts []served
-	root   string // of the host's, that spec's root is
-	hooks  desired.Hooks
+	// volumes are what is mounted beside that, see mountVolumes.
+	volumes []volumeMount
+	root    string // of the host's, that spec's root is
+	hooks   desired.Hooks
 	// shown are the command's words without values that are in files.
 	shown []string
 }
 
-func (b *bundle) close() { closeServed(b.mounts) }
+func (b *bundle) close() {
+	closeServed(b.mounts)
+	for _, v := range b.volumes {
+		closeServed([]served{v.served})
+	}
+}
 
 // defaultPath is the search path of a container that declares none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,13 +91,16 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 		}
 		b.mounts = append(b.mounts, served)
 	}
-	volumes, err := a.volumeMounts(d, c, spec, root.tree.File)
-	if err != nil {
+	if b.volumes, err = a.volumeMounts(d, c); err != nil {
 		return b, err
 	}
-	for _, v := range volumes {
-		spec.Mounts = append(spec.Mounts, v.mount)
-		b.mounts = append(b.mounts, v.served)
+	files, err := a.networkMounts(d, c, spec, root.tree.File)
+	for _, f := range files {
+		spec.Mounts = append(spec.Mounts, f.mount)
+		b.mounts = append(b.mounts, f.served)
+	}
+	if err != nil {
+		return b, err
 	}
 	for i := range spec.Mounts {
 		if m := &spec.Mounts[i]; specutils.IsGoferMount(*m) {

@@ -84,6 +84,11 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 		return err
 	}
 	defer b.close()
+	if w.restoring && !w.private {
+		b.spec.Mounts = append(b.spec.Mounts, b.restoredMounts()...)
+	} else if err := a.mountVolumes(ctx, w, gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}, &b); err != nil {
+		return err
+	}
 	stdio, err := a.openStdio(c, rec)
 	if err != nil {
 		return err

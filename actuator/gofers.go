@@ -32,44 +32,66 @@ type replacement struct {
 	Ends []uint64 `json:"ends"`
 	// Grants are the places of the host that the container can write to.
 	Grants []shelf.Place `json:"grants,omitempty"`
+	// Shares are the volumes that it serves to all containers; none: it is a
+	// container's.
+	Shares []share `json:"shares,omitempty"`
 }
 
-func goferState(g *gofer.Gofer, all []served) (_ json.RawMessage, err error) {
-	r := replacement{Mounts: g.Kept.Number(mountsOf(all))}
+func replacementOf(g *gofer.Gofer, all []served) (r replacement, err error) {
+	r.Mounts = g.Kept.Number(mountsOf(all))
 	if r.Grants, err = grantsOf(all); err != nil {
-		return nil, err
+		return r, err
 	}
 	for _, s := range g.Sockets {
 		end, err := gofer.EndOf(s)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
 		r.Ends = append(r.Ends, end)
+	}
+	return r, nil
+}
+
+func goferState(g *gofer.Gofer, all []served) (json.RawMessage, error) {
+	r, err := replacementOf(g, all)
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(r)
 }
 
 // startGofer puts a container's mounts into its sandbox and starts a gofer for
 // them in the sandbox's cgroup.
-func (a *Actuator) startGofer(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served) (g *gofer.Gofer, err error) {
-	guard, err := a.c.Guard()
+func (a *Actuator) startGofer(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served) (*gofer.Gofer, error) {
+	g, err := gofer.Open(len(all))
 	if err != nil {
 		return nil, err
 	}
+	if err := a.startOpened(ctx, rec, c, all, g); err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// startOpened does so where the sockets are there already.
+func (a *Actuator) startOpened(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served, g *gofer.Gofer) error {
+	guard, err := a.c.Guard()
+	if err != nil {
+		return err
+	}
 	root, emptied, err := shelf.Put(rec.Sentry, c.ID, treesOf(all), guard)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.Close()
 	for _, why := range emptied {
 		a.c.Emptied(c, why)
 	}
-	err = a.inCgroup(rec.Cgroup, func(config gofer.Config) error {
+	return a.inCgroup(rec.Cgroup, func(config gofer.Config) error {
 		config.ID, config.Mounts, config.Root = c.ID, mountsOf(all), root
-		g, err = gofer.Start(ctx, config)
-		return err
+		return g.Start(ctx, config)
 	})
-	return g, err
 }
 
 // inCgroup gives start a configuration for a gofer in a sandbox's cgroup.
@@ -220,9 +242,11 @@ func (a *Actuator) startKeeper(cgroupPath string, rec observed.ContainerRecord) 
 	if err != nil {
 		return nil, err
 	}
-	output, err := a.c.Logs.Readers(rec.Sandbox, rec.Name, rec.ID)
-	if err != nil {
-		return nil, err
+	var output []*os.File
+	if !rec.IsServer() {
+		if output, err = a.c.Logs.Readers(rec.Sandbox, rec.Name, rec.ID); err != nil {
+			return nil, err
+		}
 	}
 	defer closeAll(output)
 	a.mu.Lock()
@@ -309,7 +333,7 @@ func whileServed(ctx context.Context, gofers []observed.Process, call func(conte
 
 // gofers are those of the containers that run.
 func (w *work) gofers() (gofers []observed.Process) {
-	for _, c := range w.containers {
+	for _, c := range slices.Concat(w.containers, w.servers) {
 		if c.State == observed.Running {
 			gofers = append(gofers, c.Gofer)
 		}

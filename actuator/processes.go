@@ -40,7 +40,7 @@ func (a *Actuator) alive(sandbox, action string) (work, error) {
 	if err != nil {
 		return work{}, err
 	}
-	w := work{rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
+	w := work{rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers, servers: loaded.Servers}
 	w.Sandbox = sandbox
 	state := observed.SandboxState("absent")
 	if w.rec != nil {

@@ -84,8 +84,8 @@ func (a *Actuator) checkVolumes(d *desired.Sandbox, from *source) error {
 
 // restoreContainers gives the sentry all containers that were running. The
 // last of them sets the sandbox going, all of it at once.
-func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, d *reconcile.Declared, from *source) (err error) {
-	w := work{Action: reconcile.Action{Sandbox: d.Name}, rec: rec}
+func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, d *reconcile.Declared, from *source, servers []observed.ContainerRecord) (err error) {
+	w := work{Action: reconcile.Action{Sandbox: d.Name}, rec: rec, servers: servers, restoring: true, private: len(from.Shares) == 0}
 	sentry, err := w.sentry()
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 	}
 	now := time.Now()
 	var ended []observed.ContainerRecord
-	var gofers []observed.Process
+	gofers := w.gofers()
 	for _, was := range from.Containers {
 		if !from.own {
 			was.Attempt = 1
@@ -123,7 +123,7 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 	if err := sentry.Restored(ctx); err != nil {
 		return err
 	}
-	return a.restored(rec, sentry, ended)
+	return a.restored(ctx, rec, sentry, ended)
 }
 
 // restoreContainer gives the sentry one of them. It returns the gofers of all
@@ -172,7 +172,7 @@ func (a *Actuator) restoreOn(ctx context.Context, w work) error {
 	if image != nil {
 		ended = slices.DeleteFunc(image.Containers, func(c observed.ContainerRecord) bool { return c.State != observed.Stopped })
 	}
-	return a.restored(w.rec, sentry, ended)
+	return a.restored(ctx, w.rec, sentry, ended)
 }
 
 // unrestore ends what was not restored to the end, as if it had never been
@@ -182,7 +182,7 @@ func (a *Actuator) unrestore(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
-	w.containers = loaded.Containers
+	w.containers, w.servers = loaded.Containers, loaded.Servers
 	errs := []error{a.stop(ctx, w)}
 	for _, c := range w.containers {
 		if c.State == observed.Creating && c.HookPhase == "" {
@@ -195,7 +195,7 @@ func (a *Actuator) unrestore(ctx context.Context, w work) error {
 // restored takes over what now runs, and records what had ended. The checkpoint
 // goes last but for the sandbox's own record, which says until then that it may
 // be stale.
-func (a *Actuator) restored(rec *observed.Record, sentry gvisor.Sentry, ended []observed.ContainerRecord) error {
+func (a *Actuator) restored(ctx context.Context, rec *observed.Record, sentry gvisor.Sentry, ended []observed.ContainerRecord) error {
 	for _, c := range ended {
 		if err := a.c.Records.SaveContainer(c); err != nil {
 			return err
@@ -203,6 +203,9 @@ func (a *Actuator) restored(rec *observed.Record, sentry gvisor.Sentry, ended []
 	}
 	loaded, err := a.c.Records.Load(rec.Name)
 	if err != nil {
+		return err
+	}
+	if err := a.shareAgain(ctx, sentry, loaded.Servers); err != nil {
 		return err
 	}
 	for _, c := range loaded.Containers {

@@ -68,6 +68,12 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	if checkpoint != nil {
 		defer checkpoint.Close()
 	}
+	volumes, err := a.openShares(d.Sandbox, from)
+	if err != nil {
+		return err
+	}
+	defer volumes.close()
+	served := work{Action: w.Action, rec: &rec}
 	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
 		LaunchConfig: gvisor.LaunchConfig{
 			ID:          w.Sandbox,
@@ -77,18 +83,31 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 			MemoryBytes: inside.MemoryBytes,
 			CPUs:        inside.CPUQuota,
 			UserLog:     userLog(d),
+			Shares:      volumes.keys(),
 		},
 		Exe:        a.c.Exe,
 		Image:      a.c.Image,
 		Cgroup:     cg,
 		Checkpoint: checkpoint,
-		Children:   a.c.Reaper,
+		Sockets:    volumes.sockets(),
+		Serve: func(pid int) (err error) {
+			if rec.Sentry, err = observed.Identify(pid); err == nil {
+				volumes.rec, err = a.startServer(ctx, &served, volumes.gofer, volumes.shares, volumes.mounts)
+			}
+			return err
+		},
+		Children: a.c.Reaper,
 	})
 	if err != nil {
 		return err
 	}
 	if rec.Sentry, err = observed.Identify(made.PID); err != nil {
 		return fmt.Errorf("identifying the sentry: %w", err)
+	}
+	if volumes.gofer != nil {
+		if err := a.serverStarted(&served, volumes.rec, volumes.gofer, true); err != nil {
+			return err
+		}
 	}
 	rec.ControlSocket = made.ControlSocket
 	rec.OriginalOOMScoreAdj = made.OriginalOOMScoreAdj
@@ -107,7 +126,7 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 		return err
 	}
 	if from != nil {
-		if err := a.restoreContainers(ctx, &rec, d, from); err != nil {
+		if err := a.restoreContainers(ctx, &rec, d, from, served.servers); err != nil {
 			return err
 		}
 	}
@@ -144,6 +163,7 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 	for _, c := range w.containers {
 		errs = append(errs, a.forget(c))
 	}
+	errs = append(errs, a.forgetServers(w.servers))
 	// Nobody waits any more. An end that was seen until then is the true one.
 	loaded, err := a.c.Records.Load(w.Sandbox)
 	errs = append(errs, err)
@@ -266,11 +286,18 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	for _, c := range w.containers {
 		errs = append(errs, a.endHooks(ctx, c), a.forget(c))
 	}
+	errs = append(errs, a.forgetServers(w.servers))
 	errs = append(errs, a.c.Checkpoints.Remove(w.Sandbox), os.RemoveAll(a.hookDirs(w.Sandbox)), a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return a.c.Records.Delete(w.Sandbox)
+	if err := a.c.Records.Delete(w.Sandbox); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.sharing, w.Sandbox)
+	return nil
 }
 
 func closeAll(files []*os.File) {

@@ -34,7 +34,7 @@ func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *recon
 	if err != nil {
 		return err
 	}
-	w := work{Action: reconcile.Action{Sandbox: sandbox, Verb: "checkpoint"}, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers}
+	w := work{Action: reconcile.Action{Sandbox: sandbox, Verb: "checkpoint"}, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers, servers: loaded.Servers}
 	switch image, err := a.c.Checkpoints.Read(sandbox); {
 	case err != nil:
 		return err
@@ -135,7 +135,7 @@ func (a *Actuator) insist(ctx context.Context, w work, through, to observed.Sand
 		if err != nil {
 			return err
 		}
-		w.containers = loaded.Containers
+		w.containers, w.servers = loaded.Containers, loaded.Servers
 		if err := a.freeze(ctx, w, through, to, paused); !errors.Is(err, errGoferDied) {
 			return err
 		}
@@ -217,6 +217,11 @@ func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d 
 		c.Gofer, c.GoferSince, c.GoferState, c.GoferFailures = observed.Process{}, time.Time{}, nil, 0
 		c.Keeper, c.Process = observed.Process{}, nil
 		image.Containers = append(image.Containers, c)
+	}
+	for _, server := range loaded.Servers {
+		for _, s := range sharesOf(server) {
+			image.Shares = append(image.Shares, observed.ImageShare{Key: s.Key, Volume: s.Volume, ReadOnly: s.ReadOnly})
+		}
 	}
 	return image, nil
 }

@@ -3,6 +3,7 @@ package actuator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,14 +44,14 @@ func (a *Actuator) replaceDead(ctx context.Context, sentry gvisor.Sentry, w work
 	if err != nil {
 		return
 	}
-	w.containers = loaded.Containers
-	for _, c := range loaded.Containers {
+	w.containers, w.servers = loaded.Containers, loaded.Servers
+	for _, c := range slices.Concat(loaded.Containers, loaded.Servers) {
 		alive, err := c.Gofer.Liveness()
 		if err != nil || alive != observed.Gone || c.State != observed.Running {
 			continue
 		}
 		// A gofer also ends with its container.
-		if state, err := sentry.State(ctx, c.ID); err != nil || state != boot.RuntimeStateRunning {
+		if state, err := sentry.State(ctx, c.ID); !c.IsServer() && (err != nil || state != boot.RuntimeStateRunning) {
 			continue
 		}
 		w.Container = c.Name

@@ -154,34 +154,35 @@ func isMountPoint(path string) (bool, error) {
 	return s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
-// volumeMount is a volume as a container mounts it, and as its gofer serves it.
+// volumeMount is a volume, or a file that host networking brings along, as a
+// container mounts it, and as a gofer serves it.
 type volumeMount struct {
-	mount  specs.Mount
-	served served
+	name     string // of the volume
+	readOnly bool   // here
+	mount    specs.Mount
+	served   served
 }
 
-// volumeMounts opens a container's volumes, and the files that host networking
-// brings along.
-func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
-	defer func() {
-		if err != nil {
-			for _, m := range mounts {
-				m.served.tree.File.Close()
-			}
-		}
-	}()
+// volumeMounts opens a container's volumes, which are served for writing where
+// any container of the sandbox writes.
+func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) (mounts []volumeMount, err error) {
 	for _, m := range c.VolumeMounts {
 		v := volume(d, m.Name)
 		if v == nil {
 			return mounts, fmt.Errorf("volume %q is not declared", m.Name)
 		}
 		readOnly := m.ReadOnly || v.Files != nil
-		served, err := a.serveVolume(d, v, readOnly)
+		served, err := a.serveVolume(d, v, !writes(d, v))
 		if err != nil {
 			return mounts, fmt.Errorf("volume %q: %w", v.Name, err)
 		}
-		mounts = append(mounts, volumeMount{bindMount(m.MountPath, readOnly), served})
+		mounts = append(mounts, volumeMount{v.Name, readOnly, bindMount(m.MountPath, readOnly), served})
 	}
+	return mounts, nil
+}
+
+// networkMounts are the files that host networking brings along.
+func (a *Actuator) networkMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 			if covered(path, spec, c) || !canMountFile(root, spec.Root.Readonly, path) {
@@ -191,7 +192,7 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container, spec *
 			if err != nil {
 				return mounts, err
 			}
-			mounts = append(mounts, volumeMount{bindMount(path, true), served})
+			mounts = append(mounts, volumeMount{"", true, bindMount(path, true), served})
 		}
 	}
 	return mounts, nil

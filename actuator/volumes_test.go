@@ -127,7 +127,7 @@ func TestFilesVolume(t *testing.T) {
 			}
 		}
 	}
-	if m, err := r.volumeMounts(s, &desired.Container{VolumeMounts: []desired.VolumeMount{{Name: "v", MountPath: "/v"}}}, &specs.Spec{}, nil); err != nil ||
+	if m, err := r.volumeMounts(s, &desired.Container{VolumeMounts: []desired.VolumeMount{{Name: "v", MountPath: "/v"}}}); err != nil ||
 		!m[0].served.ReadOnly || m[0].mount.Options[1] != "ro" {
 		t.Errorf("files are mounted as %+v, %v", m, err)
 	} else {
@@ -194,8 +194,11 @@ func TestHostNetworkFiles(t *testing.T) {
 		root, err := os.Open(c.root.Path)
 		check(t, err)
 		defer root.Close()
-		mounts, err := r.volumeMounts(s, &container, &specs.Spec{Root: c.root}, root)
+		mounts, err := r.volumeMounts(s, &container)
 		check(t, err)
+		files, err := r.networkMounts(s, &container, &specs.Spec{Root: c.root}, root)
+		check(t, err)
+		mounts = append(mounts, files...)
 		var at []string
 		for _, m := range mounts {
 			at = append(at, m.mount.Destination)

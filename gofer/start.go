@@ -73,18 +73,16 @@ func (g *Gofer) Close() {
 	g.Kept.Close()
 }
 
-// Start starts a gofer and returns when it serves. The process is a child of
-// the caller, to be reaped by whoever reaps the caller's children. An error
-// says what the gofer said; nothing is left behind then. When ctx ends first
-// the gofer is killed.
-func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
+// Open makes what a gofer of so many mounts needs that outlives it. It does not
+// run yet, and is to be closed.
+func Open(mounts int) (_ *Gofer, err error) {
 	g := &Gofer{}
 	defer func() {
 		if err != nil {
 			g.Close()
 		}
 	}()
-	for range c.Mounts {
+	for range mounts {
 		sentry, end, err := serve.SocketPair()
 		if err != nil {
 			return nil, err
@@ -97,15 +95,36 @@ func Start(ctx context.Context, c Config) (_ *Gofer, err error) {
 		}
 		g.Kept.Journals = append(g.Kept.Journals, journal)
 	}
+	return g, nil
+}
+
+// Start starts the gofer and returns when it serves. The process is a child of
+// the caller, to be reaped by whoever reaps the caller's children. An error
+// says what the gofer said; no process is left behind then. When ctx ends first
+// the gofer is killed.
+func (g *Gofer) Start(ctx context.Context, c Config) error {
 	s, err := launch(c, g.Kept, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.close()
 	if err := s.ready(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	g.Process = s.process
+	return nil
+}
+
+// Start opens and starts a gofer; nothing is left behind where that fails.
+func Start(ctx context.Context, c Config) (*Gofer, error) {
+	g, err := Open(len(c.Mounts))
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Start(ctx, c); err != nil {
+		g.Close()
+		return nil, err
+	}
 	return g, nil
 }
 

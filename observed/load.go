@@ -32,6 +32,9 @@ type Loaded struct {
 	// BrokenContainers says of each container, by name, why its record can't
 	// be used; nil where all can.
 	BrokenContainers map[string]string
+	// Servers are the records of gofers of volumes; see Server. One that can't be
+	// used has nothing but its name.
+	Servers []ContainerRecord
 	// Damaged says, by path in the sandbox's directory, what is wrong with
 	// records in whose place their copies are believed; see Mend. Nil: nothing is.
 	Damaged map[string]string
@@ -115,8 +118,12 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 		l.damaged(filepath.Join("containers", file), damage)
 		unusable, broken := err.(*sealed.Damage)
 		switch {
+		case err == nil && rec.IsServer():
+			l.Servers = append(l.Servers, rec)
 		case err == nil:
 			l.Containers = append(l.Containers, rec)
+		case broken && strings.HasPrefix(name, serverPrefix):
+			l.Servers = append(l.Servers, ContainerRecord{Sandbox: sandbox, Name: name})
 		case broken:
 			if l.BrokenContainers == nil {
 				l.BrokenContainers = map[string]string{}

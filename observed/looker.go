@@ -117,6 +117,16 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 		}
 		lost = lost || open(rec) && (gofers[i] == Gone || keepers[i] == Gone)
 	}
+	for _, rec := range loaded.Servers {
+		s := Container{ContainerRecord: rec, State: rec.State}
+		var keeperErr error
+		s.GoferRun, err = l.gofer(sb.Record, rec)
+		s.KeeperRun, keeperErr = l.liveness(rec.Keeper)
+		if err := errors.Join(err, keeperErr); err != nil {
+			return Sandbox{}, fmt.Errorf("looking at the volumes of sandbox %q: %w", name, err)
+		}
+		sb.Servers = append(sb.Servers, s)
+	}
 	states, err := l.probe(ctx, &sb, loaded.Containers, lost)
 	if err != nil {
 		return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)

@@ -2,6 +2,8 @@ package observed
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -132,6 +134,16 @@ type ContainerRecord struct {
 	Exit      *Exit     `json:"exit,omitempty"`
 }
 
+// Server names the record of a gofer that serves volumes, which all containers
+// of a sandbox share, and of its keeper. It is no container's name: those are
+// DNS labels.
+func Server(n int) string { return serverPrefix + strconv.Itoa(n) }
+
+const serverPrefix = "_volumes."
+
+// IsServer says whether a record is of such a gofer.
+func (c *ContainerRecord) IsServer() bool { return strings.HasPrefix(c.Name, serverPrefix) }
+
 // HookPhase says how far the hooks of an instance are that the daemon runs for
 // it on the host.
 type HookPhase string
@@ -170,6 +182,16 @@ type Image struct {
 	// Containers are as they were, without what belongs to their gofers. Those
 	// with an exit have no process in the checkpoint.
 	Containers []ContainerRecord `json:"containers"`
+	// Shares are the volumes that its containers share.
+	Shares []ImageShare `json:"shares,omitempty"`
+}
+
+// ImageShare is a volume that the containers in a checkpoint share.
+type ImageShare struct {
+	// Key is by what they know it, Volume its name in the specification.
+	Key      string `json:"key"`
+	Volume   string `json:"volume"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
 // Liveness is what is known of a recorded process.
@@ -260,6 +282,9 @@ type Sandbox struct {
 	// listed in BrokenContainers (name → why) instead.
 	Containers       []Container
 	BrokenContainers map[string]string
+	// Servers are the gofers of volumes, running for as long as the sentry does;
+	// of one whose record can't be used neither gofer nor keeper is known.
+	Servers []Container
 	// Damaged says of each record in whose place its copy is believed, by path
 	// in the sandbox's directory, what is wrong with it.
 	Damaged map[string]string

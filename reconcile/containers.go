@@ -41,6 +41,11 @@ type step struct {
 // that are declared no more. It changes nothing but when to look again.
 func (p *planner) steps() iter.Seq[step] {
 	return func(yield func(step) bool) {
+		for i := range p.o.Servers {
+			if !yield(p.stepServer(&p.o.Servers[i])) {
+				return
+			}
+		}
 		done := initDone(p.d, p.mem)
 		for i := range p.d.Init {
 			if !yield(p.stepInit(i, done)) {
@@ -194,6 +199,13 @@ func (p *planner) stepGofer(c *observed.Container) step {
 // ending, and silence the whole sentry.
 func (p *planner) serve() bool {
 	due := false
+	for i := range p.o.Servers {
+		if s := &p.o.Servers[i]; unserved(s) && p.mem.VolumesLost != p.o.Record.Sentry {
+			s := p.stepServer(s)
+			p.apply(s)
+			due = due || s.verb != ""
+		}
+	}
 	for i := range p.o.Containers {
 		c := &p.o.Containers[i]
 		if live(c) && unserved(c) && p.mem.Containers[c.Name].GoferLost != c.ID {

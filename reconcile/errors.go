@@ -66,7 +66,11 @@ func noteFailure(m Memory, a Action, d *Declared, err error, now time.Time) Memo
 			m.ScoreLowest = denied.Lowest
 		}
 	case ReplaceGofer:
-		if errors.Is(err, ErrGoferLost) {
+		switch {
+		case !errors.Is(err, ErrGoferLost):
+		case a.OfVolumes():
+			m.VolumesLost = a.Sentry
+		default:
 			p := planner{mem: m}
 			cm := m.Containers[a.Container]
 			cm.GoferLost = a.ContainerID

@@ -23,6 +23,8 @@ type Memory struct {
 	StopAsked time.Time `json:"stopAsked,omitzero"`
 	// RanIn is the last sentry in which a command of the user's was seen.
 	RanIn observed.Process `json:"ranIn,omitzero"`
+	// VolumesLost is the last sentry whose volumes nobody can serve any more.
+	VolumesLost observed.Process `json:"volumesLost,omitzero"`
 	// InitDone counts the init containers that have succeeded, one after the
 	// other, in the sentry InitIn.
 	InitDone int              `json:"initDone,omitempty"`
@@ -145,6 +147,7 @@ func (m Memory) Equal(o Memory) bool {
 		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
 		m.StopAsked.Equal(o.StopAsked) &&
 		m.RanIn == o.RanIn &&
+		m.VolumesLost == o.VolumesLost &&
 		m.InitDone == o.InitDone &&
 		m.InitIn == o.InitIn &&
 		m.RestartAsked.Equal(o.RestartAsked) &&

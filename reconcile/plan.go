@@ -193,7 +193,9 @@ func (p *planner) keep() {
 			p.serve()
 		}
 	default:
-		if p.running() || p.suspended() || !p.releaseAll() {
+		switch {
+		case p.running() && p.volumesLost():
+		case p.running() || p.suspended() || !p.releaseAll():
 			p.seek()
 		}
 		p.limitsInUse()

@@ -136,7 +136,8 @@ func TestGoferDies(t *testing.T) {
 	if !poll(func() bool { return w.descriptors() <= before }) {
 		t.Errorf("the daemon had %d descriptors open and has %d", before, w.descriptors())
 	}
-	if g, k := w.helpers("web", "gofer"), w.helpers("web", "keeper"); len(g) != 2 || len(k) != 2 {
+	// Each has one, and what each mounts first another.
+	if g, k := w.helpers("web", "gofer"), w.helpers("web", "keeper"); len(g) != 4 || len(k) != 4 {
 		t.Errorf("there are gofers %v and keepers %v", g, k)
 	}
 	out := w.ok("events", "web")
@@ -163,7 +164,7 @@ func TestGofersDieTogether(t *testing.T) {
 		w.replaced("web", "one", n+1)
 		w.replaced("web", "two", n+1)
 	}
-	if !poll(func() bool { return len(w.helpers("web", "keeper")) == 2 }) {
+	if !poll(func() bool { return len(w.helpers("web", "keeper")) == 4 }) {
 		t.Errorf("the keepers are %v", w.helpers("web", "keeper"))
 	}
 	now := w.running("web")
@@ -227,7 +228,7 @@ func TestGoferStorm(t *testing.T) {
 	w.declare("web", w.churn(names...))
 	was := w.running("web")
 	kept := func() { // by daemon and keepers
-		if !poll(func() bool { return w.keepersStay("web") == len(names) }) {
+		if !poll(func() bool { return w.keepersStay("web") == 2*len(names) }) {
 			for _, c := range names {
 				t.Logf("%s: %+v\n%s", c, w.list()[0].box(c), w.ok("logs", "web/"+c))
 			}

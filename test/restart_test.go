@@ -26,7 +26,7 @@ func TestRestartGofers(t *testing.T) {
 	if one, two := now.box("one").GoferRestarts, now.box("two").GoferRestarts; one != 6 || two != 7 {
 		t.Errorf("%d and %d new gofers", one, two)
 	}
-	if g := w.helpers("web", "gofer"); len(g) != 2 {
+	if g := w.helpers("web", "gofer"); len(g) != 4 { // theirs, and those of their volumes
 		t.Errorf("the gofers are %v", g)
 	}
 	if s, _ := w.get("cold"); s.Status.Phase != "Paused" || s.Status.SandboxPID != cold.Status.SandboxPID || s.box("app").GoferRestarts != 1 {

@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -30,6 +31,11 @@ type Create struct {
 	// Sentry.Checkpoint; nil: the sandbox is made anew. The infra container is
 	// then the only one that is back, and runs once all others are.
 	Checkpoint *os.File
+	// Sockets are those of gofers that serve the volumes named by Shares.
+	Sockets []*os.File
+	// Serve has them served; it is called with the sentry's pid, where Shares
+	// names any, and what it returns ends the launcher.
+	Serve func(pid int) error
 	// Children starts and waits for the launcher, so that whoever reaps the
 	// daemon's children leaves this one alone; required.
 	Children Children
@@ -76,7 +82,7 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 	defer dir.Close()
 	donated := []*os.File{configEnd, resultEnd, dir, c.Image}
 	if c.Restore {
-		donated = append(donated, c.Checkpoint)
+		donated = append(append(donated, c.Checkpoint), c.Sockets...)
 	}
 
 	pidfd := -1
@@ -100,12 +106,19 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 	stop := context.AfterFunc(ctx, func() {
 		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
 	})
-	said, readErr := io.ReadAll(io.LimitReader(resultOut, 64<<10))
+	out := bufio.NewReader(io.LimitReader(resultOut, 64<<10))
+	var serveErr error
+	if len(c.Shares) > 0 {
+		serveErr = c.serve(out, pidfd)
+	}
+	said, readErr := io.ReadAll(out)
 	waitErr := c.Children.Wait(cmd)
 	stop()
 
 	var r LaunchResult
 	switch err := json.Unmarshal(said, &r); {
+	case serveErr != nil:
+		return LaunchResult{}, serveErr
 	case ctx.Err() != nil:
 		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", context.Cause(ctx))
 	case err == nil && r.Error != "":
@@ -114,6 +127,23 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 		return LaunchResult{}, fmt.Errorf("the launcher ended without a result: %w; it said: %q", errors.Join(readErr, waitErr), string(said)+stderr.String())
 	}
 	return r, nil
+}
+
+// serve reads the line that comes before the result.
+func (c *Create) serve(out *bufio.Reader, launcher int) error {
+	line, err := out.ReadBytes('\n')
+	if err != nil {
+		return nil // the launcher has failed, and says why
+	}
+	var r LaunchResult
+	if err := json.Unmarshal(line, &r); err != nil || r.Error != "" {
+		return errors.Join(err, errors.New(r.Error))
+	}
+	if err := c.Serve(r.PID); err != nil {
+		_ = unix.PidfdSendSignal(launcher, unix.SIGKILL, nil, 0) // it may have ended
+		return err
+	}
+	return nil
 }
 
 // limited passes on the first left bytes and drops the rest.

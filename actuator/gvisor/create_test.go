@@ -14,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/internal/cgroup"
+	"sandboxer/internal/sentry"
 )
 
 // children starts and waits without a reaper beside it.
@@ -122,7 +123,7 @@ func TestInfraSpecRestored(t *testing.T) {
 	for _, restore := range []bool{false, true} {
 		spec, err := infraSpec(LaunchConfig{ID: "s", Restore: restore})
 		check(t, err)
-		if name := specutils.ContainerName(spec); name != infraName {
+		if name := specutils.ContainerName(spec); name != sentry.InfraName {
 			t.Errorf("it is called %s", name)
 		}
 	}

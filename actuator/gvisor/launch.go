@@ -20,6 +20,7 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/internal/infra"
+	"sandboxer/internal/sentry"
 )
 
 // LauncherArg0 is the name under which a launcher shows in ps, and by which
@@ -33,6 +34,7 @@ const (
 	launchDirFD        = 5 // the sandbox's directory
 	launchImageFD      = 6 // the infra container's root
 	launchCheckpointFD = 7 // the directory of the checkpoint to restore, if there is one
+	launchShareFD      = 8 // the first of the sockets of gofers of volumes, in a restore
 )
 
 // Bundle is the folder of a sandbox's directory that holds the infra
@@ -52,8 +54,10 @@ type LaunchConfig struct {
 	// UserLog is a file that gVisor appends to what applications ask for that it
 	// does not have; empty: none.
 	UserLog string `json:"userLog,omitempty"`
-	// Restore says that the sandbox is to be restored from a checkpoint.
-	Restore bool `json:"restore,omitempty"`
+	// Restore says that the sandbox is to be restored from a checkpoint, and
+	// Shares name the volumes that its containers share there.
+	Restore bool     `json:"restore,omitempty"`
+	Shares  []string `json:"shares,omitempty"`
 }
 
 // LaunchResult is what became of it.
@@ -78,7 +82,7 @@ func LaunchMain() int {
 	}
 	unix.CloseOnExec(launchResultFD)
 	result := os.NewFile(launchResultFD, "result")
-	r, err := launch()
+	r, err := launch(json.NewEncoder(result))
 	if err != nil {
 		r = LaunchResult{Error: err.Error()}
 	}
@@ -88,7 +92,7 @@ func LaunchMain() int {
 	return 0
 }
 
-func launch() (LaunchResult, error) {
+func launch(early *json.Encoder) (LaunchResult, error) {
 	var c LaunchConfig
 	config := os.NewFile(launchConfigFD, "config")
 	if err := json.NewDecoder(config).Decode(&c); err != nil {
@@ -104,7 +108,7 @@ func launch() (LaunchResult, error) {
 		return LaunchResult{}, err
 	}
 	os.Stdin, os.Stdout, os.Stderr = null, null, null
-	return create(c)
+	return create(c, early)
 }
 
 // unprotect drops an OOM score that protects the daemon, which its service
@@ -124,7 +128,7 @@ func unprotect() error {
 // create makes the sandbox. gVisor puts the control socket into the first of
 // several directories whose name leaves a short enough path, so it is given
 // the sandbox's directory by descriptor.
-func create(c LaunchConfig) (LaunchResult, error) {
+func create(c LaunchConfig, early *json.Encoder) (LaunchResult, error) {
 	dir := "/proc/self/fd/" + strconv.Itoa(launchDirFD)
 	conf, err := runscConfig(dir, c.HostNetwork)
 	if err != nil {
@@ -134,6 +138,13 @@ func create(c LaunchConfig) (LaunchResult, error) {
 	if err != nil {
 		return LaunchResult{}, err
 	}
+	served := []*os.File{os.NewFile(launchImageFD, "infra image")}
+	confs := specutils.GoferMountConfFlags{{Lower: specutils.Erofs, Upper: specutils.NoOverlay}}
+	for i, key := range c.Shares {
+		spec.Mounts = append(spec.Mounts, sentry.ShareMount(key))
+		served = append(served, os.NewFile(uintptr(launchShareFD+i), "volume"))
+		confs = append(confs, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.NoOverlay})
+	}
 	bundle := filepath.Join(c.Dir, Bundle)
 	if err := writeSpec(bundle, spec); err != nil {
 		return LaunchResult{}, err
@@ -142,14 +153,21 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		ID:              c.ID,
 		Spec:            spec,
 		BundleDir:       bundle,
-		IOFiles:         []*os.File{os.NewFile(launchImageFD, "infra image")},
-		GoferMountConfs: specutils.GoferMountConfFlags{{Lower: specutils.Erofs, Upper: specutils.NoOverlay}},
+		IOFiles:         served,
+		GoferMountConfs: confs,
 		MountHints:      &boot.PodMountHints{},
 		UserLog:         c.UserLog,
 		Cgroup:          visible{memory: c.MemoryBytes, cpus: c.CPUs},
 	})
 	if err != nil {
 		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", err)
+	}
+	if len(c.Shares) > 0 {
+		// Who is to serve them must know the sentry, which may ask before all is
+		// restored.
+		if err := early.Encode(LaunchResult{PID: sb.Getpid()}); err != nil {
+			return LaunchResult{}, errors.Join(err, sb.DestroyContainer(c.ID))
+		}
 	}
 	if c.Restore {
 		err = sb.Restore(conf, spec, c.ID, "/proc/self/fd/"+strconv.Itoa(launchCheckpointFD), false, false, nil)
@@ -165,10 +183,6 @@ func create(c LaunchConfig) (LaunchResult, error) {
 		OriginalOOMScoreAdj: sb.OriginalOOMScoreAdj,
 	}, nil
 }
-
-// infraName is by what a checkpoint knows the infra container, whatever the
-// sandbox is called. No other container can have it: it is no DNS label.
-const infraName = "(infra)"
 
 // infraSpec describes the infra container, and with it the sandbox: its user
 // namespace, host name and network.
@@ -190,7 +204,7 @@ func infraSpec(c LaunchConfig) (*specs.Spec, error) {
 		Annotations: map[string]string{
 			specutils.ContainerdContainerTypeAnnotation: specutils.ContainerdContainerTypeSandbox,
 			specutils.ContainerdSandboxIDAnnotation:     c.ID,
-			specutils.ContainerdContainerNameAnnotation: infraName,
+			specutils.ContainerdContainerNameAnnotation: sentry.InfraName,
 		},
 	}
 	if c.HostNetwork {

@@ -27,11 +27,12 @@ const description = "image.json"
 type described struct {
 	Version int `json:"version"`
 	// Runtime is what wrote the checkpoint and alone can read it.
-	Runtime    string          `json:"runtime"`
-	Sandbox    string          `json:"sandbox"`
-	CreatedAt  time.Time       `json:"createdAt"`
-	Spec       json.RawMessage `json:"spec"`
-	Containers []container     `json:"containers"`
+	Runtime    string                `json:"runtime"`
+	Sandbox    string                `json:"sandbox"`
+	CreatedAt  time.Time             `json:"createdAt"`
+	Spec       json.RawMessage       `json:"spec"`
+	Containers []container           `json:"containers"`
+	Shares     []observed.ImageShare `json:"shares,omitempty"`
 }
 
 // container is what is written and believed of a container: nothing that names
@@ -95,7 +96,7 @@ func Write(dir, runtime string, image observed.Image, fill func(dir string) erro
 	if err := fill(work); err != nil {
 		return err
 	}
-	d := described{Version: version, Runtime: runtime, Sandbox: image.Sandbox, CreatedAt: image.CreatedAt, Spec: image.Spec, Containers: []container{}}
+	d := described{Version: version, Runtime: runtime, Sandbox: image.Sandbox, CreatedAt: image.CreatedAt, Spec: image.Spec, Containers: []container{}, Shares: image.Shares}
 	for _, c := range image.Containers {
 		d.Containers = append(d.Containers, containerOf(c))
 	}
@@ -148,7 +149,7 @@ func Read(dir, runtime string) (*observed.Image, error) {
 	case err != nil:
 		return nil, err
 	}
-	image := observed.Image{Sandbox: d.Sandbox, CreatedAt: d.CreatedAt, Spec: d.Spec, Containers: []observed.ContainerRecord{}}
+	image := observed.Image{Sandbox: d.Sandbox, CreatedAt: d.CreatedAt, Spec: d.Spec, Containers: []observed.ContainerRecord{}, Shares: d.Shares}
 	if d.Runtime != runtime {
 		image.Unusable = fmt.Sprintf("it was written by %s, and this build has %s: only a sandboxer with the former can restore it", d.Runtime, runtime)
 	}
@@ -178,6 +179,13 @@ func (d *described) decode(data []byte) error {
 			return fmt.Errorf("container %q of sandbox %q is in it twice, or is not of sandbox %q", c.Name, c.Sandbox, got.Sandbox)
 		}
 		seen[c.Name] = true
+	}
+	keys := map[string]bool{}
+	for _, s := range got.Shares {
+		if observed.CheckName(s.Key) != nil || strings.Contains(s.Key, ".") || keys[s.Key] {
+			return fmt.Errorf("it names a volume %q, which can't be, or twice", s.Key)
+		}
+		keys[s.Key] = true
 	}
 	*d = got
 	return nil

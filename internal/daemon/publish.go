@@ -183,6 +183,9 @@ func (d *daemon) acted(a reconcile.Action, err error, took time.Duration) {
 		Sandbox: a.Sandbox, Container: a.Container, Type: events.Normal,
 		Reason: verbDone[a.Verb], Action: string(a.Verb), Message: a.Reason, Took: took,
 	}
+	if a.OfVolumes() {
+		e.Container = ""
+	}
 	if err != nil {
 		e.Type, e.Reason = events.Warning, "ActionFailed"
 		e.Message = fmt.Sprintf("%s: %v", a.Reason, err)
