@@ -106,3 +106,33 @@ func TestBundleFilter(t *testing.T) {
 		t.Errorf("exec in a container without a filter: %q", out)
 	}
 }
+
+// All that would be refused is told beforehand, and all at once.
+func TestValidateLooksAround(t *testing.T) {
+	w := newWorld(t)
+	bad := w.bundle("b", func(c map[string]any) {
+		c["domainname"] = "x"
+		c["mounts"] = []any{map[string]any{"destination": "/x", "type": "bind", "source": "/etc", "options": []string{"rbind", "idmap"}}}
+		c["process"].(map[string]any)["env"] = []string{"NAME"}
+	})
+	manifest := filepath.Join(w.dir, "web.yaml")
+	text := w.document("web", "restoreFrom: /no/image\nvolumes: [{name: v, hostPath: {path: DIR/gone}}]\ncontainers:\n"+
+		"- {name: one, bundle: "+bad+"}\n- {name: two, rootfs: {path: DIR/none}, command: [/w], env: [{name: A, valueFrom: {file: DIR/secret}}],"+
+		" hooks: {prestart: [{path: DIR/hook}]}}\n- {name: three, bundle: "+w.bundle("c", func(map[string]any) {})+"}")
+	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := w.run("validate", manifest)
+	for _, want := range []string{
+		"spec.restoreFrom: stat /no/image", "spec.volumes[0].hostPath.path: stat ", "spec.containers[0].bundle: ", "domainname is not supported",
+		`mounts[0] (/x): the option "idmap"`, `process.env[0] "NAME" has no "="`, "spec.containers[1].rootfs.path: stat ",
+		"spec.containers[1].env[0].valueFrom.file: stat ", "spec.containers[1].hooks.prestart[0].path: stat ", "8 faults found",
+	} {
+		if r.code != 1 || !strings.Contains(r.out+r.err, want) {
+			t.Errorf("validate does not say %q but %+v", want, r)
+		}
+	}
+	if r := w.run("validate", "--no-host", manifest); r.code != 0 {
+		t.Errorf("without the host: %+v", r)
+	}
+}

@@ -41,7 +41,7 @@ func badManifests(w *world) map[string]struct{ text, want string } {
 		"score":         {spec("containers:\n- " + box("app", "sleep", "oomScoreAdj: 1001")), `:6: spec.containers\[0\].oomScoreAdj: .*`},
 		"memory":        {spec("containers:\n- " + box("app", "sleep", "resources: {limits: {memory: 1Ki}}")), `:6: spec.containers\[0\].resources.limits.memory: .*`},
 		"quantity":      {spec("containers:\n- " + box("app", "sleep", "resources: {limits: {memory: lots}}")), `:6: spec.containers\[0\].resources.limits.memory: .*`},
-		"pids":          {spec("containers:\n- " + box("app", "sleep", "resources: {limits: {pids: 100}}")), `:6: spec.containers\[0\].resources.limits.pids: not supported.*`},
+		"pids":          {spec("containers:\n- " + box("app", "sleep", "resources: {limits: {pids: -1}}")), `:6: spec.containers\[0\].resources.limits.pids: .*`},
 		"volume":        {spec("volumes:\n- {name: v}\ncontainers:\n" + good), `:6: spec.volumes\[0\]: .*`},
 		"two-volumes":   {spec("volumes:\n- {name: v, emptyDir: {}, files: {a: b}}\ncontainers:\n" + good), `:6: spec.volumes\[0\]: .*exclude each other.*`},
 		"no-volume":     {spec("containers:\n- " + box("app", "sleep", "volumeMounts: [{name: v, mountPath: /v}]")), `:6: spec.containers\[0\].volumeMounts\[0\].name: .*`},

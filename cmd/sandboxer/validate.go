@@ -12,16 +12,24 @@ import (
 )
 
 func (c *cli) validateCommand() *cobra.Command {
-	return &cobra.Command{
+	var noHost bool
+	command := &cobra.Command{
 		Use:   "validate PATH...",
 		Short: "Check manifests without a daemon",
 		Long: `Checks files and folders of manifests without a daemon, as strictly as the
-daemon does. Every fault is printed as "file:line: path: message" and makes the
-exit code 1.`,
+daemon does, and what they name on this host: bundles, roots, volumes, files
+with values, checkpoints, hooks. Every fault is printed as
+"file:line: path: message"
+and makes the exit code 1.`,
 		Example: "  sandboxer validate web.yaml\n  sandboxer validate /etc/sandboxer.d",
 		Args:    args(cobra.MinimumNArgs(1), "files or folders"),
 		RunE: func(_ *cobra.Command, paths []string) error {
 			set := desired.ReadDir(paths)
+			for _, name := range slices.Sorted(maps.Keys(set.Sandboxes)) {
+				if !noHost {
+					set.Problems = append(set.Problems, onHost(set.Sandboxes[name])...)
+				}
+			}
 			for _, p := range set.Skipped {
 				fmt.Fprintf(c.stderr, "not read: %s\n", p)
 			}
@@ -40,6 +48,8 @@ exit code 1.`,
 			return err
 		},
 	}
+	command.Flags().BoolVar(&noHost, "no-host", false, "leave out what the manifests name on the host")
+	return command
 }
 
 // count is "1 fault", "2 faults".
