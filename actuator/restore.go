@@ -56,7 +56,7 @@ func (a *Actuator) source(d *reconcile.Declared) (*source, error) {
 		image, err = checkpoint.Read(d.Spec.RestoreFrom, a.c.Checkpoints.Runtime)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("restoreFrom: %w; make one with \"sandboxer checkpoint\", or leave restoreFrom out", err)
+		return nil, fmt.Errorf("restoreFrom: there is no checkpoint at %s: %w; make one with \"sandboxer checkpoint\", or leave restoreFrom out", d.Spec.RestoreFrom, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restoreFrom: %w", err)

@@ -41,7 +41,8 @@ func check(s *specs.Spec, m Manifest) (faults []string) {
 		}
 	}
 	if s.Hooks != nil && !m.Hooks {
-		if h := s.Hooks; len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) > 0 { //nolint:staticcheck // OCI has deprecated prestart hooks, and they are in use
+		//lint:ignore SA1019 OCI has deprecated prestart hooks, and they are in use.
+		if h := s.Hooks; len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) > 0 {
 			add("hooks are not allowed, as they would run on the host: say allowBundleHooks: true in the configuration file, or declare them in the manifest")
 		}
 	}
