@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sandboxer/actuator/gvisor"
@@ -35,7 +36,10 @@ func (a *Actuator) Usage(ctx context.Context, sandbox string) (Usage, error) {
 		return Usage{}, err
 	}
 	u := Usage{At: time.Now(), Containers: map[string]ContainerUsage{}}
-	if u.Usage, err = cg.Usage(); err != nil {
+	switch u.Usage, err = cg.Usage(); {
+	case errors.Is(err, cgroup.ErrNotFound): // it has ended since
+		return Usage{}, &StateError{ID: "sandbox " + sandbox, State: "absent", Action: action}
+	case err != nil:
 		return Usage{}, err
 	}
 	var ids []string

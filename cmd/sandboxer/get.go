@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -42,15 +43,19 @@ With --watch, changes follow until you interrupt it, one line each.`,
 			if err != nil {
 				return err
 			}
-			items, err := pick(list.Items, names)
-			if err != nil {
-				return err
+			items, faults := pick(list.Items, names)
+			if len(items) == 0 && len(faults) > 0 {
+				return c.report(faults)
 			}
 			p := c.sandboxPrinter(output, items, watch)
 			if watch {
-				return c.watch(cmd.Context(), client, p, items, len(names) > 0)
+				failed := c.report(faults)
+				return errors.Join(c.watch(cmd.Context(), client, p, items, len(names) > 0), failed)
 			}
-			return p.all(items, len(names) == 1)
+			if err := p.all(items, len(names) == 1); err != nil {
+				return err
+			}
+			return c.report(faults)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or yaml")
@@ -58,22 +63,35 @@ With --watch, changes follow until you interrupt it, one line each.`,
 	return cmd
 }
 
-// pick gives the items that names mean, in their order; no names: all.
-func pick(items []api.Sandbox, names []string) ([]api.Sandbox, error) {
+// pick gives the items that names mean, in their order, and what is wrong with
+// the others; no names: all.
+func pick(items []api.Sandbox, names []string) (picked []api.Sandbox, faults []error) {
 	if len(names) == 0 {
 		return items, nil
 	}
-	var picked []api.Sandbox
 	for _, n := range names {
 		t, err := find(items, n)
 		if err != nil {
-			return nil, err
+			faults = append(faults, err)
+			continue
 		}
 		if _, twice := byName(picked, t.sandbox.Name); !twice {
 			picked = append(picked, t.sandbox)
 		}
 	}
-	return picked, nil
+	return picked, faults
+}
+
+// report says what could not be shown, beside what could. Where there is
+// anything, the error that it returns makes the exit code 1.
+func (c *cli) report(faults []error) error {
+	for _, err := range faults {
+		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
+	}
+	if len(faults) > 0 {
+		return errFailed
+	}
+	return nil
 }
 
 // watch prints what is and then what changes. A change that would print the

@@ -57,7 +57,11 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 	if output == "json" {
 		return printValue(c.stdout, plan, false)
 	}
-	if len(plan.Actions) == 0 {
+	switch {
+	case len(plan.Actions) > 0:
+	case len(plan.Problems) > 0:
+		return nil // they say that not all is
+	default:
 		_, err := fmt.Fprintln(c.stdout, "Nothing to do: all is as declared.")
 		return err
 	}

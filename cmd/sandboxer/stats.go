@@ -73,9 +73,13 @@ type containerUsage struct {
 // stats measures, waits and measures again.
 func (c *cli) stats(ctx context.Context, client *api.Client, names []string, interval time.Duration, watch bool, show func([]usage) error) error {
 	only := map[string]string{} // the container of each sandbox that is meant; empty: all
-	before, err := measure(ctx, client, names, only, false)
+	before, faults, err := measure(ctx, client, names, only, false)
 	if err != nil {
 		return err
+	}
+	failed := c.report(faults)
+	if len(before) == 0 && failed != nil {
+		return failed
 	}
 	for {
 		select {
@@ -83,28 +87,35 @@ func (c *cli) stats(ctx context.Context, client *api.Client, names []string, int
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		// What ends meanwhile is left out of a watch, and is an error otherwise.
-		now, err := measure(ctx, client, names, only, watch)
+		// What ends meanwhile is left out of a watch, and told of otherwise, once.
+		now, faults, err := measure(ctx, client, names, only, watch || failed != nil)
 		if err != nil {
 			return err
+		}
+		if failed == nil {
+			failed = c.report(faults)
 		}
 		var list []usage
 		for _, s := range now {
 			list = append(list, since(s, before, only[s.Sandbox]))
 		}
-		if err := show(list); err != nil || !watch {
+		if err := show(list); err != nil {
 			return err
+		}
+		if !watch {
+			return failed
 		}
 		before = now
 	}
 }
 
 // measure asks for what sandboxes use: of those that are named, or else all that
-// run. One that is named and does not run is an error unless lenient.
-func measure(ctx context.Context, client *api.Client, names []string, only map[string]string, lenient bool) ([]api.Stats, error) {
+// run. Those that can't be measured are left out and are faults; one that does
+// not run is one only where it is named, and not lenient.
+func measure(ctx context.Context, client *api.Client, names []string, only map[string]string, lenient bool) (all []api.Stats, faults []error, err error) {
 	list, err := client.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lenient = lenient || len(names) == 0
 	if len(names) == 0 {
@@ -114,7 +125,6 @@ func measure(ctx context.Context, client *api.Client, names []string, only map[s
 			}
 		}
 	}
-	var all []api.Stats
 	asked := map[string]bool{}
 	for _, n := range names {
 		t, err := find(list.Items, n)
@@ -122,7 +132,8 @@ func measure(ctx context.Context, client *api.Client, names []string, only map[s
 			continue
 		}
 		if err != nil {
-			return nil, err
+			faults = append(faults, err)
+			continue
 		}
 		name := t.sandbox.Name
 		if asked[name] {
@@ -135,12 +146,16 @@ func measure(ctx context.Context, client *api.Client, names []string, only map[s
 		if lenient && errors.As(err, &refused) && (refused.Code == http.StatusConflict || refused.Code == http.StatusNotFound) {
 			continue
 		}
+		if err != nil && ctx.Err() != nil {
+			return nil, nil, err
+		}
 		if err != nil {
-			return nil, err
+			faults = append(faults, fmt.Errorf("measuring %s: %w", name, err))
+			continue
 		}
 		all = append(all, s)
 	}
-	return all, nil
+	return all, faults, nil
 }
 
 // since adds what share of a CPU was used since an earlier measurement. Of the

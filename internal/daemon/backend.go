@@ -143,9 +143,11 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 			in.Desired = reconcile.Declare(s)
 			in.Dependencies = reconcile.Dependencies(in.Desired, func(name string) bool { return set.Sandboxes[name] != nil }, d.dependency)
 		}
-		in.Observed, in.Blind = looks[i], blind[i] != nil
-		if in.Memory, err = d.memories.Load(name); err != nil {
-			return api.Plan{}, err
+		in.Observed = looks[i]
+		in.Memory, err = d.memories.Load(name)
+		if err = errors.Join(blind[i], err); err != nil {
+			plan.Problems = append(plan.Problems, fmt.Sprintf("sandbox %q: how it stands can't be told: %v", name, err))
+			continue
 		}
 		actions := reconcile.Plan(in).Actions
 		plan.Actions = append(plan.Actions, status.Updates(now[name], set.Sandboxes[name], actions)...)
