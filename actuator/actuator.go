@@ -104,6 +104,9 @@ type Actuator struct {
 	covered string
 	// sharing is held, by sandbox, by who makes volumes known to it.
 	sharing map[string]*sync.Mutex
+	// held are what paths of containers led to that a container could write to,
+	// by container's name and path.
+	held map[string]map[string]held
 	// terminals are those of containers, by container ID.
 	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
@@ -152,7 +155,7 @@ func New(c Config) (*Actuator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, sharing: map[string]*sync.Mutex{}, grants: map[string][]shelf.Place{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, sharing: map[string]*sync.Mutex{}, grants: map[string][]shelf.Place{}, held: map[string]map[string]held{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())
@@ -172,6 +175,9 @@ func (a *Actuator) Close() {
 		g.Close()
 	}
 	clear(a.gofers)
+	for key := range a.held {
+		a.letGoHeld(key)
+	}
 	for _, t := range a.terminals {
 		t.close()
 	}

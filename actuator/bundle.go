@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 )
 
 // bundle is a container in the runtime's terms: its OCI specification, and
@@ -50,8 +51,9 @@ var defaultCapabilities = []string{
 // that is made anew sees what is there then.
 func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, err error) {
 	var spec *specs.Spec
+	paths := a.pathsOf(d, c)
 	if c.Bundle != "" {
-		spec, err = a.readBundle(c, d.Spec.Hostname)
+		spec, err = a.readBundle(paths, c, d.Spec.Hostname)
 	} else {
 		spec = rootfsSpec(c)
 	}
@@ -64,11 +66,11 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 	}
 	spec.Hooks = nil
 	spec.Hostname = d.Spec.Hostname
-	shown, err := a.applyContainer(spec, d, c)
+	shown, err := a.applyContainer(paths, spec, d, c)
 	if err != nil {
 		return bundle{}, err
 	}
-	root, err := a.serveMount(spec.Root.Path, true)
+	root, err := serveMount(paths, spec.Root.Path, true)
 	if err != nil {
 		return bundle{}, fmt.Errorf("root file system: %w", err)
 	}
@@ -85,16 +87,16 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 		}
 	}
 	for _, m := range binds {
-		served, err := a.serveMount(m.Source, slices.Contains(m.Options, "ro"))
+		served, err := serveMount(paths, m.Source, slices.Contains(m.Options, "ro"))
 		if err != nil {
 			return b, fmt.Errorf("mount %s: %w", m.Destination, err)
 		}
 		b.mounts = append(b.mounts, served)
 	}
-	if b.volumes, err = a.volumeMounts(d, c); err != nil {
+	if b.volumes, err = a.volumeMounts(paths, d, c); err != nil {
 		return b, err
 	}
-	files, err := a.networkMounts(d, c, spec, root.tree.File)
+	files, err := a.networkMounts(paths, d, c, spec, root.tree.File)
 	for _, f := range files {
 		spec.Mounts = append(spec.Mounts, f.mount)
 		b.mounts = append(b.mounts, f.served)
@@ -137,9 +139,9 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 
 // applyContainer puts what the manifest says over what spec says. It returns the
 // command's words without values that are in files.
-func (a *Actuator) applyContainer(spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
+func (a *Actuator) applyContainer(paths hostpath.Resolver, spec *specs.Spec, d *desired.Sandbox, c *desired.Container) (shown []string, err error) {
 	p := spec.Process
-	variables, err := a.applyEnv(p, d, c)
+	variables, err := a.applyEnv(paths, p, d, c)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +198,7 @@ func annotations(sandbox, container string) map[string]string {
 
 // applyEnv returns the variables that the manifest declares, which references
 // in it stand for.
-func (a *Actuator) applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
+func (a *Actuator) applyEnv(paths hostpath.Resolver, p *specs.Process, d *desired.Sandbox, c *desired.Container) (map[string]string, error) {
 	set := func(name, value string) {
 		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 		p.Env = append(p.Env, name+"="+value)
@@ -208,7 +210,7 @@ func (a *Actuator) applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Con
 	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
 		set("TERM", "xterm")
 	}
-	variables, err := a.valuesOf(c.Env)
+	variables, err := a.valuesOf(paths, c.Env)
 	for _, e := range c.Env {
 		set(e.Name, variables[e.Name])
 	}
@@ -217,7 +219,7 @@ func (a *Actuator) applyEnv(p *specs.Process, d *desired.Sandbox, c *desired.Con
 
 // valuesOf are declared variables with their references replaced and their
 // files read.
-func (a *Actuator) valuesOf(env []desired.EnvVar) (map[string]string, error) {
+func (a *Actuator) valuesOf(paths hostpath.Resolver, env []desired.EnvVar) (map[string]string, error) {
 	values := map[string]string{}
 	for _, e := range env {
 		value := desired.ExpandOne(e.Value, values)
@@ -225,7 +227,7 @@ func (a *Actuator) valuesOf(env []desired.EnvVar) (map[string]string, error) {
 			err := a.ordered(e.ValueFrom.File)
 			var b []byte
 			if err == nil {
-				b, err = a.paths().Read(e.ValueFrom.File, envMax)
+				b, err = paths.Read(e.ValueFrom.File, envMax)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("variable %s: %w", e.Name, err)

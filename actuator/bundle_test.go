@@ -141,7 +141,7 @@ func TestValueFrom(t *testing.T) {
 		p := &specs.Process{}
 		done := make(chan error, 1)
 		go func() {
-			_, err := reading().applyEnv(p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
+			_, err := reading().applyEnv(anyLink, p, sandbox("s"), &desired.Container{Env: []desired.EnvVar{{Name: "V", ValueFrom: &desired.EnvSource{File: c.file}}}})
 			done <- err
 		}()
 		select {

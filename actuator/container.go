@@ -129,7 +129,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if rec.Process, err = furtherProcess(b.spec.Process, c); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
-	if rec.PIDFile, err = a.writePIDFile(c.PIDFile, w.rec.Sentry); err != nil {
+	if rec.PIDFile, err = writePIDFile(a.pathsOf(d.Sandbox, c), c.PIDFile, w.rec.Sentry); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
@@ -304,5 +304,6 @@ func (a *Actuator) remove(ctx context.Context, w work) error {
 			return err
 		}
 	}
+	a.endHeld(w.Sandbox, w.Container)
 	return a.c.Records.DeleteContainer(w.Sandbox, w.Container)
 }

@@ -108,7 +108,7 @@ func (a *Actuator) process(e *Exec, kept json.RawMessage) (*specs.Process, error
 	}
 	p := &f.Process
 	p.Args, p.Terminal = e.Args, e.Terminal
-	values, err := a.valuesOf(f.Declared)
+	values, err := a.valuesOf(a.paths(), f.Declared)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/oci"
 )
 
@@ -17,11 +18,11 @@ const envMax = 128 << 10
 
 // readBundle reads the specification of an OCI bundle without what is the
 // sandbox's.
-func (a *Actuator) readBundle(c *desired.Container, hostname string) (*specs.Spec, error) {
+func (a *Actuator) readBundle(paths hostpath.Resolver, c *desired.Container, hostname string) (*specs.Spec, error) {
 	if err := a.ordered(filepath.Join(c.Bundle, "config.json")); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	spec, err := oci.Read(a.paths(), c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: a.c.AllowBundleHooks})
+	spec, err := oci.Read(paths, c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: a.c.AllowBundleHooks})
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}

@@ -98,7 +98,7 @@ func (a *Actuator) declaredHooks(rec observed.ContainerRecord) (h desired.Hooks)
 		if c.Bundle == "" || !a.c.AllowBundleHooks {
 			return c.Hooks
 		}
-		spec, err := a.readBundle(&c, d.Spec.Hostname)
+		spec, err := a.readBundle(a.paths(), &c, d.Spec.Hostname)
 		if err != nil {
 			return h
 		}

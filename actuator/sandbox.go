@@ -161,6 +161,7 @@ func (a *Actuator) stop(ctx context.Context, w work) error {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, c := range w.containers {
+		a.endHeld(c.Sandbox, c.Name)
 		errs = append(errs, a.forget(c))
 	}
 	errs = append(errs, a.forgetServers(w.servers))
@@ -284,6 +285,7 @@ func (a *Actuator) destroy(ctx context.Context, w work) error {
 	}
 	var errs []error
 	for _, c := range w.containers {
+		a.endHeld(c.Sandbox, c.Name)
 		errs = append(errs, a.endHooks(ctx, c), a.forget(c))
 	}
 	errs = append(errs, a.forgetServers(w.servers))

@@ -21,6 +21,8 @@ import (
 type served struct {
 	serve.Mount
 	tree shelf.Tree
+	// earlier: it is not in this process's mount namespace any more.
+	earlier bool
 }
 
 func mountsOf(all []served) (mounts []serve.Mount) {
@@ -47,12 +49,13 @@ func serveFile(f hostpath.File, readOnly bool) served {
 	return served{
 		serve.Mount{Source: f.Real, ReadOnly: readOnly},
 		shelf.Tree{File: f.File, Path: f.Name(), ReadOnly: readOnly},
+		f.Earlier,
 	}
 }
 
 // serveMount is a host path that a user declared.
-func (a *Actuator) serveMount(source string, readOnly bool) (served, error) {
-	f, err := a.paths().Open(source)
+func serveMount(paths hostpath.Resolver, source string, readOnly bool) (served, error) {
+	f, err := paths.Open(source)
 	if err != nil {
 		return served{}, err
 	}
@@ -60,9 +63,9 @@ func (a *Actuator) serveMount(source string, readOnly bool) (served, error) {
 }
 
 // serveVolume is a volume as a gofer serves it.
-func (a *Actuator) serveVolume(d *desired.Sandbox, v *desired.Volume, readOnly bool) (served, error) {
+func (a *Actuator) serveVolume(paths hostpath.Resolver, d *desired.Sandbox, v *desired.Volume, readOnly bool) (served, error) {
 	if v.HostPath != nil {
-		f, err := openHostPath(a.paths(), v.HostPath)
+		f, err := openHostPath(paths, v.HostPath)
 		if err != nil {
 			return served{}, err
 		}
@@ -187,8 +190,8 @@ func declaredGrants(d *desired.Sandbox) (places []shelf.Place, err error) {
 // grantsOf are the places that a container with these mounts can write to.
 func grantsOf(all []served) (places []shelf.Place, err error) {
 	for _, s := range all {
-		if s.ReadOnly || s.tree.Own {
-			continue
+		if s.ReadOnly || s.tree.Own || s.earlier {
+			continue // what is there from earlier is inside another one
 		}
 		more, err := shelf.Places(s.tree.File)
 		if err != nil {

@@ -273,7 +273,7 @@ func (a *Actuator) openShares(d *desired.Sandbox, from *source) (r restoring, er
 		if v == nil {
 			return r, fmt.Errorf("%w: volume %q is not declared any more", reconcile.ErrChanged, s.Volume)
 		}
-		m, err := a.serveVolume(d, v, s.ReadOnly)
+		m, err := a.serveVolume(a.paths(), d, v, s.ReadOnly)
 		if err != nil {
 			return r, fmt.Errorf("volume %q: %w", v.Name, err)
 		}

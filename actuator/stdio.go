@@ -73,12 +73,12 @@ func (a *Actuator) openStdio(c *desired.Container, rec *observed.ContainerRecord
 func (s *stdio) close() { closeAll(s.own) }
 
 // writePIDFile writes the sentry's pid where a container asks for it.
-func (a *Actuator) writePIDFile(path string, sentry observed.Process) (observed.PIDFile, error) {
+func writePIDFile(paths hostpath.Resolver, path string, sentry observed.Process) (observed.PIDFile, error) {
 	if path == "" {
 		return observed.PIDFile{}, nil
 	}
 	f := observed.PIDFile{Path: path, PID: sentry.PID}
-	folder, name, err := a.paths().Parent(path)
+	folder, name, err := paths.Parent(path)
 	if err == nil {
 		defer folder.Close()
 		err = folder.Write(name, fmt.Append(nil, f.PID), 0o644)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hostpath"
 )
 
 // volumesDir is where the daemon keeps a sandbox's emptyDir and files volumes,
@@ -165,14 +166,14 @@ type volumeMount struct {
 
 // volumeMounts opens a container's volumes, which are served for writing where
 // any container of the sandbox writes.
-func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) (mounts []volumeMount, err error) {
+func (a *Actuator) volumeMounts(paths hostpath.Resolver, d *desired.Sandbox, c *desired.Container) (mounts []volumeMount, err error) {
 	for _, m := range c.VolumeMounts {
 		v := volume(d, m.Name)
 		if v == nil {
 			return mounts, fmt.Errorf("volume %q is not declared", m.Name)
 		}
 		readOnly := m.ReadOnly || v.Files != nil
-		served, err := a.serveVolume(d, v, !writes(d, v))
+		served, err := a.serveVolume(paths, d, v, !writes(d, v))
 		if err != nil {
 			return mounts, fmt.Errorf("volume %q: %w", v.Name, err)
 		}
@@ -182,13 +183,13 @@ func (a *Actuator) volumeMounts(d *desired.Sandbox, c *desired.Container) (mount
 }
 
 // networkMounts are the files that host networking brings along.
-func (a *Actuator) networkMounts(d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
+func (a *Actuator) networkMounts(paths hostpath.Resolver, d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 			if covered(path, spec, c) || !canMountFile(root, spec.Root.Readonly, path) {
 				continue
 			}
-			served, err := a.serveMount(path, true)
+			served, err := serveMount(paths, path, true)
 			if err != nil {
 				return mounts, err
 			}

@@ -127,7 +127,7 @@ func TestFilesVolume(t *testing.T) {
 			}
 		}
 	}
-	if m, err := r.volumeMounts(s, &desired.Container{VolumeMounts: []desired.VolumeMount{{Name: "v", MountPath: "/v"}}}); err != nil ||
+	if m, err := r.volumeMounts(anyLink, s, &desired.Container{VolumeMounts: []desired.VolumeMount{{Name: "v", MountPath: "/v"}}}); err != nil ||
 		!m[0].served.ReadOnly || m[0].mount.Options[1] != "ro" {
 		t.Errorf("files are mounted as %+v, %v", m, err)
 	} else {
@@ -194,9 +194,9 @@ func TestHostNetworkFiles(t *testing.T) {
 		root, err := os.Open(c.root.Path)
 		check(t, err)
 		defer root.Close()
-		mounts, err := r.volumeMounts(s, &container)
+		mounts, err := r.volumeMounts(anyLink, s, &container)
 		check(t, err)
-		files, err := r.networkMounts(s, &container, &specs.Spec{Root: c.root}, root)
+		files, err := r.networkMounts(anyLink, s, &container, &specs.Spec{Root: c.root}, root)
 		check(t, err)
 		mounts = append(mounts, files...)
 		var at []string

@@ -40,6 +40,11 @@ type Resolver struct {
 	// Missing is told of the folder that has no such name, where a path ends in
 	// one; last says whether no other names would follow. Optional.
 	Missing func(folder *os.File, name string, last bool) error
+	// Opened is told what a path led to, and Earlier returns what it led to then,
+	// in place of a link that is not followed; nil where it does not know, like
+	// the link's error. Both are optional.
+	Opened  func(name string, f File)
+	Earlier func(name string) (*File, error)
 }
 
 // AnyLink follows every link.
@@ -59,6 +64,7 @@ func (r Resolver) Read(name string, most int) ([]byte, error) {
 type File struct {
 	*os.File        // it can't be read from (O_PATH)
 	Real     string // its path without links
+	Earlier  bool   // the path leads elsewhere by now
 }
 
 // Open opens what an absolute path leads to, of whatever kind it is, without
@@ -100,6 +106,23 @@ func (r Resolver) MakeFile(name string, mode uint32) (File, error) {
 }
 
 func (r Resolver) walk(name string, make maker) (File, error) {
+	f, err := r.follow(name, make)
+	switch {
+	case err == nil && r.Opened != nil:
+		r.Opened(name, f)
+	case errors.Is(err, ErrLink) && r.Earlier != nil:
+		earlier, earlierErr := r.Earlier(name)
+		if earlierErr != nil {
+			return f, errors.Join(err, earlierErr)
+		}
+		if earlier != nil {
+			return *earlier, nil
+		}
+	}
+	return f, err
+}
+
+func (r Resolver) follow(name string, make maker) (File, error) {
 	if !path.IsAbs(name) {
 		return File{}, fmt.Errorf("%s is not an absolute path", name)
 	}
@@ -253,7 +276,7 @@ func (f File) Remove(name string, content []byte) error {
 	if err != nil {
 		return &fs.PathError{Op: "remove", Path: real, Err: err}
 	}
-	file := File{os.NewFile(uintptr(fd), real), real}
+	file := File{File: os.NewFile(uintptr(fd), real), Real: real}
 	defer file.Close()
 	if file.IsRegular() != nil {
 		return nil

@@ -348,20 +348,25 @@ func (c *cover) hide(point string, p *place) error {
 			}
 		}
 	}
+	return c.over(fd)
+}
+
+// over shows something empty on top of what a descriptor is of.
+func (s *inside) over(on int) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(on, &st); err != nil {
 		return os.NewSyscallError("stat", err)
 	}
 	source := emptyFile
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		source = emptyDir
 	}
-	return c.bind(c.root, source, fd, 0)
+	return s.bind(s.root, source, on, 0)
 }
 
 // bind shows what is at name in dir on top of what another descriptor is of,
 // read-only.
-func (c *cover) bind(dir int, name string, on int, recursive uint) error {
+func (s *inside) bind(dir int, name string, on int, recursive uint) error {
 	flags := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC) | recursive
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH

@@ -306,11 +306,26 @@ func (s *inside) put(id string, trees []Tree, clones []int) error {
 		return os.NewSyscallError("move_mount", err)
 	}
 	for i, clone := range clones {
-		if err := unix.MoveMount(clone, "", dir, strconv.Itoa(i), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		err := unix.MoveMount(clone, "", dir, strconv.Itoa(i), unix.MOVE_MOUNT_F_EMPTY_PATH)
+		if err == unix.ENOENT {
+			err = s.standIn(dir, strconv.Itoa(i)) // the kernel mounts nothing that was removed
+		}
+		if err != nil {
 			return fmt.Errorf("mounting %s: %w", trees[i].Path, err)
 		}
 	}
 	return nil
+}
+
+// standIn mounts, in the place of what was removed since it was opened, what is as
+// empty as that and can't be written to either.
+func (s *inside) standIn(dir int, name string) error {
+	on, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	defer unix.Close(on)
+	return s.over(on)
 }
 
 func makeMountPoint(dir int, name string, isDir bool) error {
