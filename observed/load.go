@@ -63,7 +63,7 @@ func (r *Records) Load(name string) (Loaded, error) {
 	rec := &Record{}
 	damage, err := sealed.Read(r.sandboxFile(name), recordMax, func(data []byte) error { return r.decodeRecord(data, name, rec) })
 	l.damaged("sandbox.json", damage)
-	unusable, broken := err.(*sealed.Damage)
+	unusable, broken := errors.AsType[*sealed.Damage](err)
 	switch {
 	case err == nil:
 		l.Record = rec
@@ -116,7 +116,7 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 		damage, err := sealed.Read(r.containerFile(sandbox, name), recordMax,
 			func(data []byte) error { return r.decodeContainer(data, sandbox, name, &rec) })
 		l.damaged(filepath.Join("containers", file), damage)
-		unusable, broken := err.(*sealed.Damage)
+		unusable, broken := errors.AsType[*sealed.Damage](err)
 		switch {
 		case err == nil && rec.IsServer():
 			l.Servers = append(l.Servers, rec)

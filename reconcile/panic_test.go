@@ -18,8 +18,7 @@ func TestPanicIsContained(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sick := true
-				var h *harness
-				h = newHarness(t, func(c *Config) {
+				h := newHarness(t, func(c *Config) {
 					look, pass := c.Looker, c.OnPass
 					c.Looker = lookerFunc(func(ctx context.Context, name string) (observed.Sandbox, error) {
 						if where == "look" && sick && name == "bad" {

@@ -208,7 +208,7 @@ func (b *backend) start() error {
 	if err != nil {
 		return err
 	}
-	l, err := api.Listen(b.socket)
+	l, err := api.Listen(b.socket, nil)
 	if err != nil {
 		return err
 	}

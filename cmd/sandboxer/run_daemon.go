@@ -9,11 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
+	"strconv"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"sandboxer/internal/api"
 	"sandboxer/internal/daemon"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/owner"
@@ -36,7 +39,12 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	}
 	ctx, stop := untilEnded(ctx, log)
 	defer stop()
+	may, err := grants(c.Access)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Config, err)
+	}
 	return daemon.Run(ctx, daemon.Config{
+		Access:                 may,
 		Manifests:              o.Manifests,
 		StateDir:               o.StateDir,
 		DataDir:                o.DataDir,
@@ -67,8 +75,38 @@ type config struct {
 	// device files, with the memory of their own sandbox in them.
 	AllowKernelFileSystems bool `json:"allowKernelFileSystems,omitempty"`
 	// AllowBundleHooks runs the hooks that OCI bundles carry.
-	AllowBundleHooks bool       `json:"allowBundleHooks,omitempty"`
-	Logs             logsConfig `json:"logs"`
+	AllowBundleHooks bool `json:"allowBundleHooks,omitempty"`
+	// Access says what users other than root may ask of the daemon.
+	Access []access   `json:"access,omitempty"`
+	Logs   logsConfig `json:"logs"`
+}
+
+// access is what the members of a group may do.
+type access struct {
+	Group string `json:"group"` // its name or number
+	Level string `json:"level"` // read, operate or admin
+}
+
+// grants looks groups up.
+func grants(list []access) (grants []api.Grant, err error) {
+	for i, a := range list {
+		level, err := api.LevelOf(a.Level)
+		if err != nil {
+			return nil, fmt.Errorf("access[%d].level: %w", i, err)
+		}
+		gid, err := strconv.ParseUint(a.Group, 10, 32)
+		if err != nil {
+			g, err := user.LookupGroup(a.Group)
+			if err != nil {
+				return nil, fmt.Errorf("access[%d].group: %w", i, err)
+			}
+			if gid, err = strconv.ParseUint(g.Gid, 10, 32); err != nil {
+				return nil, fmt.Errorf("access[%d].group: %s: %w", i, a.Group, err)
+			}
+		}
+		grants = append(grants, api.Grant{GID: uint32(gid), Level: level})
+	}
+	return grants, nil
 }
 
 // logsConfig bounds the log of each container.

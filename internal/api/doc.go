@@ -3,9 +3,10 @@
 // command line is made of.
 //
 // It decides nothing and knows no runtime: what it serves comes from a Backend,
-// which package daemon implements. Whoever may open the socket is root on this
-// host, so it is created with mode 0660 and nothing else guards it. A slow or
-// dead client costs its own connection only: streams have write deadlines and
+// which package daemon implements. What a client may do follows from whom the
+// kernel says it is: sandboxes' processes nothing, root everything, and others
+// what their groups are granted, or, where nothing is granted to anybody, all if
+// they can open the socket, which has mode 0660. A slow or dead client costs its own connection only: streams have write deadlines and
 // hold no queue that could grow. All methods may be called from many
 // goroutines.
 package api

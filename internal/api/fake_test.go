@@ -161,7 +161,7 @@ func serve(t *testing.T, f *fake) (c *Client, stop func()) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "s.sock")
-	l, err := Listen(path)
+	l, err := Listen(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// SocketMode is the mode of the API's socket: root, and whom root puts into the
-// socket's group.
+// SocketMode is the mode of the API's socket without grants: root, and whom root
+// puts into the socket's group.
 const SocketMode = 0o660
 
 // maxSocketPath is what the kernel's sockaddr_un takes.
@@ -19,8 +19,10 @@ const maxSocketPath = 107
 
 // Listen binds the API's socket at path. A socket that a dead daemon left is
 // replaced; one that answers, and a file that is no socket, are refused.
-// Closing the listener removes the socket if it is still the listener's own.
-func Listen(path string) (net.Listener, error) {
+// Closing the listener removes the socket if it is still the listener's own. Who
+// has a grant can open it: the socket is given to a group that is alone, and is
+// open to everybody where there are more, who are told apart by the Server.
+func Listen(path string, grants []Grant) (net.Listener, error) {
 	if len(path)+len(bindSuffix) > maxSocketPath {
 		return nil, fmt.Errorf("the socket's path %s is too long: %d bytes are allowed; choose another with --socket",
 			path, maxSocketPath-len(bindSuffix))
@@ -42,7 +44,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("binding the socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	st, err := place(temp, path)
+	st, err := place(temp, path, grants)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("placing the socket: %w", err), l.Close(), os.Remove(temp))
 	}
@@ -51,8 +53,19 @@ func Listen(path string) (net.Listener, error) {
 
 const bindSuffix = ".new"
 
-func place(temp, path string) (os.FileInfo, error) {
-	if err := os.Chmod(temp, SocketMode); err != nil {
+func place(temp, path string, grants []Grant) (os.FileInfo, error) {
+	mode := os.FileMode(SocketMode)
+	for _, g := range grants {
+		if g.GID != grants[0].GID {
+			mode = 0o666
+		}
+	}
+	if len(grants) > 0 {
+		if err := os.Chown(temp, 0, int(grants[0].GID)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Chmod(temp, mode); err != nil {
 		return nil, err
 	}
 	st, err := os.Lstat(temp)

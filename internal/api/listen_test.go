@@ -12,14 +12,14 @@ import (
 
 func TestListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "s.sock")
-	l, err := Listen(path)
+	l, err := Listen(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Lstat(path); err != nil || st.Mode() != os.ModeSocket|SocketMode {
 		t.Errorf("the socket: %v, %v", st.Mode(), err)
 	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another daemon answers on "+path) {
+	if _, err := Listen(path, nil); err == nil || !strings.Contains(err.Error(), "another daemon answers on "+path) {
 		t.Errorf("a second daemon: %v", err)
 	}
 	if err := l.Close(); err != nil {
@@ -40,7 +40,7 @@ func TestListenReplacesWhatIsDead(t *testing.T) {
 		dead.SetUnlinkOnClose(false)
 		dead.Close()
 	}
-	l, err := Listen(path)
+	l, err := Listen(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestListenReplacesWhatIsDead(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	next, err := Listen(path)
+	next, err := Listen(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,16 +66,16 @@ func TestListenRefuses(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "it is not a socket") {
+	if _, err := Listen(path, nil); err == nil || !strings.Contains(err.Error(), "it is not a socket") {
 		t.Errorf("over a file: %v", err)
 	}
 	if b, _ := os.ReadFile(path); string(b) != "precious" {
 		t.Error("the file is gone")
 	}
-	if _, err := Listen("/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "too long") {
+	if _, err := Listen("/"+strings.Repeat("x", 120), nil); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("with a long path: %v", err)
 	}
-	if _, err := Listen(filepath.Join(path, "s.sock")); err == nil {
+	if _, err := Listen(filepath.Join(path, "s.sock"), nil); err == nil {
 		t.Error("below a file: no error")
 	}
 }

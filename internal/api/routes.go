@@ -17,6 +17,8 @@ type route struct {
 	method, path string
 	query        []string // the parameters that it knows
 	always       bool     // also while the daemon does not work yet
+	level        Level    // that its client needs
+	note         note     // what is made of it being asked for
 	// answer returns what to send as JSON; stream says that it is called
 	// instead where the request asks for a stream.
 	answer func(r *http.Request) (any, error)
@@ -25,29 +27,38 @@ type route struct {
 	session func(w http.ResponseWriter, r *http.Request) error
 }
 
+// note says where it is noted who asked for something.
+type note int
+
+const (
+	unnoted note = iota // it changes nothing
+	logged              // in the daemon's log
+	told                // in the events, too
+)
+
 // streamer sends until it is done; nil: the request asks for no stream.
 type streamer func(ctx context.Context, w *streamWriter) error
 
 func (s *Server) routes() []route {
 	return []route{
-		{method: "GET", path: "/healthz", always: true, answer: s.health},
-		{method: "GET", path: "/openapi.json", always: true, answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
-		{method: "GET", path: "/v1/version", always: true, answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
-		{method: "GET", path: "/v1/sandboxes", query: []string{"watch"}, answer: s.list, stream: s.watch},
-		{method: "GET", path: "/v1/sandboxes/{name}", query: []string{"watch"}, answer: s.get, stream: s.watch},
-		{method: "GET", path: "/v1/sandboxes/{name}/describe", answer: s.describe},
-		{method: "GET", path: "/v1/sandboxes/{name}/logs", stream: s.logs,
+		{method: "GET", path: "/healthz", level: Read, always: true, answer: s.health},
+		{method: "GET", path: "/openapi.json", level: Read, always: true, answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
+		{method: "GET", path: "/v1/version", level: Read, always: true, answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
+		{method: "GET", path: "/v1/sandboxes", level: Read, query: []string{"watch"}, answer: s.list, stream: s.watch},
+		{method: "GET", path: "/v1/sandboxes/{name}", level: Read, query: []string{"watch"}, answer: s.get, stream: s.watch},
+		{method: "GET", path: "/v1/sandboxes/{name}/describe", level: Read, answer: s.describe},
+		{method: "GET", path: "/v1/sandboxes/{name}/logs", level: Read, stream: s.logs,
 			query: []string{"container", "follow", "tail", "since", "timestamps", "previous", "entries", "after"}},
-		{method: "POST", path: "/v1/sandboxes/{name}/restart", query: []string{"container", "gofer"}, answer: s.restart},
-		{method: "POST", path: "/v1/sandboxes/{name}/exec", query: []string{"container"}, session: s.exec},
-		{method: "POST", path: "/v1/sandboxes/{name}/attach", query: []string{"container"}, session: s.attach},
-		{method: "GET", path: "/v1/sandboxes/{name}/processes", query: []string{"container"}, answer: s.processes},
-		{method: "GET", path: "/v1/sandboxes/{name}/stats", answer: s.stats},
-		{method: "POST", path: "/v1/sandboxes/{name}/kill", query: []string{"container"}, answer: s.kill},
-		{method: "POST", path: "/v1/sandboxes/{name}/checkpoint", stream: s.checkpoint},
-		{method: "GET", path: "/v1/events", query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
-		{method: "POST", path: "/v1/confirm-deletions", answer: s.confirm},
-		{method: "POST", path: "/v1/plan", answer: s.plan},
+		{method: "POST", path: "/v1/sandboxes/{name}/restart", level: Operate, note: told, query: []string{"container", "gofer"}, answer: s.restart},
+		{method: "POST", path: "/v1/sandboxes/{name}/exec", level: Operate, note: logged, query: []string{"container"}, session: s.exec},
+		{method: "POST", path: "/v1/sandboxes/{name}/attach", level: Operate, note: logged, query: []string{"container"}, session: s.attach},
+		{method: "GET", path: "/v1/sandboxes/{name}/processes", level: Read, query: []string{"container"}, answer: s.processes},
+		{method: "GET", path: "/v1/sandboxes/{name}/stats", level: Read, answer: s.stats},
+		{method: "POST", path: "/v1/sandboxes/{name}/kill", level: Operate, note: told, query: []string{"container"}, answer: s.kill},
+		{method: "POST", path: "/v1/sandboxes/{name}/checkpoint", level: Admin, note: told, stream: s.checkpoint},
+		{method: "GET", path: "/v1/events", level: Read, query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
+		{method: "POST", path: "/v1/confirm-deletions", level: Admin, note: told, answer: s.confirm},
+		{method: "POST", path: "/v1/plan", level: Admin, answer: s.plan},
 	}
 }
 
@@ -57,6 +68,10 @@ func (s *Server) mux() http.Handler {
 	answers, streams, sessions := make(chan struct{}, maxAnswers), make(chan struct{}, maxStreams), make(chan struct{}, maxSessions)
 	for _, rt := range s.routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			if err := s.allow(r, &rt); err != nil {
+				s.fail(w, r, err)
+				return
+			}
 			if err := knownQuery(r, rt.query); err != nil {
 				s.fail(w, r, err)
 				return

@@ -29,6 +29,15 @@ type Config struct {
 	Backend Backend // required
 	Version Version // what GET /v1/version answers; optional
 	Log     logr.Logger
+	// Access says what users other than root and the daemon's may do; empty:
+	// everything, if they can open the socket.
+	Access []Grant
+	// CgroupParent is where the cgroups of sandboxes are, whose processes are
+	// refused; empty: nowhere.
+	CgroupParent string
+	// Audit is told of each change but commands in containers, before it is made;
+	// optional. It must not block.
+	Audit func(Audit)
 }
 
 // Server answers the API's requests.
@@ -60,6 +69,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			defer running.Done()
 			s.handler.ServeHTTP(w, r)
 		}),
+		ConnContext:       s.withPeer,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -31,7 +31,7 @@ func request(t *testing.T, f *fake, method, target, body string) (int, string) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body)))
+	s.handler.ServeHTTP(w, httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, func() peer { return peer{} }), method, target, strings.NewReader(body)))
 	return w.Code, w.Body.String()
 }
 

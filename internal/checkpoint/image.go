@@ -140,7 +140,7 @@ func vacant(dir string) error {
 func Read(dir, runtime string) (*observed.Image, error) {
 	var d described
 	_, err := sealed.Read(filepath.Join(dir, description), descriptionMax, d.decode)
-	damage, damaged := err.(*sealed.Damage)
+	damage, damaged := errors.AsType[*sealed.Damage](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR):
 		return nil, fmt.Errorf("there is no checkpoint at %s: %w", dir, fs.ErrNotExist)

@@ -51,6 +51,9 @@ type Config struct {
 	// AllowKernelFileSystems lets containers mount the host's procfs, sysfs and
 	// devices.
 	AllowKernelFileSystems bool
+	// Access says what the members of groups may do; empty: whoever can open the
+	// socket may do everything.
+	Access []api.Grant
 	// AllowBundleHooks runs the hooks of OCI bundles.
 	AllowBundleHooks bool
 	// StopSandboxesOnExit stops every sandbox before Run returns.
@@ -127,7 +130,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer d.close()
-	listener, err := api.Listen(c.Socket)
+	listener, err := d.listen()
 	if err != nil {
 		return err
 	}
@@ -151,7 +154,8 @@ func Run(ctx context.Context, c Config) error {
 // who asks for its work, with its actions in flight completed; the reaper last.
 // A part that fails ends all as who asks for it would.
 func (d *daemon) run(ctx context.Context, listener net.Listener) error {
-	server, err := api.New(api.Config{Backend: d, Version: d.c.Version, Log: d.c.Log})
+	server, err := api.New(api.Config{Backend: d, Version: d.c.Version, Log: d.c.Log,
+		Access: d.c.Access, CgroupParent: d.c.CgroupParent, Audit: d.asked})
 	if err != nil {
 		return err
 	}

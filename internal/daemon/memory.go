@@ -55,7 +55,7 @@ func (m memories) Load(name string) (reconcile.Memory, error) {
 	}
 	file := m.path(name)
 	stoodIn, err := sealed.Read(file, memoryMax, decode)
-	damage, damaged := err.(*sealed.Damage)
+	damage, damaged := errors.AsType[*sealed.Damage](err)
 	switch {
 	case damaged:
 		mem = reconcile.Memory{Damage: fmt.Sprintf("what was remembered (%s) was damaged (%s), and counters and back-off start anew; it is kept as %[1]s.damaged", file, damage.Why)}

@@ -82,7 +82,7 @@ func (d *Damage) Error() string { return d.Why }
 // where neither can be used; any other says that nobody knows.
 func Read(path string, max int64, decode func([]byte) error) (stoodIn *Damage, err error) {
 	err = read(path, max, decode)
-	damage, damaged := err.(*Damage)
+	damage, damaged := errors.AsType[*Damage](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		damage = &Damage{"it is missing"}
