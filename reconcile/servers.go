@@ -21,7 +21,7 @@ func (p *planner) stepServer(s *observed.Container) step {
 			asked = cm.GoferAsked
 		}
 	}
-	what := ""
+	var what string
 	switch {
 	case s.GoferRun == observed.Silent:
 		what = fmt.Sprintf("the gofer of volumes (process %d) answered nobody any more; the containers run on", s.Gofer.PID)

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func (w *world) moveOut(pid int) {
 	w.t.Helper()
 	for _, top := range hierarchies() {
 		err := os.WriteFile(filepath.Join(top, "cgroup.procs"), fmt.Append(nil, pid), 0)
-		if err != nil && err.(*os.PathError).Err != syscall.ESRCH {
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			w.t.Fatal(err)
 		}
 	}

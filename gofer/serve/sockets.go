@@ -173,7 +173,7 @@ func (r *relay) bindSocket(payload []byte) error {
 	}
 	s := r.sockets
 	s.next++
-	id := boundNumbers | lisafs.FDID(r.journal.generation())<<generationBits | s.next
+	id := boundNumbers | r.journal.generation()<<generationBits | s.next
 	s.bound[id] = sock
 	inode, err := inodeOf(sock)
 	if err == nil {

@@ -43,7 +43,7 @@ func (r *relay) takeOver(answered bool) error {
 			return fmt.Errorf("opening again what the sentry has: %w", err)
 		}
 	}
-	setNextNumber(r.connection, lisafs.FDID(r.journal.generation())<<generationBits)
+	setNextNumber(r.connection, r.journal.generation()<<generationBits)
 	return nil
 }
 
