@@ -219,7 +219,7 @@ func TestLayout(t *testing.T) {
 	tool(t, "umoci", "unpack", "--image", layout+":app", app)
 	tool(t, "sed", "-i", `s/"terminal": true/"terminal": false/`, filepath.Join(app, "config.json"))
 	w.start()
-	w.declare("layout", "restartPolicy: Never\ncontainers:\n- {name: root, rootfs: {path: DIR/app/rootfs}, command: [/w, list, /]}\n"+
+	w.declare("layout", "hostname: umoci-default\nrestartPolicy: Never\ncontainers:\n- {name: root, rootfs: {path: DIR/app/rootfs}, command: [/w, list, /]}\n"+
 		"- {name: bundle, bundle: DIR/app}")
 	w.wait("layout", "ended", phase("Succeeded"))
 	if a, b := w.ok("logs", "layout/root"), w.ok("logs", "layout/bundle"); !strings.Contains(a, "w") || a != b {
