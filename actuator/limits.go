@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 
@@ -92,14 +93,17 @@ func (a *Actuator) setLimits(ctx context.Context, w work, d *reconcile.Declared)
 	if err != nil {
 		return err
 	}
-	if err := cg.Set(outside); err != nil {
-		return err
-	}
 	s, err := w.sentry()
 	if err != nil {
 		return err
 	}
-	if err := a.limitTasks(ctx, s, d.Sandbox); err != nil {
+	err = a.limitTasks(ctx, s, d.Sandbox)
+	if errors.Is(err, gvisor.ErrNotThere) {
+		// A sentry that bounds no tasks itself dies of the cgroup's limit.
+		outside.Tasks, err = 0, nil
+	}
+	// Also where the sentry does not answer: it may be for want of memory.
+	if err := errors.Join(err, cg.Set(outside)); err != nil {
 		return err
 	}
 	w.rec.LimitsHash = d.LimitsHash

@@ -112,7 +112,7 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 			}
 			return nil
 		})
-		if errors.Is(err, gvisor.ErrNoShares) {
+		if errors.Is(err, gvisor.ErrNotThere) {
 			b.mountPrivately()
 			return nil
 		}

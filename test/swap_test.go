@@ -144,6 +144,12 @@ func TestSwap(t *testing.T) {
 	w.controls("bear")
 	w.rolls("bear")
 	rolls()
+	was := w.stands("limits")
+	w.declare("limits", strings.ReplaceAll(upgraded()["limits"], "64Mi", "128Mi"))
+	w.wait("limits", "limited anew", func(s sandbox) bool { return running(s) && !strings.Contains(was, s.Status.SpecHash) })
+	if !poll(func() bool { return !strings.Contains(w.ok("plan"), "limits") }) || w.running("limits").has("LimitsDenied") {
+		t.Errorf("limits can't be changed: %s", w.ok("describe", "limits"))
+	}
 
 	w.declare("new", "containers:\n- "+box("app", "witness /own")+"\n- "+box("other", "tick 0.05"))
 	w.running("new")

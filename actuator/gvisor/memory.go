@@ -3,9 +3,11 @@ package gvisor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/sentry/seccheck"
@@ -46,8 +48,13 @@ func (s Sentry) Memory(ctx context.Context, ids []string) (map[string]int64, err
 	return used, nil
 }
 
+// ErrNotThere says that the sandbox was made by an earlier version, which can't do
+// what is asked for.
+var ErrNotThere = errors.New("the sandbox was made by a version that can't do that")
+
 // sink makes the sentry's process call what this project has put there under
-// that name: gVisor takes it for a trace session, in place of the last one.
+// that name: gVisor takes it for a trace session, in place of the last one. The
+// error wraps ErrNotThere where nothing was put there.
 func (s Sentry) sink(ctx context.Context, name string, config map[string]any, files ...*os.File) error {
 	args := struct {
 		Config seccheck.SessionConfig
@@ -56,7 +63,11 @@ func (s Sentry) sink(ctx context.Context, name string, config map[string]any, fi
 		Name:  seccheck.DefaultSessionName,
 		Sinks: []seccheck.SinkConfig{{Name: name, Config: config}},
 	}, true}
-	return s.call(ctx, boot.ContMgrCreateTraceSession, &args, files, nil)
+	err := s.call(ctx, boot.ContMgrCreateTraceSession, &args, files, nil)
+	if err != nil && strings.HasSuffix(err.Error(), fmt.Sprintf("sink %q not found", name)) {
+		return fmt.Errorf("%w: %w", ErrNotThere, err)
+	}
+	return err
 }
 
 // LimitTasks bounds how many tasks containers have, by their IDs without the

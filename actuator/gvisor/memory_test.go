@@ -34,7 +34,7 @@ func TestMemoryQuestion(t *testing.T) {
 		t.Errorf("it asked %v", request)
 	}
 	old := say(t, `{"success": false, "err": "sink \"sandboxer-memory\" not found"}`)
-	if _, err := (Sentry{Socket: old, Timeout: patience}).Memory(context.Background(), nil); err == nil || errors.Is(err, ErrNoAnswer) {
+	if _, err := (Sentry{Socket: old, Timeout: patience}).Memory(context.Background(), nil); !errors.Is(err, ErrNotThere) || errors.Is(err, ErrNoAnswer) {
 		t.Errorf("a sentry that can't tell: %v", err)
 	}
 	release := make(chan struct{})
