@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,24 +18,25 @@ func TestPanicIsContained(t *testing.T) {
 	for _, where := range []string{"look", "act", "publish"} {
 		t.Run(where, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sick := true
+				var sick atomic.Bool
+				sick.Store(true)
 				h := newHarness(t, func(c *Config) {
 					look, pass := c.Looker, c.OnPass
 					c.Looker = lookerFunc(func(ctx context.Context, name string) (observed.Sandbox, error) {
-						if where == "look" && sick && name == "bad" {
+						if where == "look" && sick.Load() && name == "bad" {
 							panic("met while looking")
 						}
 						return look.Look(ctx, name)
 					})
 					c.OnPass = func(p Pass) {
-						if where == "publish" && sick && p.Name == "bad" && len(p.Pending) > 0 {
+						if where == "publish" && sick.Load() && p.Name == "bad" && len(p.Pending) > 0 {
 							panic("met while publishing")
 						}
 						pass(p)
 					}
 				})
 				h.during = func(a Action) {
-					if where == "act" && sick && a.Sandbox == "bad" {
+					if where == "act" && sick.Load() && a.Sandbox == "bad" {
 						panic("met while acting")
 					}
 				}
@@ -53,7 +55,7 @@ func TestPanicIsContained(t *testing.T) {
 				if !told || !stack {
 					t.Errorf("told of: %v, with its stack: %v; %+v", told, stack, passes)
 				}
-				sick = false
+				sick.Store(false)
 				time.Sleep(2 * time.Minute)
 				h.reached("bad")
 				h.mu.Lock()

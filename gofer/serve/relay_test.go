@@ -261,10 +261,10 @@ func TestNonsense(t *testing.T) {
 
 // What a handler does wrong is one request's error, and leaves no descriptor.
 func TestHandlerFails(t *testing.T) {
-	var fail func() (uint32, error)
-	sentry, _, _ := startRelay(t, func(_ *lisafs.Connection, comm lisafs.Communicator, _ uint32) (uint32, error) {
+	fails := make(chan func() (uint32, error), 1)
+	sentry, _, ended := startRelay(t, func(_ *lisafs.Connection, comm lisafs.Communicator, _ uint32) (uint32, error) {
 		comm.DonateFD(null(t))
-		return fail()
+		return (<-fails)()
 	})
 	before := openNulls(t)
 	for _, c := range []struct {
@@ -276,16 +276,20 @@ func TestHandlerFails(t *testing.T) {
 		{"panic", func() (uint32, error) { panic("a handler's") }, unix.EREMOTEIO},
 		{"too much", func() (uint32, error) { return lisafs.MaxMessageSize() + 1, nil }, unix.EIO},
 	} {
-		fail = c.fail
+		fails <- c.fail
 		if _, err := sentry.Write(asking("q")); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := read(t, sentry, headerSize+4), errorReply(c.want); !bytes.Equal(got, want) {
 			t.Errorf("%s: the answer is %q, want %q", c.name, got, want)
 		}
-		if n := openNulls(t); n != before {
-			t.Errorf("%s: %d descriptors are left", c.name, n-before)
-		}
+	}
+	sentry.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := openNulls(t); n != before {
+		t.Errorf("%d descriptors are left", n-before)
 	}
 }
 
