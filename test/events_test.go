@@ -52,9 +52,10 @@ func TestEventsOverRestarts(t *testing.T) {
 	}
 	next(before[len(before)-1].Message)
 	table.expect("MESSAGE")
-	for _, sig := range []string{"SIGHUP", "SIGUSR2"} {
+	for i, sig := range []string{"SIGHUP", "SIGUSR2"} {
 		w.restart()
-		w.running("web")
+		// Each of them ends it, which may not have been seen yet.
+		w.wait("web", "running again", and(running, func(s sandbox) bool { return s.box("app").RestartCount >= i }))
 		w.ok("kill", "web", "-s", sig)
 		next("a user sent " + sig)
 		table.expect("a user sent " + sig + " to its first process")

@@ -46,7 +46,7 @@ func upgraded() map[string]string {
 		"room":   "volumes: [{name: v, emptyDir: {sizeLimit: 8Mi}}]\nnetwork: {mode: host}\ncontainers:\n- " + box("app", "churn /v/file /v", "volumeMounts: [{name: v, mountPath: /v}]"),
 		"server": "volumes: [{name: s, hostPath: {path: DIR/sockets, sockets: true}}]\ncontainers:\n- " +
 			box("app", "listen /s/app", "volumeMounts: [{name: s, mountPath: /s}]",
-				"livenessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [/w, print]}}"),
+				"livenessProbe: {periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1, exec: {command: [/w, print]}}"),
 		"tty":    "containers:\n- " + box("app", "tick 0.05", "terminal: true"),
 		"limits": "containers:\n- " + box("app", "witness /own", "resources: {limits: {cpu: 500m, memory: 64Mi}}", "oomScoreAdj: 300"),
 	}
