@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
@@ -89,7 +90,9 @@ type daemon struct {
 	alarms    *cgroup.Alarms
 	reaper    *observed.Reaper
 	passes    passes
-	startup   *startup
+	// publishing keeps a pass from being published after a later one.
+	publishing sync.Mutex
+	startup    *startup
 	// told is the latest set that the loop and the users were told of; nil before
 	// the first.
 	told    *desired.Set

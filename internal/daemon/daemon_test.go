@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/status"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -236,5 +238,38 @@ func TestStartup(t *testing.T) {
 	}
 	if s.read(nil); !s.done() {
 		t.Error("with nothing to look at it is not ready")
+	}
+}
+
+// What was published of a sandbox that is gone is not published again, also
+// where its declaration changes in the same moment.
+func TestGoneStaysGone(t *testing.T) {
+	dir := t.TempDir()
+	directory, err := desired.New(desired.Config{Dirs: []string{dir}, Resync: time.Hour})
+	check(t, err)
+	output, err := logs.New(logs.Config{StateDir: dir, DataDir: dir})
+	check(t, err)
+	d := &daemon{board: status.NewBoard(), logs: output, directory: directory}
+	there := reconcile.Pass{Name: "web", Observed: observed.Sandbox{Name: "web", Record: &observed.Record{Name: "web"}}}
+	for range 2000 {
+		d.publishNext(there)
+		if _, ok := d.board.Get("web"); !ok {
+			t.Fatal("what is there does not show")
+		}
+		var again sync.WaitGroup
+		begun := make(chan struct{})
+		again.Go(func() {
+			d.publishAgain("web")
+			close(begun)
+			for range 10 {
+				d.publishAgain("web")
+			}
+		})
+		<-begun
+		d.publishNext(reconcile.Pass{Name: "web", Observed: observed.Sandbox{Name: "web"}})
+		again.Wait()
+		if s, ok := d.board.Get("web"); ok {
+			t.Fatalf("what is gone shows as %+v", s)
+		}
 	}
 }

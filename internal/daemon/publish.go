@@ -46,8 +46,7 @@ func (p *passes) delete(name string) {
 // passed publishes what a pass of the loop found, and has memory watched for
 // the next one.
 func (d *daemon) passed(p reconcile.Pass) {
-	d.passes.set(p)
-	d.publish(p)
+	d.publishNext(p)
 	d.prober.Set(p.Name, targets(p))
 	for _, n := range p.Notices {
 		if n.Reason == reconcile.RecordDamaged {
@@ -71,6 +70,25 @@ func (d *daemon) current(p reconcile.Pass) bool {
 	return (declared == nil) == (p.Declared == nil) && held == p.Held
 }
 
+// publishNext publishes a new pass over a sandbox.
+func (d *daemon) publishNext(p reconcile.Pass) {
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	d.passes.set(p)
+	d.publish(p)
+}
+
+// publishAgain publishes the latest pass over a sandbox, if there is one, with
+// what is said about its declaration by now.
+func (d *daemon) publishAgain(name string) {
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	if p, ok := d.passes.get(name); ok {
+		d.publish(p)
+	}
+}
+
+// publish needs d.publishing.
 func (d *daemon) publish(p reconcile.Pass) {
 	in := status.Input{Pass: p, Now: time.Now()}
 	if set := d.directory.Set(); set != nil {
@@ -127,9 +145,7 @@ func (d *daemon) declarationsChanged(names []string) {
 	d.told = set
 	d.tellNew(before, set)
 	for _, name := range names {
-		if p, ok := d.passes.get(name); ok {
-			d.publish(p)
-		}
+		d.publishAgain(name)
 		// Of what is neither declared nor there, a document that is rejected
 		// leaves nothing to look at.
 		if accepted(name) || d.loop.Knows(name) {
