@@ -185,6 +185,14 @@ func TestDecide(t *testing.T) {
 			{at: 20, world: world{"e.yaml": doc("e", 1)}, confirm: []string{"a", "b", "c"}, want: "a@1(due 30) b@1(due 30) c@1(due 30) d@1(due 30) e@1 wake 30"},
 			{at: 30, world: world{"e.yaml": doc("e", 1)}, want: "d@1(held) e@1"},
 		}},
+		{"what was confirmed does not count for what comes next", []moment{
+			{at: 0, world: four.with("e.yaml", doc("e", 1)), want: "a@1 b@1 c@1 d@1 e@1"},
+			{at: 1, world: world{"d.yaml": doc("d", 1), "e.yaml": doc("e", 1)}, want: "a@1(due 11) b@1(due 11) c@1(due 11) d@1 e@1 wake 11"},
+			{at: 11, world: world{"d.yaml": doc("d", 1), "e.yaml": doc("e", 1)}, want: "a@1(held) b@1(held) c@1(held) d@1 e@1"},
+			{at: 12, world: world{"d.yaml": doc("d", 1), "e.yaml": doc("e", 1)}, confirm: []string{"a", "b", "c"}, want: "d@1 e@1"},
+			{at: 15, world: world{"e.yaml": doc("e", 1)}, want: "d@1(due 25) e@1 wake 25"},
+			{at: 25, world: world{"e.yaml": doc("e", 1)}, want: "e@1"},
+		}},
 		{"a confirmation is for what is held, once", []moment{
 			{at: 0, world: four, confirm: []string{"a"}, want: "a@1 b@1 c@1 d@1"},
 			{at: 1, world: none, confirm: []string{"a"}, want: "a@1(due 11) b@1(due 11) c@1(due 11) d@1(due 11) wake 11"},

@@ -34,7 +34,9 @@ func (s *step) remove() {
 		case e.held && !e.confirmed:
 		case due(e):
 			delete(s.next.entries, name)
-			s.next.removed[name] = s.at
+			if !e.confirmed { // what was confirmed stands against nothing that comes next
+				s.next.removed[name] = s.at
+			}
 		default:
 			s.wakeAt(e.absent.Add(s.settle))
 		}

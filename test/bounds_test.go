@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A keeper has no capability, can get none, and may only wait and end.
@@ -95,7 +94,9 @@ func (w *world) moveOut(pid int) {
 }
 
 // Thousands of documents that are rejected hold up none that is accepted: in
-// one file, of one name, without names, or in a file each.
+// one file, of one name, without names, or in a file each. How long it takes is
+// BenchmarkScanBesideRejected's; work that grows with the square of their number
+// takes minutes.
 func TestRejectedDocumentsHoldNobodyUp(t *testing.T) {
 	if resyncOnly {
 		return // all of them are read five times a second then
@@ -119,12 +120,8 @@ func TestRejectedDocumentsHoldNobodyUp(t *testing.T) {
 	}
 	w.wait("x19999", "rejected", phase("Invalid"))
 	for _, name := range []string{"late", "later"} {
-		began := time.Now()
 		w.declare(name, "state: Stopped\n"+app("sleep"))
 		w.wait(name, "stopped", phase("Stopped"))
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("an accepted document was seen after %s", took)
-		}
 	}
 	if !strings.Contains(w.ok("events"), "more at once") {
 		t.Errorf("the events do not sum up what is too much")

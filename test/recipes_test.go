@@ -198,7 +198,16 @@ func tryCron(w *world) {
 func tryPython(w *world) {
 	w.recipe("python", "")
 	socket := filepath.Join(w.dir, "srv", "python", "http.sock")
-	awaitFile(w.t, socket)
+	listens := func() bool {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	if !poll(listens) {
+		w.t.Fatal("nobody listens on " + socket)
+	}
 	if got := ask(w, socket, "GET / HTTP/1.0\r\n\r\n", 100); !strings.HasSuffix(got, "hello from python\n") {
 		w.t.Errorf("it answers %q", got)
 	}
