@@ -6,8 +6,9 @@ UNITDIR   ?= /etc/systemd/system
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 GO        ?= go
 GOFMT     := $(shell $(GO) env GOROOT)/bin/gofmt
-# How many system tests run side by side: they wait more than they compute.
-PARALLEL  ?= 8
+# How many system tests run side by side: they wait more than they compute, but
+# starve each other on two cores beyond this.
+PARALLEL  ?= 4
 STORM     ?= 5m
 DAMAGE    ?= 10000
 FUZZTIME  ?= 1m
