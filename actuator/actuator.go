@@ -83,7 +83,7 @@ type Config struct {
 // goroutines.
 type Actuator struct {
 	c       Config
-	hookKey []byte // see sealHooks
+	hookKey []byte // see hooksSeal
 
 	// background ends with Close; it bounds what waits for containers' ends.
 	background context.Context

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/google/renameio/v2"
 
@@ -91,7 +92,7 @@ func (a *Actuator) declaredHooks(rec observed.ContainerRecord) (h desired.Hooks)
 	if d == nil {
 		return h
 	}
-	for _, c := range append(d.Spec.InitContainers[:len(d.Spec.InitContainers):len(d.Spec.InitContainers)], d.Spec.Containers...) {
+	for _, c := range slices.Concat(d.Spec.InitContainers, d.Spec.Containers) {
 		if c.Name != rec.Name {
 			continue
 		}

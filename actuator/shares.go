@@ -329,20 +329,6 @@ func (a *Actuator) shareAgain(ctx context.Context, sentry gvisor.Sentry, servers
 	return nil
 }
 
-// writes says whether any of a sandbox's containers can write to a volume.
-func writes(d *desired.Sandbox, v *desired.Volume) bool {
-	for _, containers := range [][]desired.Container{d.Spec.InitContainers, d.Spec.Containers} {
-		for _, c := range containers {
-			for _, m := range c.VolumeMounts {
-				if m.Name == v.Name && !m.ReadOnly && v.Files == nil {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // restoredMounts are a container's mounts of volumes in a sandbox that is being
 // restored: it has them in the checkpoint, and they only have to be named.
 func (b *bundle) restoredMounts() (mounts []specs.Mount) {

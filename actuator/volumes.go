@@ -173,7 +173,7 @@ func (a *Actuator) volumeMounts(paths hostpath.Resolver, d *desired.Sandbox, c *
 			return mounts, fmt.Errorf("volume %q is not declared", m.Name)
 		}
 		readOnly := m.ReadOnly || v.Files != nil
-		served, err := a.serveVolume(paths, d, v, !writes(d, v))
+		served, err := a.serveVolume(paths, d, v, v.Files != nil || !d.Writes(v.Name))
 		if err != nil {
 			return mounts, fmt.Errorf("volume %q: %w", v.Name, err)
 		}

@@ -44,7 +44,7 @@ func serveAll(t *testing.T, mounts ...serve.Mount) *served {
 	check(t, err)
 	s := &served{t: t, config: Config{Exe: program, ID: "s.app.1", Cgroup: home, Mounts: mounts}, sentry: self}
 	s.config.Root, s.endNamespace = rootOf(t, mounts)
-	g, err := Start(context.Background(), s.config)
+	g, err := openAndStart(context.Background(), s.config)
 	check(t, err)
 	s.kept, s.gofer = g.Kept, g.Process
 	for _, end := range g.Sockets {

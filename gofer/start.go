@@ -115,19 +115,6 @@ func (g *Gofer) Start(ctx context.Context, c Config) error {
 	return nil
 }
 
-// Start opens and starts a gofer; nothing is left behind where that fails.
-func Start(ctx context.Context, c Config) (*Gofer, error) {
-	g, err := Open(len(c.Mounts))
-	if err != nil {
-		return nil, err
-	}
-	if err := g.Start(ctx, c); err != nil {
-		g.Close()
-		return nil, err
-	}
-	return g, nil
-}
-
 // starting is a gofer that has not said yet that it serves.
 type starting struct {
 	id      string

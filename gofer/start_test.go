@@ -87,7 +87,7 @@ func start(t *testing.T, c Config) *Gofer {
 	t.Helper()
 	c.Exe, c.Cgroup = program, home
 	c.Root, _ = rootOf(t, c.Mounts)
-	g, err := Start(context.Background(), c)
+	g, err := openAndStart(context.Background(), c)
 	check(t, err)
 	t.Cleanup(func() {
 		g.Close()
@@ -243,7 +243,7 @@ func TestFailures(t *testing.T) {
 			c.config.Root = root
 		}
 		before := openFiles(t)
-		g, err := Start(context.Background(), c.config)
+		g, err := openAndStart(context.Background(), c.config)
 		if err == nil {
 			g.Close()
 		}
@@ -266,7 +266,7 @@ func TestCancelled(t *testing.T) {
 	mounts := []serve.Mount{{Source: t.TempDir()}}
 	root, _ := rootOf(t, mounts)
 	// Its command line has it sleep so many seconds.
-	_, err := Start(ctx, Config{Exe: "/bin/sleep", ID: "1000", Mounts: mounts, Root: root, Cgroup: home})
+	_, err := openAndStart(ctx, Config{Exe: "/bin/sleep", ID: "1000", Mounts: mounts, Root: root, Cgroup: home})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
@@ -277,8 +277,21 @@ func TestCancelled(t *testing.T) {
 func TestEndsWithItsSockets(t *testing.T) {
 	c := Config{Exe: program, ID: "alone", Cgroup: home, Mounts: []serve.Mount{{Source: t.TempDir()}}}
 	c.Root, _ = rootOf(t, c.Mounts)
-	g, err := Start(context.Background(), c)
+	g, err := openAndStart(context.Background(), c)
 	check(t, err)
 	g.Close()
 	reap(t, g.Process.PID)
+}
+
+// openAndStart opens and starts a gofer; nothing is left behind where that fails.
+func openAndStart(ctx context.Context, c Config) (*Gofer, error) {
+	g, err := Open(len(c.Mounts))
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Start(ctx, c); err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
 }

@@ -24,17 +24,7 @@ func TestTakesOver(t *testing.T) {
 		"ready": w.wait("ready", "created", phase("Created")), "off": w.wait("off", "stopped", phase("Stopped"))}
 	for range 3 {
 		w.restart()
-		for name, s := range was {
-			now := w.wait(name, "as before", phase(s.Status.Phase))
-			if now.Status.SandboxPID != s.Status.SandboxPID {
-				t.Errorf("%s was replaced", name)
-			}
-			for i, c := range now.Status.Containers {
-				if c.ID != s.Status.Containers[i].ID || c.RestartCount != 0 {
-					t.Errorf("%s was made anew: %+v", name, c)
-				}
-			}
-		}
+		w.unharmed(was)
 	}
 	if out := w.ok("plan", "-o", "json"); strings.Contains(out, "sandbox") {
 		t.Errorf("the plan is %s", out)

@@ -110,6 +110,23 @@ func (w *world) same(before, now sandbox, container string) {
 	}
 }
 
+// unharmed waits until sandboxes are in the phase that they were in, and holds
+// each to being the same, its containers included.
+func (w *world) unharmed(was map[string]sandbox) {
+	w.t.Helper()
+	for name, s := range was {
+		now := w.wait(name, "as before", phase(s.Status.Phase))
+		if now.Status.SandboxPID != s.Status.SandboxPID {
+			w.t.Errorf("%s was replaced", name)
+		}
+		for i, c := range now.Status.Containers {
+			if c.ID != s.Status.Containers[i].ID || c.RestartCount != 0 {
+				w.t.Errorf("%s was made anew: %+v", name, c)
+			}
+		}
+	}
+}
+
 // A container outlives its gofers, however many die, with not one byte wrong.
 func TestGoferDies(t *testing.T) {
 	const kills = 30

@@ -23,6 +23,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/owner"
 )
 
 // maxLinks is the kernel's bound for the links in one path.
@@ -225,16 +227,12 @@ func (w *walker) here(do func(*os.File) error) error {
 
 // OnlyRoots is an error unless root, and no other user, can write a folder.
 func OnlyRoots(folder *os.File) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(folder.Fd()), &st); err != nil {
-		return &fs.PathError{Op: "stat", Path: folder.Name(), Err: err}
+	info, err := folder.Stat()
+	if err != nil {
+		return err
 	}
-	switch {
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%w: the folder %s belongs to user %d, who could have made it", ErrLink, folder.Name(), st.Uid)
-	case st.Mode&0o022 != 0:
-		// POSIX ACLs show here too: their mask takes the group's place.
-		return fmt.Errorf("%w: the folder %s can be written by others than root (mode %04o), who could have made it", ErrLink, folder.Name(), st.Mode&0o7777)
+	if why := owner.Others(info); why != "" {
+		return fmt.Errorf("%w: others could have made it, since the folder %s %s", ErrLink, folder.Name(), why)
 	}
 	return nil
 }
