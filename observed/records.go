@@ -161,7 +161,7 @@ func (r *Records) Tend(name string) error {
 		return err
 	}
 	files := []string{"sandbox.json"}
-	for _, c := range l.Containers {
+	for _, c := range slices.Concat(l.Containers, l.Servers) {
 		files = append(files, filepath.Join("containers", c.Name+".json"))
 	}
 	var errs []error

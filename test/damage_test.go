@@ -91,7 +91,7 @@ func (w *world) kept() (files []string) {
 // copy are not damaged at once here. SANDBOXER_DAMAGE is how many files are
 // damaged, all in all.
 func TestDamage(t *testing.T) {
-	most := 150
+	most := 1000
 	if n, err := strconv.Atoi(os.Getenv("SANDBOXER_DAMAGE")); err == nil {
 		most = n
 	}

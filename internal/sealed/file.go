@@ -162,11 +162,16 @@ func Mend(path string, max int64, decode func([]byte) error) error {
 }
 
 // Tend makes the copy of a file that can be used what the file is, which it may
-// not be after an earlier version, or damage to it alone.
+// not be after an earlier version, or damage to it alone. A file without a seal
+// gets one: it is an earlier version's, or has lost no more than that, but what it
+// loses next would not show.
 func Tend(path string, max int64, decode func([]byte) error) error {
 	data, err := readPlain(path, max)
 	if err != nil || Check(data) != nil || decode(data) != nil {
 		return nil // for Mend, or for nobody
+	}
+	if object := bytes.TrimSpace(data); !sealed(data) && len(object) > len("{}") {
+		return write(path, Seal(object))
 	}
 	if copied, err := readPlain(copyOf(path), max); err == nil && bytes.Equal(copied, data) {
 		return nil

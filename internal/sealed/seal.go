@@ -29,18 +29,23 @@ func Seal(object []byte) []byte {
 // Check says whether a sealed object is as it was written. One that was never
 // sealed (earlier versions did not) passes.
 func Check(data []byte) error {
-	if len(data) < sealLen {
-		return nil
-	}
-	body, seal := data[:len(data)-sealLen], data[len(data)-sealLen:]
-	if string(seal) == sealHead+checksum(body)+sealTail {
+	if len(data) < sealLen || sealed(data) {
 		return nil
 	}
 	// A seal that was itself damaged, or moved, must not pass for none.
-	if like(seal) || bytes.Contains(data, []byte(`"checksum"`)) {
+	if like(data[len(data)-sealLen:]) || bytes.Contains(data, []byte(`"checksum"`)) {
 		return errChecksum
 	}
 	return nil
+}
+
+// sealed says whether an object has a seal, and is as it was written.
+func sealed(data []byte) bool {
+	if len(data) < sealLen {
+		return false
+	}
+	body, seal := data[:len(data)-sealLen], data[len(data)-sealLen:]
+	return string(seal) == sealHead+checksum(body)+sealTail
 }
 
 // like says whether the end of a file is more a seal than anything else.

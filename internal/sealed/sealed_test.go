@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -126,6 +127,32 @@ func TestCopyThatCantBeWritten(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	if stoodIn, err := Read(path, 1000, decodeInto(&got)); err != nil || stoodIn == nil || got.Name != "new" {
 		t.Errorf("%v, %v, %+v", stoodIn, err, got)
+	}
+}
+
+// A file that has lost its checksum alone, or never had one, is as good as it was,
+// and what it loses next shows all the same.
+func TestTendSeals(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	must(t, Write(path, thing{Name: "a"}))
+	var got thing
+	for _, text := range []string{`{"map":{"b":"c"},"name":"a"}`, "{\"name\": \"a\"}\n"} {
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		must(t, Tend(path, 1000, decodeInto(&got)))
+		if stoodIn, err := Read(path, 1000, decodeInto(&got)); err != nil || stoodIn != nil || got.Name != "a" {
+			t.Errorf("%s: %v, %v, %+v", text, stoodIn, err, got)
+		}
+		whole, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, bytes.Replace(whole, []byte(`"a"`), []byte(`"z"`), 1), 0o600))
+		if stoodIn, err := Read(path, 1000, decodeInto(&got)); err != nil || stoodIn == nil || got.Name != "a" {
+			t.Errorf("%s, damaged after: %v, %v, %+v", text, stoodIn, err, got)
+		}
+	}
+	must(t, os.WriteFile(path, []byte("{}"), 0o600))
+	must(t, Tend(path, 1000, decodeInto(&got)))
+	if b, err := os.ReadFile(path); err != nil || string(b) != "{}" {
+		t.Errorf("%s, %v", b, err)
 	}
 }
 
