@@ -254,6 +254,9 @@ func TestHooksKilledAtAnyMoment(t *testing.T) {
 		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 		w.restart()
 	}
+	// A checkpoint with the other command may be left, which nothing is restored from.
+	w.declare("web", spec("Stopped"))
+	w.wait("web", "stopped", phase("Stopped"))
 	w.declare("web", spec("Running"))
 	w.running("web")
 	w.undeclare("web")
