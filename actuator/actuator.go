@@ -15,6 +15,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/gofer"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/logs"
@@ -27,7 +28,7 @@ import (
 const callTimeout = 10 * time.Second
 
 // Config is what an Actuator works with. All fields but Version, GoferExe,
-// Foreground and Log are required.
+// Answers, Foreground and Log are required.
 type Config struct {
 	// Exe is this program, which launchers, sentries and gofers are made from.
 	Exe string
@@ -35,6 +36,8 @@ type Config struct {
 	Version string
 	// GoferExe is a program that is a gofer and nothing else; empty: Exe.
 	GoferExe string
+	// Answers says whether host paths can be touched; nil: one of its own.
+	Answers *answers.Checker
 	// StateDir and DataDir are the daemon's own.
 	StateDir, DataDir string
 	// Guard says what containers must not reach, as of now.
@@ -147,6 +150,9 @@ func New(c Config) (*Actuator, error) {
 	}
 	if c.Accepted == nil {
 		c.Accepted = func(string) *desired.Sandbox { return nil }
+	}
+	if c.Answers == nil {
+		c.Answers = answers.New(c.Exe, nil)
 	}
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe

@@ -25,7 +25,7 @@ func (a *Actuator) pathsOf(d *desired.Sandbox, c *desired.Container) hostpath.Re
 	paths := a.paths()
 	key := d.Name + "/" + c.Name
 	paths.Opened = func(name string, f hostpath.File) {
-		if bendable(d, f) {
+		if a.bendable(d, f) {
 			a.holdPath(key, name, f)
 		}
 	}
@@ -47,8 +47,8 @@ func (a *Actuator) pathsOf(d *desired.Sandbox, c *desired.Container) hostpath.Re
 
 // bendable says whether something is inside of what a sandbox can write to. What
 // can't be told is not held, and its path refused once it is bent.
-func bendable(d *desired.Sandbox, f hostpath.File) bool {
-	grants, err := declaredGrants(d)
+func (a *Actuator) bendable(d *desired.Sandbox, f hostpath.File) bool {
+	grants, err := a.declaredGrants(d)
 	if err != nil || len(grants) == 0 {
 		return false
 	}

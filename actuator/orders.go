@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 
@@ -22,18 +23,30 @@ import (
 // ordered refuses a file that others could have written and that the daemon is
 // told to obey.
 func (a *Actuator) ordered(path string) error {
-	if a.c.AllowUnsafeOwners {
-		return nil
+	if err := a.c.Answers.Check(path); err != nil || a.c.AllowUnsafeOwners {
+		return err
 	}
 	return owner.Check(path)
 }
 
 // orderedAll is ordered for a directory and all files in it.
 func (a *Actuator) orderedAll(dir string) error {
-	if a.c.AllowUnsafeOwners {
-		return nil
+	if err := a.answersAll(dir); err != nil || a.c.AllowUnsafeOwners {
+		return err
 	}
 	return owner.CheckAll(dir)
+}
+
+// answersAll is an error unless a directory and all files in it can be touched.
+func (a *Actuator) answersAll(dir string) error {
+	if err := a.c.Answers.Check(dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, a.c.Answers.Check(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // hookKey reads the key that hooks in records are sealed with, or makes one.

@@ -61,6 +61,9 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	if err != nil {
 		return fmt.Errorf("making the cgroup: %w", err)
 	}
+	if err := a.c.Answers.Check(userLog(d)); err != nil {
+		return fmt.Errorf("userLog: %w", err)
+	}
 	checkpoint, err := openSource(from)
 	if err != nil {
 		return err

@@ -124,7 +124,7 @@ func checkType(f hostpath.File, kind string) error {
 // write are not followed, and neither are those that a container could have
 // made.
 func (a *Actuator) paths() hostpath.Resolver {
-	return hostpath.Resolver{Link: func(folder *os.File, _ string) error {
+	return hostpath.Resolver{Answers: a.c.Answers.Check, Link: func(folder *os.File, _ string) error {
 		if err := hostpath.OnlyRoots(folder); err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (a *Actuator) writer(folder *os.File) (string, error) {
 	}
 	a.mu.Unlock()
 	for _, d := range a.c.Declared() {
-		places, err := declaredGrants(d)
+		places, err := a.declaredGrants(d)
 		if err != nil {
 			return "", err
 		}
@@ -166,8 +166,8 @@ func (a *Actuator) writer(folder *os.File) (string, error) {
 
 // declaredGrants are the places that a sandbox's containers can write to, wherever
 // links lead by now.
-func declaredGrants(d *desired.Sandbox) (places []shelf.Place, err error) {
-	wherever := hostpath.Resolver{Link: hostpath.AnyLink}
+func (a *Actuator) declaredGrants(d *desired.Sandbox) (places []shelf.Place, err error) {
+	wherever := hostpath.Resolver{Answers: a.c.Answers.Check, Link: hostpath.AnyLink}
 	for i := range d.Spec.Volumes {
 		v := &d.Spec.Volumes[i]
 		if v.HostPath == nil || !d.Writes(v.Name) {
@@ -175,7 +175,7 @@ func declaredGrants(d *desired.Sandbox) (places []shelf.Place, err error) {
 		}
 		f, err := wherever.Open(v.HostPath.Path)
 		if err != nil {
-			continue // nobody can write what is not there
+			continue // nobody can write what is not there or does not answer
 		}
 		more, err := shelf.Places(f.File)
 		f.Close()

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/hostpath"
 	"sandboxer/observed"
 )
@@ -99,8 +100,8 @@ func (a *Actuator) removePIDFile(f observed.PIDFile) error {
 		defer folder.Close()
 		err = folder.Remove(name, fmt.Append(nil, f.PID))
 	}
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, hostpath.ErrLink) {
-		err = nil // it is another file's path by now
+	if _, silent := errors.AsType[*answers.Silent](err); silent || errors.Is(err, os.ErrNotExist) || errors.Is(err, hostpath.ErrLink) {
+		err = nil // it is another file's path by now, or stays: nothing is to wait for its file system
 	}
 	if err != nil {
 		return fmt.Errorf("pidFile: %w", err)

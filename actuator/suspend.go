@@ -30,6 +30,9 @@ func (a *Actuator) suspend(ctx context.Context, w work, d *reconcile.Declared) e
 // there or be empty, and lets the sandbox go on as it was. Nothing else may be
 // done to the sandbox at the same time.
 func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *reconcile.Declared) error {
+	if err := a.c.Answers.Check(dir); err != nil {
+		return err
+	}
 	loaded, err := a.c.Records.Load(sandbox)
 	if err != nil {
 		return err

@@ -186,6 +186,9 @@ func (a *Actuator) volumeMounts(paths hostpath.Resolver, d *desired.Sandbox, c *
 func (a *Actuator) networkMounts(paths hostpath.Resolver, d *desired.Sandbox, c *desired.Container, spec *specs.Spec, root *os.File) (mounts []volumeMount, err error) {
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+			if err := a.c.Answers.Check(path); err != nil {
+				return mounts, err
+			}
 			if covered(path, spec, c) || !canMountFile(root, spec.Root.Readonly, path) {
 				continue
 			}

@@ -159,7 +159,7 @@ func TestSignals(t *testing.T) {
 
 // Each example runs as it stands.
 func TestExampleManifests(t *testing.T) {
-	s := ReadDir([]string{"../examples/manifests"})
+	s := ReadDir([]string{"../examples/manifests"}, nil)
 	if len(s.Problems) > 0 || len(s.Sandboxes) == 0 {
 		t.Errorf("%d sandboxes, problems: %v", len(s.Sandboxes), s.Problems)
 	}

@@ -39,11 +39,17 @@ type Config struct {
 	// Damaged is told once of each kept document that was damaged and whose copy
 	// is used in its place. Optional.
 	Damaged func(name, damage string)
+	// Answers is called at the beginning of each scan; optional.
+	Answers func() Answers
 	// Log is optional.
 	Log logr.Logger
 	// Now is optional; time.Now by default.
 	Now func() time.Time
 }
+
+// Answers says why a path can't be looked at without waiting for ever, nil where
+// it can. linkFree paths have no links in them.
+type Answers func(path string, linkFree bool) error
 
 // Directory keeps the set of sandboxes that manifest directories declare. All
 // methods may be called from any goroutine.
@@ -81,12 +87,15 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Answers == nil {
+		cfg.Answers = allAnswer
+	}
 	if cfg.Damaged == nil {
 		cfg.Damaged = func(string, string) {}
 	}
 	d := &Directory{
 		cfg:       cfg,
-		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, now: cfg.Now},
+		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, now: cfg.Now, answers: cfg.Answers},
 		wake:      make(chan struct{}, 1),
 		confirmed: map[string]bool{},
 	}

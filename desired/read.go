@@ -13,6 +13,10 @@ import (
 
 // file looks at one manifest, and reads it unless it is known.
 func (p *pass) file(f *folder, path, shown, real, unsafe string) {
+	if err := p.answers(real, true); err != nil {
+		p.unreadable(path, shown, err)
+		return
+	}
 	info, err := os.Lstat(real)
 	if errors.Is(err, fs.ErrNotExist) && real == filepath.Join(f.real, filepath.Base(path)) {
 		return // gone since the folder was listed: simply not there

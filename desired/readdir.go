@@ -8,9 +8,12 @@ import (
 // ReadDir reads files and folders once, as validate and plan do: nothing is
 // remembered, waited for or held, and who may write them does not matter. A
 // file that is named counts whatever its extension. Files are named in the
-// result as the paths lead to them.
-func ReadDir(paths []string) *Set {
-	s := &scanner{allowUnsafe: true, now: time.Now}
+// result as the paths lead to them. answers may be nil.
+func ReadDir(paths []string, answers Answers) *Set {
+	s := &scanner{allowUnsafe: true, now: time.Now, answers: allAnswer}
+	if answers != nil {
+		s.answers = func() Answers { return answers }
+	}
 	var unnamed scan
 	for _, p := range paths {
 		abs, err := filepath.Abs(p)
@@ -24,3 +27,6 @@ func ReadDir(paths []string) *Set {
 	sc.problems = append(sc.problems, unnamed.problems...)
 	return decide(rules{guard: 1}, state{}, sc).set
 }
+
+// allAnswer is for who knows that all paths can be looked at.
+func allAnswer() Answers { return func(string, bool) error { return nil } }

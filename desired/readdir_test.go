@@ -26,12 +26,12 @@ func TestReadDir(t *testing.T) {
 		{[]string{filepath.Join(r.root, "m/w.yaml")}, []string{"web@1"}},
 		{nil, nil},
 	} {
-		if got := words(ReadDir(row.paths)); !slices.Equal(got, row.want) {
+		if got := words(ReadDir(row.paths, nil)); !slices.Equal(got, row.want) {
 			t.Errorf("%v gives %v, want %v", row.paths, got, row.want)
 		}
 	}
-	wantMessage(t, ReadDir([]string{"m"}).Problems, "m/s/empty.yaml", "holds no document")
-	if got := ReadDir([]string{"none.yaml"}).Problems[0].String(); got != "none.yaml: does not exist" {
+	wantMessage(t, ReadDir([]string{"m"}, nil).Problems, "m/s/empty.yaml", "holds no document")
+	if got := ReadDir([]string{"none.yaml"}, nil).Problems[0].String(); got != "none.yaml: does not exist" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -26,6 +26,7 @@ type scanner struct {
 	roots       []root
 	allowUnsafe bool
 	now         func() time.Time
+	answers     func() Answers
 	watch       *watcher // nil for none
 	cache       map[string]reading
 }
@@ -45,6 +46,7 @@ const racy = 2 * time.Second
 // pass is one scan in the making.
 type pass struct {
 	*scanner
+	answers Answers
 	out     scan
 	folders map[fileID]string // shown paths of those seen
 	files   map[fileID]string
@@ -63,7 +65,7 @@ type folder struct {
 // scan looks at everything once.
 func (s *scanner) scan() scan {
 	s.watch.begin()
-	p := &pass{scanner: s, folders: map[fileID]string{}, files: map[fileID]string{}, cache: map[string]reading{}}
+	p := &pass{scanner: s, answers: s.answers(), folders: map[fileID]string{}, files: map[fileID]string{}, cache: map[string]reading{}}
 	p.out = scan{at: s.now(), folders: map[string]stamp{}}
 	for _, r := range s.roots {
 		p.root(r)
@@ -108,7 +110,12 @@ func (p *pass) root(r root) {
 	if name == "" {
 		name = r.path
 	}
-	real, links, err := owner.Resolve("/", r.path, p.watch.look)
+	var real string
+	var links []string
+	err := p.answers(r.path, false)
+	if err == nil {
+		real, links, err = owner.Resolve("/", r.path, p.watch.look)
+	}
 	if err != nil {
 		p.block(name, "", err)
 		return
@@ -138,6 +145,11 @@ func (p *pass) unsafeLinks(folders []string) string {
 
 // folder walks one directory and what is below it.
 func (p *pass) folder(f *folder) {
+	if err := p.answers(f.real, true); err != nil {
+		p.out.faulty = append(p.out.faulty, f.path)
+		p.block(f.name(), "", err)
+		return
+	}
 	info, err := os.Lstat(f.real)
 	if err != nil {
 		p.lost(f, err)
@@ -228,6 +240,9 @@ func (p *pass) below(f, sub *folder) {
 
 // link follows the symbolic link name in f.
 func (p *pass) link(f *folder, name string) (real string, mode fs.FileMode, unsafe string, err error) {
+	if err := p.answers(filepath.Join(f.real, name), false); err != nil {
+		return "", 0, "", err
+	}
 	real, links, err := owner.Resolve(f.real, name, p.watch.look)
 	if err != nil {
 		return "", 0, "", err

@@ -101,7 +101,7 @@ func TestEditWithinTheClocksTick(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "w.yaml")
 	later := time.Duration(0)
-	s := &scanner{roots: []root{{path: dir}}, allowUnsafe: true, now: func() time.Time { return time.Now().Add(later) }}
+	s := &scanner{roots: []root{{path: dir}}, allowUnsafe: true, answers: allAnswer, now: func() time.Time { return time.Now().Add(later) }}
 	grace := func() int64 { return *s.scan().files[0].docs[0].Sandbox.Spec.TerminationGracePeriodSeconds }
 	edit := func(version int) {
 		if err := os.WriteFile(file, []byte(doc("web", version)), 0o644); err != nil {

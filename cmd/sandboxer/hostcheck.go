@@ -13,13 +13,14 @@ import (
 )
 
 // onHost says what of a sandbox's manifest this host would not let be carried
-// out: bundles, roots, volumes, files with values, checkpoints and hooks.
-func onHost(s *desired.Sandbox) (problems []desired.Problem) {
+// out: bundles, roots, volumes, files with values, checkpoints and hooks. answers
+// says why a path can't be looked at without waiting for ever.
+func onHost(s *desired.Sandbox, answers func(path string) error) (problems []desired.Problem) {
 	add := func(path, format string, args ...any) {
 		problems = append(problems, desired.Problem{File: s.Source, Path: path, Message: fmt.Sprintf(format, args...), Name: s.Name})
 	}
 	exists := func(at, path, kind string) {
-		info, err := os.Stat(path)
+		info, err := stat(path, answers)
 		switch {
 		case err != nil:
 			add(at, "%v", err)
@@ -45,7 +46,7 @@ func onHost(s *desired.Sandbox) (problems []desired.Problem) {
 				exists(at+".rootfs.path", c.Rootfs.Path, "Directory")
 			}
 			if c.Bundle != "" {
-				for _, fault := range inBundle(c, s.Spec.Hostname) {
+				for _, fault := range inBundle(c, s.Spec.Hostname, answers) {
 					add(at+".bundle", "%s", fault)
 				}
 			}
@@ -65,10 +66,17 @@ func onHost(s *desired.Sandbox) (problems []desired.Problem) {
 	return problems
 }
 
+func stat(path string, answers func(path string) error) (os.FileInfo, error) {
+	if err := answers(path); err != nil {
+		return nil, err
+	}
+	return os.Stat(path)
+}
+
 // inBundle is every reason for which a bundle would be refused. Whether its hooks
 // may run the daemon's configuration file says.
-func inBundle(c *desired.Container, hostname string) []string {
-	spec, err := oci.Read(hostpath.Resolver{Link: hostpath.AnyLink}, c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: true})
+func inBundle(c *desired.Container, hostname string, answers func(path string) error) []string {
+	spec, err := oci.Read(hostpath.Resolver{Answers: answers, Link: hostpath.AnyLink}, c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: true})
 	var refused *oci.Refused
 	switch {
 	case errors.As(err, &refused):
@@ -81,13 +89,16 @@ func inBundle(c *desired.Container, hostname string) []string {
 		return []string{err.Error()}
 	}
 	var faults []string
-	if info, err := os.Stat(spec.Root.Path); err != nil {
+	if info, err := stat(spec.Root.Path, answers); err != nil {
 		faults = append(faults, err.Error())
 	} else if !info.IsDir() {
 		faults = append(faults, spec.Root.Path+" is not a directory")
 	}
 	for i, m := range spec.Mounts {
-		if _, err := os.Stat(m.Source); oci.IsBind(m) && err != nil {
+		if !oci.IsBind(m) {
+			continue
+		}
+		if _, err := stat(m.Source, answers); err != nil {
 			faults = append(faults, fmt.Sprintf("%s: mounts[%d] (%s): %v", filepath.Join(c.Bundle, "config.json"), i, m.Destination, err))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 )
 
 // runOptions are the flags of run.
@@ -67,9 +68,23 @@ also when this program is killed. The file is read once.`,
 	return cmd
 }
 
+// self is this program, whatever has become of its file.
+const self = "/proc/self/exe"
+
+// readAnswering is os.ReadFile for a file that is given up if its file system does
+// not answer.
+func readAnswering(path string) ([]byte, error) {
+	asked := answers.New(self, nil)
+	defer asked.Close()
+	if err := asked.Check(path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
 // readOne reads a file that declares one sandbox, to be run once.
 func readOne(path string) (*desired.Sandbox, error) {
-	b, err := os.ReadFile(path)
+	b, err := readAnswering(path)
 	if err != nil {
 		return nil, err
 	}

@@ -136,14 +136,13 @@ func (l *logsConfig) check() error {
 // readConfig reads a configuration file; one that is not there says nothing.
 func readConfig(path string) (config, error) {
 	c := config{Logs: logsConfig{MaxSize: *resource.NewQuantity(logs.DefaultMaxFile, resource.BinarySI), MaxFiles: logs.DefaultMaxFiles}}
-	err := owner.Check(path)
+	b, err := readAnswering(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
 	}
-	if err != nil {
-		return c, err
+	if err == nil {
+		err = owner.Check(path)
 	}
-	b, err := os.ReadFile(path)
 	if err != nil {
 		return c, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 )
 
 func (c *cli) validateCommand() *cobra.Command {
@@ -24,10 +25,12 @@ and makes the exit code 1.`,
 		Example: "  sandboxer validate web.yaml\n  sandboxer validate /etc/sandboxer.d",
 		Args:    args(cobra.MinimumNArgs(1), "files or folders"),
 		RunE: func(_ *cobra.Command, paths []string) error {
-			set := desired.ReadDir(paths)
+			asked := answers.New(self, nil)
+			defer asked.Close()
+			set := desired.ReadDir(paths, asked.Scan(answers.Limit))
 			for _, name := range slices.Sorted(maps.Keys(set.Sandboxes)) {
 				if !noHost {
-					set.Problems = append(set.Problems, onHost(set.Sandboxes[name])...)
+					set.Problems = append(set.Problems, onHost(set.Sandboxes[name], asked.Check)...)
 				}
 			}
 			for _, p := range set.Skipped {

@@ -51,8 +51,9 @@ func file(stateDir string) string {
 }
 
 // Others are the things of all other daemons of the host. Claims of those that
-// are gone for good are removed.
-func Others(stateDir string) ([]shelf.Thing, error) {
+// are gone for good are removed. answers says why a path can't be looked at
+// without waiting for ever.
+func Others(stateDir string, answers func(path string) error) ([]shelf.Thing, error) {
 	entries, err := os.ReadDir(Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -78,7 +79,11 @@ func Others(stateDir string) ([]shelf.Thing, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading what is another daemon's: %s: %w; remove it if that daemon is gone", path, err)
 		}
-		if _, err := os.Lstat(c.StateDir); errors.Is(err, fs.ErrNotExist) {
+		err = answers(c.StateDir)
+		if err == nil {
+			_, err = os.Lstat(c.StateDir)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}

@@ -113,12 +113,17 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 	}
 	plan := api.Plan{Actions: []api.Action{}}
 	if len(paths) > 0 {
+		check := d.answers.Scan(scanPatience)
 		for _, p := range paths {
-			if _, err := os.Stat(p); err != nil {
+			err := check(p, false)
+			if err == nil {
+				_, err = os.Stat(p)
+			}
+			if err != nil {
 				return api.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
 			}
 		}
-		set = desired.ReadDir(paths)
+		set = desired.ReadDir(paths, check)
 		for _, p := range set.Problems {
 			plan.Problems = append(plan.Problems, p.String())
 		}

@@ -17,6 +17,7 @@ import (
 
 	"sandboxer/actuator"
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/api"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
@@ -97,6 +98,8 @@ type daemon struct {
 	// the first.
 	told    *desired.Set
 	own     []shelf.Thing
+	answers *answers.Checker
+	held    bool     // something did not end; it ends with the process
 	program *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
@@ -124,15 +127,23 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unlock() }() // the lock goes with the process anyway
-	if c.Socket == "" {
-		c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
-	}
 	d := &daemon{c: c, board: status.NewBoard(), startup: newStartup()}
+	defer func() {
+		if !d.held {
+			_ = unlock() // the lock goes with the process anyway
+		}
+	}()
+	if c.Socket == "" {
+		d.c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
+	}
 	if err := d.open(); err != nil {
 		return err
 	}
-	defer d.close()
+	defer func() {
+		if !d.held {
+			d.close()
+		}
+	}()
 	listener, err := d.listen()
 	if err != nil {
 		return err
@@ -210,11 +221,33 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	case d.c.StopSandboxesOnExit:
 		err = d.stopAll(loop.ctx)
 	}
-	for _, parts := range []*group{above, loop, below} {
-		parts.cancel()
-		err = errors.Join(err, parts.wait())
+	return errors.Join(err, d.end(above, loop, below))
+}
+
+// endTime is how long an end in order may take.
+const endTime = 4 * time.Second
+
+// end ends the parts, one after the other. What waits for a runtime or in the
+// kernel may do so for ever: it is left to end with the process, as it would if
+// that was killed.
+func (d *daemon) end(all ...*group) error {
+	ended := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, parts := range all {
+			parts.cancel()
+			errs = append(errs, parts.wait())
+		}
+		ended <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		d.held = true
+		d.c.Log.Info("ending with something under way, which the next daemon goes on with")
+		return nil
 	}
-	return err
 }
 
 // Names lists every sandbox of which something exists: a record, a checkpoint,

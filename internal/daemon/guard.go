@@ -2,13 +2,16 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/claims"
 	"sandboxer/internal/events"
 	"sandboxer/internal/shelf"
@@ -48,8 +51,15 @@ func (d *daemon) things() ([]shelf.Thing, error) {
 
 // guard is what containers must not reach, other daemons' own included.
 func (d *daemon) guard() (shelf.Guard, error) {
-	others, err := claims.Others(d.c.StateDir)
-	return shelf.Guard{Things: append(d.own[:len(d.own):len(d.own)], others...), Kernel: d.c.AllowKernelFileSystems}, err
+	check := d.answers.Scan(scanPatience)
+	others, err := claims.Others(d.c.StateDir, func(path string) error { return check(path, false) })
+	things := slices.Concat(d.own, others)
+	for i := range things {
+		if silent, ok := errors.AsType[*answers.Silent](check(things[i].Path, false)); ok {
+			things[i].Silent = silent.Mount
+		}
+	}
+	return shelf.Guard{Things: things, Kernel: d.c.AllowKernelFileSystems}, err
 }
 
 // keepGuard has what containers that run must not reach by now covered: what

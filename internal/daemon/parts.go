@@ -10,6 +10,7 @@ import (
 
 	"sandboxer/actuator"
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/events"
@@ -20,6 +21,10 @@ import (
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
+
+// scanPatience is how long what does not answer may hold up what does: as long as
+// it goes on not answering it is passed over.
+const scanPatience = 300 * time.Millisecond
 
 // open makes all parts, none of which does anything yet.
 func (d *daemon) open() (err error) {
@@ -83,8 +88,11 @@ func (d *daemon) open() (err error) {
 	if d.c.Foreground != nil {
 		foreground = &d.c.Foreground.Foreground
 	}
+	const exe = "/proc/self/exe"
+	d.answers = answers.New(exe, func() { d.directory.Rescan() })
 	d.actuator, err = actuator.New(actuator.Config{
-		Exe:          "/proc/self/exe",
+		Exe:          exe,
+		Answers:      d.answers,
 		Version:      d.c.Version.Version,
 		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
@@ -137,6 +145,7 @@ func (d *daemon) open() (err error) {
 		AllowUnsafeOwners: d.c.AllowUnsafeOwners,
 		NoEvents:          d.c.ResyncOnly,
 		Damaged:           d.damaged,
+		Answers:           func() desired.Answers { return d.answers.Scan(scanPatience) },
 		Log:               d.c.Log,
 	})
 	if err != nil {
@@ -174,6 +183,9 @@ func awake() time.Duration {
 
 // close ends what open has made, last made first.
 func (d *daemon) close() {
+	if d.answers != nil {
+		d.answers.Close()
+	}
 	if d.actuator != nil {
 		d.actuator.Close()
 	}

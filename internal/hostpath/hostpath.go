@@ -36,6 +36,9 @@ var ErrLink = errors.New("it is not followed")
 
 // Resolver walks paths.
 type Resolver struct {
+	// Answers says why a path can't be walked without waiting for ever, nil where
+	// it can. Optional.
+	Answers func(name string) error
 	// Link says whether a link may be followed that is in a folder, which is
 	// open while it is asked; required.
 	Link func(folder *os.File, name string) error
@@ -127,6 +130,11 @@ func (r Resolver) walk(name string, make maker) (File, error) {
 func (r Resolver) follow(name string, make maker) (File, error) {
 	if !path.IsAbs(name) {
 		return File{}, fmt.Errorf("%s is not an absolute path", name)
+	}
+	if r.Answers != nil {
+		if err := r.Answers(name); err != nil {
+			return File{}, err
+		}
 	}
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/gofer"
 	"sandboxer/gofer/serve"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/sentry"
 )
 
@@ -22,6 +23,8 @@ func Run(args []string) (status int, ok bool) {
 		sentry.Main()
 	case gofer.Arg0:
 		return serve.Main(), true
+	case answers.Arg0:
+		return answers.Main(), true
 	case gvisor.LauncherArg0:
 		return gvisor.LaunchMain(), true
 	case "/proc/self/exe":

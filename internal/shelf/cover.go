@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/internal/hostpath"
+	"sandboxer/internal/mountinfo"
 )
 
 // ErrRefused says that a container would reach what it must not.
@@ -32,6 +33,10 @@ type Thing struct {
 	Replaced bool
 	// Empty: where a container could make it, an empty file is made first.
 	Empty bool
+	// Silent is where the file system is mounted that it is on, if that does not
+	// answer: nothing of that is looked at, and nothing of it shown to containers
+	// that are started meanwhile.
+	Silent string
 }
 
 // Guard says what is kept from containers.
@@ -58,16 +63,26 @@ type place struct {
 	missing bool
 	// link: the place is a folder with a symbolic link on the way to it.
 	link bool
+	// silent: its file system does not answer. The place is what is mounted of it.
+	silent bool
 }
 
 // locate looks where all things are.
 func (g Guard) locate() ([]place, error) {
-	mounts, err := ownMounts()
+	mounts, err := mountinfo.Read()
 	if err != nil {
 		return nil, err
 	}
 	var places []place
 	for _, t := range g.Things {
+		if t.Silent != "" {
+			for _, m := range mounts {
+				if m.Point == t.Silent {
+					places = append(places, place{Thing: t, Place: Place{Device: m.Device, At: m.Root}, silent: true})
+				}
+			}
+			continue
+		}
 		add := func(f *os.File, p place) error {
 			where, err := locate(f, mounts)
 			if err != nil {
@@ -118,7 +133,7 @@ type cover struct {
 	// trees are those of the one container that is looked at; nil: it is done
 	// again for all, and it is too late to refuse one.
 	trees  []Tree
-	mounts []mount
+	mounts []mountinfo.Mount
 	// emptied says of what trees nothing shows.
 	emptied []string
 }
@@ -145,12 +160,12 @@ func (e *missingError) make() error {
 
 // all looks through every mount below dir.
 func (c *cover) all(dir string) (err error) {
-	if c.mounts, err = readMounts(c.proc); err != nil {
+	if c.mounts, err = mountinfo.ReadIn(c.proc); err != nil {
 		return err
 	}
 	for _, m := range c.mounts {
-		tree, ok := treeOf(m.point)
-		if !ok || !within(dir, m.point) {
+		tree, ok := treeOf(m.Point)
+		if !ok || !within(dir, m.Point) {
 			continue
 		}
 		if c.trees != nil && c.trees[tree].Own {
@@ -174,29 +189,35 @@ func treeOf(point string) (int, bool) {
 }
 
 // in hides what one mount shows.
-func (c *cover) in(m mount, tree int) error {
-	isRoot := strings.Count(m.point, "/") == 2
-	if !c.kernel && slices.Contains(kernelKinds, m.kind) {
+func (c *cover) in(m mountinfo.Mount, tree int) error {
+	isRoot := strings.Count(m.Point, "/") == 2
+	if !c.kernel && slices.Contains(kernelKinds, m.Kind) {
 		if isRoot && c.trees != nil {
-			c.emptied = append(c.emptied, fmt.Sprintf("%s is of the kernel's file system %q, where the sandbox's own memory and the host's devices are: nothing of it is shown, unless the configuration file says allowKernelFileSystems: true", c.name(tree), m.kind))
+			c.emptied = append(c.emptied, fmt.Sprintf("%s is of the kernel's file system %q, where the sandbox's own memory and the host's devices are: nothing of it is shown, unless the configuration file says allowKernelFileSystems: true", c.name(tree), m.Kind))
 		}
-		return c.hide(m.point, nil)
+		return c.hide(m.Point, nil)
 	}
 	for i := range c.places {
 		p := &c.places[i]
-		if p.Device != m.device {
+		if p.Device != m.Device {
 			continue
 		}
 		var err error
 		switch {
-		case within(m.root, p.At):
+		case p.silent && c.trees == nil:
+			// What runs had it hidden while it answered.
+		case p.silent && isRoot:
+			err = c.refuse(tree, fmt.Sprintf("%s is on the file system of %s, which does not answer", c.name(tree), p.name()))
+		case p.silent:
+			err = c.hide(m.Point, nil)
+		case within(m.Root, p.At):
 			err = c.below(m, tree, p)
-		case !p.missing && !p.link && p.Hidden && within(p.At, m.root):
+		case !p.missing && !p.link && p.Hidden && within(p.At, m.Root):
 			// All of the mount is inside of it.
 			if isRoot {
 				err = c.refuse(tree, c.name(tree)+" is inside "+p.name())
 			} else {
-				err = c.hide(m.point, nil)
+				err = c.hide(m.Point, nil)
 			}
 		}
 		if err != nil {
@@ -207,9 +228,9 @@ func (c *cover) in(m mount, tree int) error {
 }
 
 // below hides a thing, or keeps it as it is, in a mount that shows it.
-func (c *cover) below(m mount, tree int, p *place) error {
-	isRoot := strings.Count(m.point, "/") == 2
-	point := path.Join(m.point, below(m.root, p.At))
+func (c *cover) below(m mountinfo.Mount, tree int, p *place) error {
+	isRoot := strings.Count(m.Point, "/") == 2
+	point := path.Join(m.Point, below(m.Root, p.At))
 	fd, err := c.openSame(point, p)
 	if err != nil || fd < 0 {
 		return err // something else is there: another mount, or a cover
@@ -218,21 +239,21 @@ func (c *cover) below(m mount, tree int, p *place) error {
 	switch {
 	case p.missing, p.link:
 		return c.keepFolder(m, tree, p, point)
-	case p.Hidden && point == m.point:
+	case p.Hidden && point == m.Point:
 		if isRoot {
 			return c.refuse(tree, c.name(tree)+" is "+p.name())
 		}
 		return c.hide(point, p)
 	}
-	if p.Replaced && point != m.point && path.Dir(point) != m.point {
+	if p.Replaced && point != m.Point && path.Dir(point) != m.Point {
 		if err := c.keepFolder(m, tree, p, path.Dir(point)); err != nil {
 			return err
 		}
 	}
-	if !p.Hidden && m.readOnly {
+	if !p.Hidden && m.ReadOnly {
 		return nil
 	}
-	if !m.readOnly {
+	if !m.ReadOnly {
 		if err := c.pinAbove(m, point); err != nil {
 			return err
 		}
@@ -241,16 +262,16 @@ func (c *cover) below(m mount, tree int, p *place) error {
 }
 
 // keepFolder shows the folder at point, and all below it, as read-only.
-func (c *cover) keepFolder(m mount, tree int, p *place, point string) error {
-	if m.readOnly || c.readOnly(point) {
+func (c *cover) keepFolder(m mountinfo.Mount, tree int, p *place, point string) error {
+	if m.ReadOnly || c.readOnly(point) {
 		return nil
 	}
 	switch {
-	case point == m.point && p.missing && p.Empty && c.trees != nil:
+	case point == m.Point && p.missing && p.Empty && c.trees != nil:
 		return &missingError{p.Thing.Path}
-	case point == m.point && p.missing:
+	case point == m.Point && p.missing:
 		return c.refuse(tree, fmt.Sprintf("%s is not there yet and could be made in %s: make it first, or mount that readOnly", p.name(), c.name(tree)))
-	case point == m.point:
+	case point == m.Point:
 		return c.refuse(tree, fmt.Sprintf("a symbolic link in %s leads to %s and could be replaced: mount that readOnly", c.name(tree), p.name()))
 	}
 	if err := c.pinAbove(m, point); err != nil {
@@ -342,8 +363,8 @@ func (c *cover) hide(point string, p *place) error {
 	}
 	defer unix.Close(fd)
 	for _, m := range slices.Backward(c.mounts) {
-		if m.point != point && within(point, m.point) {
-			if err := unix.Unmount(m.point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		if m.Point != point && within(point, m.Point) {
+			if err := unix.Unmount(m.Point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL && err != unix.ENOENT {
 				return fmt.Errorf("unmounting what is in %s: %w", point, err)
 			}
 		}
@@ -353,12 +374,12 @@ func (c *cover) hide(point string, p *place) error {
 
 // over shows something empty on top of what a descriptor is of.
 func (s *inside) over(on int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(on, &st); err != nil {
+	dir, err := isDir(on)
+	if err != nil {
 		return os.NewSyscallError("stat", err)
 	}
 	source := emptyFile
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if dir {
 		source = emptyDir
 	}
 	return s.bind(s.root, source, on, 0)
@@ -388,8 +409,8 @@ func (s *inside) bind(dir int, name string, on int, recursive uint) error {
 
 // pinAbove has the kernel refuse to rename the folders between a mount and what
 // is at point in it.
-func (c *cover) pinAbove(m mount, point string) error {
-	for dir := path.Dir(point); dir != m.point && within(m.point, dir); dir = path.Dir(dir) {
+func (c *cover) pinAbove(m mountinfo.Mount, point string) error {
+	for dir := path.Dir(point); dir != m.Point && within(m.Point, dir); dir = path.Dir(dir) {
 		if err := c.pin(dir); err != nil {
 			return fmt.Errorf("keeping %s where it is: %w", dir, err)
 		}

@@ -287,11 +287,11 @@ func (s *inside) put(id string, trees []Tree, clones []int) error {
 	}
 	defer unix.Close(dir)
 	for i, clone := range clones {
-		var st unix.Stat_t
-		if err := unix.Fstat(clone, &st); err != nil {
+		isDir, err := isDir(clone)
+		if err != nil {
 			return &os.PathError{Op: "stat", Path: trees[i].Path, Err: err}
 		}
-		if err := makeMountPoint(dir, strconv.Itoa(i), st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
+		if err := makeMountPoint(dir, strconv.Itoa(i), isDir); err != nil {
 			return err
 		}
 	}
@@ -326,6 +326,13 @@ func (s *inside) standIn(dir int, name string) error {
 	}
 	defer unix.Close(on)
 	return s.over(on)
+}
+
+// isDir asks for what never changes, which no file system has to be asked for.
+func isDir(fd int) (bool, error) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
+	return st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
 func makeMountPoint(dir int, name string, isDir bool) error {

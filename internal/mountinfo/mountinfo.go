@@ -1,0 +1,94 @@
+// Package mountinfo reads the kernel's table of mounts, which tells of file
+// systems without asking them anything.
+package mountinfo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount is a line of it.
+type Mount struct {
+	ID       int
+	Device   string // of the file system, major:minor
+	Root     string // the directory or file of the file system that is mounted
+	Point    string // where
+	ReadOnly bool
+	Kind     string // the file system's type
+}
+
+// Read reads the mounts of the calling thread's namespace, those that others
+// stand on first.
+func Read() ([]Mount, error) {
+	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/proc", Err: err}
+	}
+	defer unix.Close(proc)
+	return ReadIn(proc)
+}
+
+// ReadIn is Read for a thread that sees no /proc but by its descriptor.
+func ReadIn(proc int) ([]Mount, error) {
+	fd, err := unix.Openat(proc, "thread-self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "mountinfo", Err: err}
+	}
+	f := os.NewFile(uintptr(fd), "mountinfo")
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	return parse(string(b))
+}
+
+func parse(text string) ([]Mount, error) {
+	var mounts []Mount
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		end := len(fields)
+		for i, f := range fields {
+			if f == "-" {
+				end = i
+				break
+			}
+		}
+		if end < 6 || len(fields) < end+2 {
+			return nil, fmt.Errorf("mountinfo: cannot read %q", line)
+		}
+		id, err := strconv.Atoi(fields[0])
+		if err != nil {
+			return nil, fmt.Errorf("mountinfo: %w", err)
+		}
+		mounts = append(mounts, Mount{
+			ID: id, Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
+			ReadOnly: strings.HasPrefix(fields[5]+",", "ro,"), Kind: fields[end+1],
+		})
+	}
+	return mounts, nil
+}
+
+// unescape undoes what the kernel does to spaces and the like.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,30 @@
+package mountinfo
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	got, err := parse("36 35 98:0 /mnt1 /mnt2\\040x ro,noatime master:1 - ext3 /dev/root rw,errors=continue\n37 36 0:5 / / rw - fuse.sshfs a b\n")
+	want := []Mount{
+		{ID: 36, Device: "98:0", Root: "/mnt1", Point: "/mnt2 x", ReadOnly: true, Kind: "ext3"},
+		{ID: 37, Device: "0:5", Root: "/", Point: "/", Kind: "fuse.sshfs"},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, line := range []string{"36 35 98:0 / / rw", "x 35 98:0 / / rw - ext3 a b"} {
+		if _, err := parse(line); err == nil {
+			t.Errorf("%q was read", line)
+		}
+	}
+}
+
+func TestUnescape(t *testing.T) {
+	for path, want := range map[string]string{"/a": "/a", `/a\040b`: "/a b", `/a\134040`: `/a\040`, `/\`: `/\`, `/\012`: "/\n"} {
+		if got := unescape(path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
