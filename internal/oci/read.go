@@ -32,16 +32,32 @@ func Read(paths hostpath.Resolver, dir string, m Manifest) (*specs.Spec, error) 
 	if err != nil {
 		return nil, err
 	}
-	spec, raw := &specs.Spec{}, map[string]any{}
-	for _, into := range []any{spec, &raw} {
-		if err := json.Unmarshal(b, into); err != nil {
+	return parse(file, b, m)
+}
+
+// parse is Read of a file's content.
+func parse(file string, b []byte, m Manifest) (*specs.Spec, error) {
+	dir := filepath.Dir(file)
+	spec := &specs.Spec{}
+	if err := json.Unmarshal(b, spec); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	understood, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	faults := check(spec, m)
+	// Where a file says something twice, one reading has what another has not.
+	for _, text := range [][]byte{b, understood} {
+		raw := map[string]any{}
+		if err := json.Unmarshal(text, &raw); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
+		faults = append(faults, undone(raw)...)
 	}
-	faults := append(undone(raw), check(spec, m)...)
 	if len(faults) > 0 {
 		slices.Sort(faults)
-		return nil, &Refused{file, faults}
+		return nil, &Refused{file, slices.Compact(faults)}
 	}
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(dir, spec.Root.Path)
