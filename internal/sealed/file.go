@@ -170,13 +170,19 @@ func Tend(path string, max int64, decode func([]byte) error) error {
 	if err != nil || Check(data) != nil || decode(data) != nil {
 		return nil // for Mend, or for nobody
 	}
-	if object := bytes.TrimSpace(data); !sealed(data) && len(object) > len("{}") {
-		return write(path, Seal(object))
+	if !sealed(data) && hasMembers(data) {
+		return write(path, Seal(bytes.TrimSpace(data)))
 	}
 	if copied, err := readPlain(copyOf(path), max); err == nil && bytes.Equal(copied, data) {
 		return nil
 	}
 	return writeCopy(copyOf(path), data)
+}
+
+// hasMembers says whether data is an object that can be sealed.
+func hasMembers(data []byte) bool {
+	var members map[string]json.RawMessage
+	return json.Unmarshal(data, &members) == nil && len(members) > 0
 }
 
 // SetAside keeps a damaged file under another name, in place of an earlier one;

@@ -149,10 +149,12 @@ func TestTendSeals(t *testing.T) {
 			t.Errorf("%s, damaged after: %v, %v, %+v", text, stoodIn, err, got)
 		}
 	}
-	must(t, os.WriteFile(path, []byte("{}"), 0o600))
-	must(t, Tend(path, 1000, decodeInto(&got)))
-	if b, err := os.ReadFile(path); err != nil || string(b) != "{}" {
-		t.Errorf("%s, %v", b, err)
+	for _, text := range []string{"{}", "{ }", "null"} {
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		must(t, Tend(path, 1000, decodeInto(&got)))
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("%s became %s, %v", text, b, err)
+		}
 	}
 }
 
