@@ -109,11 +109,13 @@ storm-damage: build ## Damage DAMAGE (10000) kept files under running sandboxes 
 	SANDBOXER_BIN=$(CURDIR)/bin/sandboxer SANDBOXER_DAMAGE=$(DAMAGE) CGO_ENABLED=0 \
 		$(GO) test -count=1 -timeout 6h -v -run '^TestDamage$$' ./test
 
+# Of each new input Go would look for the shortest form for a minute, and hardly do
+# anything else.
 fuzz: ## Fuzz each target for FUZZTIME (1m); what tests find is kept in testdata/fuzz
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(CGO_ENABLED=0 $(GO) test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
 			echo "== $$dir $$target"; \
-			CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel $(FUZZERS) $$dir; \
+			CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x -parallel $(FUZZERS) $$dir; \
 		done; \
 	done
 
