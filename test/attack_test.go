@@ -11,7 +11,10 @@ import (
 
 // marker is in files of the host and of daemons, and in nothing that a container
 // may read.
-const marker = "marker-of-what-no-container-may-read"
+const (
+	half   = "what-no-container-may-read-"
+	marker = half + half
+)
 
 // attacker builds the program that attacks into the world's directory, where a
 // volume of it shows it.
@@ -92,12 +95,12 @@ func TestReachOfContainers(t *testing.T) {
 	w := newWorld(t)
 	w.attacker()
 	w.configure("logs: {maxFiles: 3} # " + marker + "\n")
-	second := w.beside("second")
+	second, third := w.beside("second"), w.beside("third")
 	w.start()
 	hidden := "volumes: [{name: f, files: {a: " + marker + "}}]\n"
-	w.declare("other", hidden+app("sleep", ""))
+	w.declare("other", hidden+app("sleep"))
 	attack := func(more string) string {
-		return "volumes: [{name: v, hostPath: {path: " + w.dir + more + "}}, {name: k, hostPath: {path: /proc}}]\ncontainers:\n- {name: app, rootfs: {path: " + w.dir + "/root}, command: [/attacker, swap, /tmp, /], " +
+		return "volumes: [{name: v, hostPath: {path: " + w.dir + more + "}}, {name: k, hostPath: {path: /proc}}]\ncontainers:\n- {name: app, rootfs: {path: " + w.dir + "/root}, command: [/attacker, wait], " +
 			"securityContext: {capabilities: {add: [ALL]}}, volumeMounts: [{name: v, mountPath: /v}, {name: k, mountPath: /k}]}"
 	}
 	w.declare("web", attack(", sockets: true"))
@@ -106,11 +109,123 @@ func TestReachOfContainers(t *testing.T) {
 	own := []string{"s", "d", "m", "config.yaml", "s/sandboxer.sock", "s/sandboxes/web/sandbox.json"}
 	reach := func(w *world, when string, own ...string) {
 		t.Helper()
-		attacked(t, when, w.ok(append([]string{"exec", "web", "--", "/attacker", "reach", marker, "/v"}, own...)...))
+		attacked(t, when, w.ok(append([]string{"exec", "web", "--", "/attacker", "reach", half, "/v"}, own...)...))
 	}
+	w.attackerWorks()
 	same := w.untouched(w.manifests, w.state, w.data, filepath.Join(w.dir, "config.yaml"), filepath.Join(w.manifests, "web.yaml"), filepath.Join(w.manifests, "other.yaml"))
 	reach(w, "at first", own...)
-	attacked(t, "of /proc of the host", w.ok("exec", "web", "--", "/attacker", "reach", marker, "/k", "self", "1", "sys"))
-	attacked(t, "ways out", w.ok("exec", "web", "--", "/attacker", "escape", marker))
+	attacked(t, "of /proc of the host", w.ok("exec", "web", "--", "/attacker", "reach", half, "/k", "self", "1", "sys"))
+	attacked(t, "ways out", w.ok("exec", "web", "--", "/attacker", "escape", half))
 	same()
+	for _, how := range [][]string{{"restart", "--gofers", "--all"}, {"restart", "web"}} {
+		since := w.running("web").box("app")
+		w.ok(how...)
+		w.wait("web", "restarted", func(s sandbox) bool {
+			now := s.box("app")
+			return running(s) && now.Ready && (*now.GoferPID != *since.GoferPID)
+		})
+		reach(w, strings.Join(how, " "), own...)
+	}
+
+	// The next daemon listens elsewhere.
+	w.stop()
+	w.socket = filepath.Join(w.dir, "elsewhere.sock")
+	w.flags = append(w.flags, "--socket", w.socket)
+	w.start()
+	w.running("web")
+	reach(w, "under another daemon", append(own, "elsewhere.sock")...)
+
+	// Another daemon comes, whose containers see both daemons' files.
+	if err := os.WriteFile(filepath.Join(second.dir, "config.yaml"), []byte("# "+marker+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second.start()
+	second.declare("web", attack(", sockets: true"))
+	second.running("web")
+	theirs := append(own, "elsewhere.sock", "second/s", "second/d", "second/m", "second/config.yaml", "second/s/sandboxer.sock")
+	reach(second, "of both from the second", theirs...)
+	reach(w, "of both from the first", theirs...)
+
+	// So does who runs a file beside them, and they nothing of that.
+	run := w.manifest("job", attack(""))
+	b, err := os.ReadFile(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(b), "[/attacker, wait]", "[/attacker, reach, "+half+", /v, "+strings.Join(theirs, ", ")+", third/s, third/d]", 1)
+	if err := os.WriteFile(run, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := w.run(third.runs(run)...)
+	attacked(t, "from a run", r.out)
+	if r.code != 0 {
+		t.Errorf("the run: %+v", r)
+	}
+}
+
+// What nothing protects the attacker reaches: it would tell of the rest, too.
+func (w *world) attackerWorks() {
+	w.t.Helper()
+	plain := filepath.Join(w.dir, "plain")
+	if err := os.MkdirAll(filepath.Join(plain, "own"), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.service("plain/socket")
+	for _, file := range []string{"plain/file", "plain/own/file"} {
+		if err := os.WriteFile(filepath.Join(w.dir, file), []byte(marker), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	said := w.ok("exec", "web", "--", "/attacker", "look", half, "/v/plain") +
+		w.ok("exec", "web", "--", "/attacker", "reach", half, "/v", "plain/socket", "plain/own", "plain/file")
+	for _, want := range []string{"reading /v/plain/own/file", "connecting to /v/plain/socket", "listing /v/plain/own", "making a folder in /v/plain/own",
+		"a link out of /v/plain/own", "renaming /v/plain/own", "reading /v/plain/file", "truncating /v/plain/file", "writing /v/plain/file", "renaming /v/plain"} {
+		if !strings.Contains(said, "WORKED "+want) {
+			w.t.Errorf("the attacker does not tell of %q where nothing keeps it from that:\n%s", want, said)
+		}
+	}
+	if err := os.RemoveAll(plain); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A container that exchanges a folder of its volume for a link, as fast as it
+// can, has nothing mounted, made or read outside of it, whatever is started in
+// the meantime with a path through that folder.
+func TestLinksSwapped(t *testing.T) {
+	w := newWorld(t)
+	w.attacker()
+	outside := filepath.Join(w.dir, "outside")
+	for _, dir := range []string{filepath.Join(w.dir, "v"), filepath.Join(outside, "y")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(outside, "y", "secret"), []byte(marker), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	attacker := func(volume, args string) string {
+		return "restartPolicy: Never\nvolumes: [{name: v, hostPath: " + volume + "}]\ncontainers:\n- {name: app, rootfs: {path: " + w.dir +
+			"/root}, command: [/attacker, " + args + "], volumeMounts: [{name: v, mountPath: /v}]}"
+	}
+	w.declare("swap", attacker("{path: DIR/v}", "swap, /v, "+outside))
+	w.running("swap")
+	w.said("swap", "swapping")
+	const victims = 4
+	for i := range victims {
+		w.declare(fmt.Sprint("look", i), attacker("{path: DIR/v/x/y, type: Directory}", "look, "+half+", /v"))
+		w.declare(fmt.Sprint("make", i), attacker(fmt.Sprintf("{path: DIR/v/x/made%d, type: DirectoryOrCreate}", i), "look, "+half+", /v"))
+	}
+	for i := range victims {
+		for _, name := range []string{fmt.Sprint("look", i), fmt.Sprint("make", i)} {
+			s := w.wait(name, "ended or refused", func(s sandbox) bool { return s.Status.Phase == "Succeeded" || s.Status.Phase == "Failed" })
+			if s.Status.Phase == "Succeeded" {
+				attacked(t, name, w.ok("logs", name))
+			}
+		}
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 {
+		t.Errorf("outside there are %v, %v", entries, err)
+	}
 }

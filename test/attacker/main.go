@@ -1,8 +1,12 @@
 // Command attacker tries, as root of a container, to reach what it may not. It
 // writes a line for each thing that worked, and "done" at the end.
 //
+// SECRET is half of a text, which follows it once more: so nothing that runs the
+// attacker holds it.
+//
 //	attacker reach SECRET DIR OWN…    read, move, remove, replace, enter OWN in the volume DIR,
 //	                                  and look for the text SECRET in all of DIR
+//	attacker wait                     do nothing, for ever
 //	attacker swap DIR TARGET          exchange DIR/x with a link to TARGET, for ever
 //	attacker look SECRET DIR          look for the text SECRET in DIR
 //	attacker escape SECRET            what broke out of containers elsewhere
@@ -26,6 +30,11 @@ import (
 
 func main() {
 	runtime.LockOSThread()
+	if len(os.Args) == 2 && os.Args[1] == "wait" {
+		for {
+			time.Sleep(time.Hour)
+		}
+	}
 	if len(os.Args) < 3 {
 		os.Exit(2)
 	}
@@ -79,17 +88,18 @@ func has(path, secret string) bool {
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	b, _ := io.ReadAll(io.LimitReader(f, 1<<20))
-	return bytes.Contains(b, []byte(secret))
+	return bytes.Contains(b, []byte(secret+secret))
 }
 
-// reach tries whatever could change or show one thing of the daemon's. What
-// works is not undone: the test fails by it.
+// reach tries whatever could change or show one thing of the daemon's.
 func reach(volume, own string) {
 	evil := filepath.Join(volume, "evil")
 	_ = os.WriteFile(evil, []byte("evil"), 0o755)
 	defer os.Remove(evil)
 	var st unix.Stat_t
 	isDir := unix.Lstat(own, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	connect(own)
+	through(own)
 	inside := own
 	if isDir {
 		inside = filepath.Join(own, "evil")
@@ -98,7 +108,6 @@ func reach(volume, own string) {
 		}
 		try("making a folder in", own, os.Mkdir(filepath.Join(own, "dir"), 0o755))
 		try("a link out of", own, os.Symlink("/", filepath.Join(own, "link")))
-		try("removing", own, unix.Rmdir(own))
 		// Names of what is there as a rule, whether it shows or not.
 		for _, name := range []string{"sandboxes", "sandboxer.sock", "hooks.key", "web.yaml", "sandboxes/web/sandbox.json", "..data"} {
 			_, err := os.Lstat(filepath.Join(own, name))
@@ -111,21 +120,27 @@ func reach(volume, own string) {
 		try("truncating", own, os.Truncate(own, 0))
 	}
 	try("writing", inside, os.WriteFile(inside, []byte("evil"), 0o755))
-	try("renaming", own, os.Rename(own, own+".away"))
-	for parent := filepath.Dir(own); len(parent) > len(volume); parent = filepath.Dir(parent) {
-		try("renaming the folder", parent, os.Rename(parent, parent+".away"))
+	for path := own; len(path) > len(volume); path = filepath.Dir(path) {
+		if try("renaming", path, os.Rename(path, path+".away")) {
+			_ = os.Rename(path+".away", path)
+		}
 	}
-	try("removing", own, unix.Unlink(own))
+	for what, flags := range map[string]int{"removing": 0, "removing the folder": unix.AT_REMOVEDIR} {
+		try(what, own, unix.Unlinkat(unix.AT_FDCWD, own, flags))
+	}
 	try("replacing", own, os.Rename(evil, own))
 	try("exchanging", own, unix.Renameat2(unix.AT_FDCWD, evil, unix.AT_FDCWD, own, unix.RENAME_EXCHANGE))
 	try("a hard link to", own, unix.Linkat(unix.AT_FDCWD, own, unix.AT_FDCWD, own+".link", 0))
 	try("a hard link in", own, unix.Link(evil, filepath.Join(own, "hard")))
 	try("a device in", own, unix.Mknod(filepath.Join(own, "dev"), unix.S_IFCHR|0o666, 1<<8|3))
-	try("changing the mode of", own, os.Chmod(own, 0o777))
-	try("changing the owner of", own, os.Lchown(own, 4711, 4711))
+	var before, after unix.Stat_t
+	if unix.Lstat(own, &before) == nil {
+		_, _ = os.Chmod(own, 0o777), os.Lchown(own, 4711, 4711) // the sentry may say that it did
+		if unix.Lstat(own, &after) == nil && (before.Mode != after.Mode || before.Uid != after.Uid) {
+			worked("changing who may do what with %s", own)
+		}
+	}
 	try("an attribute of", own, unix.Setxattr(own, "user.evil", []byte("x"), 0))
-	connect(own)
-	through(own)
 	byHandle(own)
 }
 
@@ -274,7 +289,7 @@ func escape(secret string) {
 		"bpf": unix.SYS_BPF, "perf_event_open": unix.SYS_PERF_EVENT_OPEN, "userfaultfd": unix.SYS_USERFAULTFD, "init_module": unix.SYS_INIT_MODULE,
 		"finit_module": unix.SYS_FINIT_MODULE, "kexec_load": unix.SYS_KEXEC_LOAD, "keyctl": unix.SYS_KEYCTL, "io_uring_setup": unix.SYS_IO_URING_SETUP,
 		"reboot": unix.SYS_REBOOT, "swapon": unix.SYS_SWAPON, "open_by_handle_at": unix.SYS_OPEN_BY_HANDLE_AT, "move_mount": unix.SYS_MOVE_MOUNT,
-		"process_vm_writev": unix.SYS_PROCESS_VM_WRITEV, "pidfd_getfd": unix.SYS_PIDFD_GETFD,
+		"pidfd_getfd": unix.SYS_PIDFD_GETFD,
 	} {
 		if _, _, errno := unix.Syscall6(number, 0, 0, 0, 0, 0, 0); errno == 0 {
 			worked("the system call %s", what)
