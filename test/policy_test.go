@@ -5,8 +5,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +153,29 @@ func TestTopLevel(t *testing.T) {
 	for _, file := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		if dir, _, nested := strings.Cut(filepath.ToSlash(file), "/"); nested && !slices.Contains(known, dir) {
 			t.Errorf("%s is in a folder that the design does not have", file)
+		}
+	}
+}
+
+// The tests that hold the claims of the security page are there.
+func TestSecurityClaims(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`([a-z/]*)\\.?((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`").FindAllStringSubmatch(string(b), -1)
+	if len(named) < 50 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, n := range named {
+		files, err := filepath.Glob(filepath.Join("..", n[1], "*_test.go"))
+		found := err == nil && slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(text), "\nfunc "+n[2]+"(")
+		})
+		if !found {
+			t.Errorf("docs/security.md relies on %s.%s, which is not there", n[1], n[2])
 		}
 	}
 }
