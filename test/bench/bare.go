@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/observed"
 )
 
@@ -16,6 +18,7 @@ type bare struct {
 	b      *bench
 	exe    string
 	root   string // --root
+	flags  []string
 	log    *os.File
 	reaper *observed.Reaper
 	tree   tree
@@ -31,7 +34,8 @@ func (r *bare) run(ctx context.Context, args ...string) error { return r.runTo(c
 func (r *bare) runTo(ctx context.Context, out *os.File, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, r.exe, append([]string{"--root", r.root, "--network", "none", "--platform", "systrap"}, args...)...)
+	flags := append([]string{"--root", r.root, "--network", "none", "--platform", "systrap"}, r.flags...)
+	cmd := exec.CommandContext(ctx, r.exe, append(flags, args...)...)
 	cmd.Stdout, cmd.Stderr = out, r.log
 	if err := r.reaper.Start(cmd); err != nil {
 		return err
@@ -110,6 +114,18 @@ func (r *bare) clear(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unmount takes away what runsc leaves mounted in its root: an empty network
+// namespace that all containers without a network share.
+func (r *bare) unmount() error {
+	path := filepath.Join(r.root, "null-netns")
+	switch err := unix.Unmount(path, unix.MNT_DETACH); err {
+	case nil, unix.ENOENT, unix.EINVAL: // EINVAL: nothing is mounted there
+		return nil
+	default:
+		return fmt.Errorf("unmounting %s: %w", path, err)
+	}
 }
 
 // tail is the end of a file of messages.

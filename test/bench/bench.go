@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) (met bool, err error) {
 		// Also when ctx has ended: nothing is left behind.
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 		defer cancel()
-		err = errors.Join(err, b.bare.clear(cleanup), b.bare.tree.remove(cleanup))
+		err = errors.Join(err, b.bare.clear(cleanup), b.bare.tree.remove(cleanup), b.bare.unmount())
 		err = errors.Join(err, endOrphans(cleanup))
 		b.bare.log.Close()
 		b.marks.close()
@@ -84,7 +84,7 @@ func (b *bench) measure(ctx context.Context) error {
 		rows    []int
 		measure func(context.Context) error
 	}{
-		{[]int{1, 2}, b.lifecycles},
+		{[]int{1, 2, 14}, b.lifecycles},
 		{[]int{3}, b.crowds},
 		{[]int{4}, b.restarts},
 		{[]int{5}, b.plans},
@@ -93,6 +93,8 @@ func (b *bench) measure(ctx context.Context) error {
 		{[]int{9, 10}, b.output},
 		{[]int{11, 12}, b.stalls},
 		{[]int{13}, b.holding},
+		{[]int{15}, b.speed},
+		{[]int{16}, b.throughput},
 	} {
 		if !b.o.wants(part.rows...) {
 			continue

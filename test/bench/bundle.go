@@ -64,7 +64,7 @@ func (b *bench) bundle(name, command, cgroup string) (string, error) {
 			},
 		},
 	}
-	if command == "stalls" || command == "rounds" {
+	if slices.Contains([]string{"stalls", "rounds", "speed", "busy"}, command) {
 		v, err := b.volumes(name)
 		if err != nil {
 			return "", err

@@ -95,6 +95,8 @@ func ignoreGone(err error) error {
 	return err
 }
 
+var errNotCounted = errors.New("nothing counts its CPU time")
+
 // cpu is what all processes of the tree have used, ended ones included.
 func (t tree) cpu(name string) (time.Duration, error) {
 	for _, dir := range t.below(name) {
@@ -110,7 +112,7 @@ func (t tree) cpu(name string) (time.Duration, error) {
 			return time.Duration(us) * time.Microsecond, err
 		}
 	}
-	return 0, fmt.Errorf("cgroup %s: nothing counts its CPU time", filepath.Join(t.name, name))
+	return 0, fmt.Errorf("cgroup %s: %w", filepath.Join(t.name, name), errNotCounted)
 }
 
 // remove kills what is left in the tree and removes it. It is for the end,

@@ -8,13 +8,17 @@ import (
 	"time"
 )
 
-// Targets of the rows that have no other side.
+// Targets of the rows about idle sandboxes and about plans.
 const (
 	planTarget      = 5.0  // µs
-	idleTarget      = 1.0  // % of a core
+	idleTarget      = 0.15 // % of a core
 	memoryTarget    = 40.0 // MB
 	daemonCPUTarget = 0.1  // % of a core
 	bareIdle        = 5    // containers of bare runsc that idle beside
+
+	// Of one sandbox and its share of the daemon, to one container of bare runsc.
+	idleRatioTarget   = 1.0
+	memoryRatioTarget = 0.75
 )
 
 var planLine = regexp.MustCompile(`(?m)^BenchmarkPlanUnchanged\S*\s+\d+\s+([\d.]+) ns/op`)
@@ -138,6 +142,8 @@ func (b *bench) idleCPU(ctx context.Context, o *ours, beside []string) error {
 	if b.o.wants(6) {
 		b.report.limit(6, fmt.Sprintf("CPU of everything with 50 idle sandboxes, over %s (bare: **each** container)", b.o.idle),
 			"% of a core", []float64{all}, each, idleTarget)
+		b.report.compareIn("% of a core", 6, "the same for one sandbox, against one container of bare runsc",
+			[2][]float64{{all / float64(b.o.crowd)}, each}, idleRatioTarget)
 	}
 	if b.o.wants(7) {
 		b.report.limit(7, "CPU of the daemon and its helpers, keepers included, meanwhile", "% of a core",

@@ -25,6 +25,41 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// spent is the daemon's CPU time and that of all that it has put into cgroups:
+// its launchers, sentries, gofers and keepers.
+func (o *ours) spent(string) (time.Duration, error) {
+	daemon, err := processCPU(o.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	inside, err := o.tree.cpu("")
+	if errors.Is(err, errNotCounted) { // before the first sandbox
+		err = nil
+	}
+	return daemon + inside, err
+}
+
+// spent is the CPU time of all commands so far, and of what runs of a container.
+func (r *bare) spent(name string) (time.Duration, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		return 0, os.NewSyscallError("getrusage", err)
+	}
+	sum := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	pids, err := r.tree.pids(name)
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		d, err := processCPU(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
 // pss is the memory of a process in MB, pages shared with n others counted as
 // one n-th.
 func pss(pid int) (float64, error) {

@@ -24,7 +24,9 @@ type result struct {
 	// Target is the most that Ratio or Excess, or without them the median, may
 	// be; 0: there is none.
 	Target float64 `json:"target,omitempty"`
-	Met    bool    `json:"met"`
+	// Least says that Target is the least instead.
+	Least bool `json:"least,omitempty"`
+	Met   bool `json:"met"`
 }
 
 // report is what is printed and written.
@@ -44,6 +46,22 @@ func (r *report) compareIn(unit string, row int, figure string, samples [2][]flo
 	x.Ratio = x.Ours.Median / x.Against.Median
 	x.Met = target == 0 || x.Ratio <= target
 	r.Results = append(r.Results, x)
+}
+
+// within is compareIn, where the target is also met if the two differ by no more
+// than the samples of what stands beside do among themselves.
+func (r *report) within(unit string, row int, figure string, samples [2][]float64, target float64) {
+	r.compareIn(unit, row, figure, samples, target)
+	x := &r.Results[len(r.Results)-1]
+	x.Met = x.Met || x.Ours.Median <= target*x.Against.P90
+}
+
+// atLeast is within for what is better the more there is of it.
+func (r *report) atLeast(unit string, row int, figure string, samples [2][]float64, target float64) {
+	r.compareIn(unit, row, figure, samples, target)
+	x := &r.Results[len(r.Results)-1]
+	x.Least = true
+	x.Met = x.Ours.Median >= target*x.Against.P10
 }
 
 // exceed adds a row whose target is by how much its median may be over that of
@@ -74,7 +92,11 @@ func (r *report) met() bool {
 // markdown is the table, as it can go into a document.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Medians; in parentheses the 10th to 90th percentile, the most, and the number of samples.\n\n", r.Machine)
+	fmt.Fprintf(&b, "%s. Medians; in parentheses the 10th to 90th percentile, the most, and the number of samples.", r.Machine)
+	if rows := r.absolute(); rows != "" {
+		fmt.Fprintf(&b, " A target is a ratio, or what may come on top of the other column, but in rows with nothing of bare runsc's to set beside them, which are absolute: %s.", rows)
+	}
+	b.WriteString("\n\n")
 	b.WriteString("| # | figure | sandboxer | bare runsc, or as said | ratio or excess | target | |\n|---|---|---|---|---|---|---|\n")
 	for _, x := range r.Results {
 		relation, unit := "", x.Unit
@@ -86,12 +108,24 @@ func (r *report) markdown() string {
 		}
 		target, mark := "", ""
 		if x.Target > 0 {
-			target = "≤ " + strconv.FormatFloat(x.Target, 'f', -1, 64) + " " + unit
+			target = map[bool]string{false: "≤ ", true: "≥ "}[x.Least] + strconv.FormatFloat(x.Target, 'f', -1, 64) + " " + unit
 			mark = map[bool]string{true: "✓", false: "✗"}[x.Met]
 		}
 		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", x.Row, x.Figure, x.Ours.text(x.Unit), x.Against.text(x.Unit), relation, target, mark)
 	}
 	return b.String()
+}
+
+// absolute lists the rows that have a target and no ratio.
+func (r *report) absolute() string {
+	var rows []string
+	for _, x := range r.Results {
+		row := strconv.Itoa(x.Row)
+		if x.Target > 0 && x.Ratio == 0 && x.Excess == nil && !slices.Contains(rows, row) {
+			rows = append(rows, row)
+		}
+	}
+	return strings.Join(rows, ", ")
 }
 
 // text is a summary in a table's cell.

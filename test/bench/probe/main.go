@@ -14,6 +14,10 @@
 //	                   operations take at most, until SIGTERM
 //	probe rounds FILE  create FILE, then tell in /dir/rounds how long file
 //	                   operations take, until SIGTERM
+//	probe speed FILE   create FILE, then tell in /dir/speed how long operations of
+//	                   several kinds take, until SIGTERM
+//	probe busy FILE    create FILE, then work without a rest and tell in /dir/busy
+//	                   how much was done, until SIGTERM
 //
 // File operations are done in /dir, a volume, and on /file, a volume that is
 // one file.
@@ -64,6 +68,12 @@ func main() {
 	case "rounds":
 		check(mark(base))
 		go func() { check(rounds("/dir", "/file")) }()
+	case "speed":
+		check(mark(base))
+		go func() { check(speed("/dir")) }()
+	case "busy":
+		check(mark(base))
+		go func() { check(busy("/dir")) }()
 	default:
 		os.Exit(2)
 	}
