@@ -78,3 +78,12 @@ func (s Sentry) LimitTasks(ctx context.Context, limits map[string]sentry.Tasks) 
 	}
 	return nil
 }
+
+// FastPath has the sentry wait for its applications, and these for it, by
+// spinning, or not.
+func (s Sentry) FastPath(ctx context.Context, on bool) error {
+	if err := s.sink(ctx, sentry.FastPathSink, map[string]any{"on": on}); err != nil {
+		return fmt.Errorf("switching the fast path: %w", err)
+	}
+	return nil
+}

@@ -189,6 +189,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
 	above.run("keeping from containers what is not theirs", d.keepGuard)
+	above.run("looking after the fast path", d.crowd().Run)
 	if f := d.c.Foreground; f != nil {
 		above.run("telling of the sandbox", func(ctx context.Context) error { return d.board.Watch(ctx, "", f.Seen) })
 	}

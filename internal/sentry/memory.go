@@ -116,4 +116,5 @@ func meterMemory() {
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: MemorySink, New: m.report})
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: DialSink, New: m.dial})
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: ShareSink, New: m.share})
+	seccheck.RegisterSink(seccheck.SinkDesc{Name: FastPathSink, New: new(fastPath).set})
 }

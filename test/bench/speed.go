@@ -90,7 +90,10 @@ func (b *bench) bursts(ctx context.Context, name string) ([]time.Duration, error
 const (
 	busySandboxes = 4
 	busyTime      = 2 * time.Second
-	busyTarget    = 1.0
+	// busySettled is how long they work before: the daemon goes by the load of
+	// seconds.
+	busySettled = 4 * time.Second
+	busyTarget  = 1.0
 )
 
 // throughput measures row 16: what several sandboxes get done in sum that all
@@ -136,7 +139,7 @@ func (b *bench) crunch(ctx context.Context, side worker) (float64, error) {
 			return 0, err
 		}
 	}
-	if err := sleep(ctx, restTime); err != nil {
+	if err := sleep(ctx, busySettled); err != nil {
 		return 0, err
 	}
 	began := time.Now()
