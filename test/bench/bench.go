@@ -68,12 +68,10 @@ func run(ctx context.Context, o options) (met bool, err error) {
 		b.bare.log.Close()
 		b.marks.close()
 	}()
-	if err := b.measure(ctx); err != nil {
-		return false, err
-	}
-	fmt.Print(b.report.markdown())
+	err = b.measure(ctx)
+	fmt.Print(b.report.markdown()) // what was measured is told also where the rest failed
 	if o.json != "" {
-		err = b.report.write(o.json)
+		err = errors.Join(err, b.report.write(o.json))
 	}
 	return b.report.met(), err
 }
