@@ -104,12 +104,17 @@ func TestReachOfContainers(t *testing.T) {
 			"securityContext: {capabilities: {add: [ALL]}}, volumeMounts: [{name: v, mountPath: /v}, {name: k, mountPath: /k}]}"
 	}
 	w.declare("web", attack(", sockets: true"))
+	w.declare("root", "containers:\n- {name: app, rootfs: {path: /, readOnly: true}, command: ["+w.dir+"/root/attacker, wait], securityContext: {capabilities: {add: [ALL]}}}")
 	w.running("other")
+	w.running("root")
 	w.running("web")
 	own := []string{"s", "d", "m", "config.yaml", "s/sandboxer.sock", "s/sandboxes/web/sandbox.json"}
-	reach := func(w *world, when string, own ...string) {
+	reach := func(of *world, when string, own ...string) {
 		t.Helper()
-		attacked(t, when, w.ok(append([]string{"exec", "web", "--", "/attacker", "reach", half, "/v"}, own...)...))
+		attacked(t, when, of.ok(append([]string{"exec", "web", "--", "/attacker", "reach", half, "/v"}, own...)...))
+		if of == w {
+			attacked(t, when+", as a root", w.ok(append([]string{"exec", "root", "--", w.dir + "/root/attacker", "reach", half, w.dir}, own...)...))
+		}
 	}
 	w.attackerWorks()
 	same := w.untouched(w.manifests, w.state, w.data, filepath.Join(w.dir, "config.yaml"), filepath.Join(w.manifests, "web.yaml"), filepath.Join(w.manifests, "other.yaml"))
