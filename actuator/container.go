@@ -239,9 +239,7 @@ func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed
 func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
-	a.mu.Lock()
-	delete(a.grants, c.ID)
-	a.mu.Unlock()
+	a.revoke(c.ID)
 	a.endTerminal(c.ID)
 	return errors.Join(endHelpers(c), a.removePIDFile(c.PIDFile), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }

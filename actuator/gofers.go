@@ -210,6 +210,13 @@ func (a *Actuator) grant(rec observed.ContainerRecord) {
 	a.grants[rec.ID] = r.Grants
 }
 
+// revoke notes that it can't any more.
+func (a *Actuator) revoke(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.grants, id)
+}
+
 func asLost(err error) error {
 	if errors.Is(err, gofer.ErrLost) {
 		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)

@@ -218,7 +218,7 @@ func (a *Actuator) runHooks(ctx context.Context, c observed.ContainerRecord, poi
 			dir = "/" // it was begun with and could not be made
 		}
 		began := time.Now()
-		said, err := "", a.ordered(h.Path)
+		said, err := "", a.outOfReach(h.Path)
 		if err == nil {
 			said, err = hook.Run(ctx, a.c.Reaper, hook.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Dir: dir, Timeout: h.Limit()}, state)
 		}

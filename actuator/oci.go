@@ -19,7 +19,7 @@ const envMax = 128 << 10
 // readBundle reads the specification of an OCI bundle without what is the
 // sandbox's.
 func (a *Actuator) readBundle(paths hostpath.Resolver, c *desired.Container, hostname string) (*specs.Spec, error) {
-	if err := a.ordered(filepath.Join(c.Bundle, "config.json")); err != nil {
+	if err := a.outOfReach(filepath.Join(c.Bundle, "config.json")); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
 	spec, err := oci.Read(paths, c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: a.c.AllowBundleHooks})

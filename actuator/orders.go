@@ -29,9 +29,31 @@ func (a *Actuator) ordered(path string) error {
 	return owner.Check(path)
 }
 
-// orderedAll is ordered for a directory and all files in it.
+// outOfReach is ordered for what is more than a value: a file with orders must not
+// be in a volume that a container can write, nor be reached through a link that one
+// could have made.
+func (a *Actuator) outOfReach(path string) error {
+	if err := a.ordered(path); err != nil || a.c.AllowUnsafeOwners {
+		return err
+	}
+	f, err := a.paths().Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sandbox, err := a.writer(f.File)
+	if err == nil && sandbox != "" {
+		err = fmt.Errorf("%s is refused: it is in a volume that sandbox %q can write, and no container may write what is obeyed: mount that readOnly, or keep the file elsewhere", f.Real, sandbox)
+	}
+	return err
+}
+
+// orderedAll is outOfReach for a directory, and ordered for all files in it.
 func (a *Actuator) orderedAll(dir string) error {
 	if err := a.answersAll(dir); err != nil || a.c.AllowUnsafeOwners {
+		return err
+	}
+	if err := a.outOfReach(dir); err != nil {
 		return err
 	}
 	return owner.CheckAll(dir)

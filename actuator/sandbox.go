@@ -61,8 +61,12 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	if err != nil {
 		return fmt.Errorf("making the cgroup: %w", err)
 	}
-	if err := a.c.Answers.Check(userLog(d)); err != nil {
+	log, err := a.openUserLog(d)
+	if err != nil {
 		return fmt.Errorf("userLog: %w", err)
+	}
+	if log != nil {
+		defer log.Close()
 	}
 	checkpoint, err := openSource(from)
 	if err != nil {
@@ -85,13 +89,13 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 			Dir:         a.c.Records.Dir(w.Sandbox),
 			MemoryBytes: inside.MemoryBytes,
 			CPUs:        inside.CPUQuota,
-			UserLog:     userLog(d),
 			Shares:      volumes.keys(),
 		},
 		Exe:        a.c.Exe,
 		Image:      a.c.Image,
 		Cgroup:     cg,
 		Checkpoint: checkpoint,
+		UserLog:    log,
 		Sockets:    volumes.sockets(),
 		Serve: func(pid int) (err error) {
 			if rec.Sentry, err = observed.Identify(pid); err == nil {
@@ -144,6 +148,30 @@ func userLog(d *reconcile.Declared) string {
 		}
 	}
 	return ""
+}
+
+// openUserLog opens it, as a descriptor that can't be written by; nil: there is
+// none. What is missing on the way there is made.
+func (a *Actuator) openUserLog(d *reconcile.Declared) (*os.File, error) {
+	path := userLog(d)
+	if path == "" {
+		return nil, nil
+	}
+	paths := a.paths()
+	folder, err := paths.Make(filepath.Dir(path), 0o755)
+	if err != nil {
+		return nil, err
+	}
+	folder.Close()
+	f, err := paths.MakeFile(path, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.IsRegular(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f.File, nil
 }
 
 // watchSentry has the loop poked when the sentry ends.

@@ -243,6 +243,7 @@ func (a *Actuator) forgetServers(servers []observed.ContainerRecord) error {
 	for _, rec := range servers {
 		a.unwatch(rec)
 		a.release(rec.ID)
+		a.revoke(rec.ID)
 		errs = append(errs, endHelpers(rec), a.c.Records.DeleteContainer(rec.Sandbox, rec.Name))
 	}
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -33,6 +34,12 @@ func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *recon
 	if err := a.c.Answers.Check(dir); err != nil {
 		return err
 	}
+	folder, name, err := a.paths().Parent(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	dir = filepath.Join(folder.Real, name)
 	loaded, err := a.c.Records.Load(sandbox)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -119,5 +120,84 @@ func TestHooksOfARecord(t *testing.T) {
 	}
 	if out := strings.Join(strings.Fields(w.ok("events", "forged")), " "); !strings.Contains(out, "in no manifest that was accepted") {
 		t.Errorf("nothing is told of it: %s", out)
+	}
+}
+
+// What the daemon obeys is in no volume that a container can write, whoever it
+// belongs to: its container would command the host.
+func TestOrdersOfContainers(t *testing.T) {
+	w := start(t)
+	shared := filepath.Join(w.dir, "shared")
+	bundle := w.bundle("shared/bundle", func(config map[string]any) {
+		config["process"].(map[string]any)["args"] = []string{"/w", "sleep"}
+	})
+	program := w.hookScript("shared/hook", "")
+	w.declare("source", app("sleep"))
+	w.running("source")
+	image := filepath.Join(shared, "image")
+	w.ok("checkpoint", "source", "--image-path", image)
+	orders := map[string]string{
+		"bundle":   "restartBackoff: {initial: 100ms, max: 100ms}\ncontainers:\n- {name: app, bundle: " + bundle + "}",
+		"hook":     "restartBackoff: {initial: 100ms, max: 100ms}\ncontainers:\n- " + box("app", "sleep", "hooks: {prestart: ["+hook(program, "prestart")+"]}"),
+		"restored": app("sleep", "hostname: source", "restoreFrom: "+image),
+	}
+	writer := func(more string) string {
+		return "volumes: [{name: v, hostPath: {path: " + shared + "}}]\ncontainers:\n- " + box("app", "sleep", "volumeMounts: [{name: v, mountPath: /v"+more+"}]")
+	}
+	w.declare("writer", writer(""))
+	w.running("writer")
+	for name, spec := range orders {
+		w.declare(name, spec)
+		w.wait(name, "refused", func(s sandbox) bool {
+			b, _ := json.Marshal(s.Status)
+			return strings.Contains(string(b), "volume that sandbox \\\"writer\\\" can write")
+		})
+	}
+	if calls := w.calls(); len(calls) > 0 {
+		t.Errorf("hooks ran: %+v", calls)
+	}
+	if err := os.Symlink(w.dir, filepath.Join(shared, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run("checkpoint", "source", "--image-path", filepath.Join(shared, "out", "planted")); got.code == 0 || !strings.Contains(got.err, "writer") {
+		t.Errorf("a checkpoint goes where a container likes: %+v", got)
+	}
+	w.undeclare("writer") // what a sandbox could write once, it can as long as it is there
+	w.gone("writer")
+	w.declare("writer", writer(", readOnly: true"))
+	w.running("writer")
+	for name, spec := range orders {
+		w.undeclare(name) // and with it, how long it would be waited
+		w.gone(name)
+		w.declare(name, spec)
+	}
+	for name := range orders {
+		w.running(name)
+	}
+}
+
+// The runtime's log is a regular file, and no link that others could have made
+// leads there.
+func TestUserLogsPath(t *testing.T) {
+	w := start(t)
+	fifo, link, open := filepath.Join(w.dir, "fifo"), filepath.Join(w.dir, "open", "link"), filepath.Join(w.dir, "open")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.Symlink(w.dir, link)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ path, why string }{
+		"fifo":   {fifo, "not a regular file"},
+		"link":   {link + "/log", "others could have made it"},
+		"device": {"/dev/null", "not a regular file"},
+	} {
+		w.declare(name, "containers:\n- "+box("app", "sleep", "userLog: "+c.path))
+		w.wait(name, "refused", func(s sandbox) bool {
+			b, _ := json.Marshal(s.Status)
+			return strings.Contains(string(b), c.why)
+		})
+	}
+	w.declare("made", "containers:\n- "+box("app", "sleep", "userLog: DIR/new/folder/log"))
+	w.running("made")
+	if _, err := os.Stat(filepath.Join(w.dir, "new", "folder", "log")); err != nil {
+		t.Error(err)
 	}
 }

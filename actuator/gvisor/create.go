@@ -31,6 +31,9 @@ type Create struct {
 	// Sentry.Checkpoint; nil: the sandbox is made anew. The infra container is
 	// then the only one that is back, and runs once all others are.
 	Checkpoint *os.File
+	// UserLog is a file that gVisor appends to what applications ask for that it
+	// does not have; nil: none.
+	UserLog *os.File
 	// Sockets are those of gofers that serve the volumes named by Shares.
 	Sockets []*os.File
 	// Serve has them served; it is called with the sentry's pid, where Shares
@@ -53,6 +56,14 @@ type Children interface {
 // launcher is killed; what it had started is then found in the cgroup.
 func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 	c.Restore = c.Checkpoint != nil
+	given := []*os.File{c.Image}
+	if c.Restore {
+		given = append(append(given, c.Checkpoint), c.Sockets...)
+	}
+	if c.UserLog != nil {
+		c.LaunchConfig.UserLog = fmt.Sprintf("/proc/self/fd/%d", launchImageFD+len(given))
+		given = append(given, c.UserLog)
+	}
 	config, err := json.Marshal(c.LaunchConfig)
 	if err != nil {
 		return LaunchResult{}, err
@@ -80,10 +91,7 @@ func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
 		return LaunchResult{}, err
 	}
 	defer dir.Close()
-	donated := []*os.File{configEnd, resultEnd, dir, c.Image}
-	if c.Restore {
-		donated = append(append(donated, c.Checkpoint), c.Sockets...)
-	}
+	donated := append([]*os.File{configEnd, resultEnd, dir}, given...)
 
 	pidfd := -1
 	cmd := &exec.Cmd{

@@ -51,8 +51,7 @@ type LaunchConfig struct {
 	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
 	MemoryBytes int64   `json:"memoryBytes"`
 	CPUs        float64 `json:"cpus"`
-	// UserLog is a file that gVisor appends to what applications ask for that it
-	// does not have; empty: none.
+	// UserLog is the path of Create.UserLog in the launcher; empty: none.
 	UserLog string `json:"userLog,omitempty"`
 	// Restore says that the sandbox is to be restored from a checkpoint, and
 	// Shares name the volumes that its containers share there.
