@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
@@ -79,14 +82,14 @@ func (a *Actuator) findSentry(cgroup string) (observed.Process, error) {
 	}
 	var found []observed.Process
 	for _, p := range members {
-		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
-		if errors.Is(err, os.ErrNotExist) {
+		name, err := arg0(p)
+		if errors.Is(err, observed.ErrGone) {
 			continue
 		}
 		if err != nil {
 			return observed.Process{}, err
 		}
-		if name, _, _ := strings.Cut(string(cmdline), "\x00"); name == sentry.Arg0 {
+		if name == sentry.Arg0 {
 			found = append(found, p)
 		}
 	}
@@ -94,6 +97,21 @@ func (a *Actuator) findSentry(cgroup string) (observed.Process, error) {
 		return observed.Process{}, fmt.Errorf("%d sentries are in the sandbox's cgroup, of %d processes", len(found), len(members))
 	}
 	return found[0], nil
+}
+
+// arg0 is the name that a process was started by. ErrGone where it has ended.
+func arg0(p observed.Process) (string, error) {
+	dir, err := p.OpenDir()
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/cmdline", dir.Fd()))
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return "", observed.ErrGone
+	}
+	name, _, _ := strings.Cut(string(cmdline), "\x00")
+	return name, err
 }
 
 // ownScore is this process's OOM score, which sentries begin with unless it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -174,6 +175,9 @@ func (a *Actuator) declaredGrants(d *desired.Sandbox) (places []shelf.Place, err
 			continue
 		}
 		f, err := wherever.Open(v.HostPath.Path)
+		if slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM}, func(few error) bool { return errors.Is(err, few) }) {
+			return nil, err // says nothing of the path
+		}
 		if err != nil {
 			continue // nobody can write what is not there or does not answer
 		}

@@ -56,12 +56,15 @@ func objectOf(m served) (object, error) {
 }
 
 // sharesOf are what a gofer of volumes serves.
-func sharesOf(server observed.ContainerRecord) []share {
-	var r replacement
-	if json.Unmarshal(server.GoferState, &r) != nil {
-		return nil // this program wrote it, or nobody knows
+func sharesOf(server observed.ContainerRecord) ([]share, error) {
+	if server.GoferState == nil {
+		return nil, nil // of a record that was rebuilt
 	}
-	return r.Shares
+	var r replacement
+	if err := json.Unmarshal(server.GoferState, &r); err != nil {
+		return nil, fmt.Errorf("what %s serves can't be read from its record: %w", server.ID, err)
+	}
+	return r.Shares, nil
 }
 
 // mountVolumes gives a container's specification its volumes, which are served
@@ -85,7 +88,11 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 	w.servers = loaded.Servers
 	keys := map[object]string{}
 	for _, server := range w.servers {
-		for _, s := range sharesOf(server) {
+		served, err := sharesOf(server)
+		if err != nil {
+			return err
+		}
+		for _, s := range served {
 			keys[s.object] = s.Key
 		}
 	}
@@ -321,7 +328,11 @@ func (a *Actuator) shareAgain(ctx context.Context, sentry gvisor.Sentry, servers
 	}
 	defer null.Close()
 	for _, server := range servers {
-		for _, s := range sharesOf(server) {
+		served, err := sharesOf(server)
+		if err != nil {
+			return err
+		}
+		for _, s := range served {
 			if err := sentry.Share(ctx, s.Key, null); err != nil {
 				return err
 			}

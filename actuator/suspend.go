@@ -229,7 +229,11 @@ func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d 
 		image.Containers = append(image.Containers, c)
 	}
 	for _, server := range loaded.Servers {
-		for _, s := range sharesOf(server) {
+		served, err := sharesOf(server)
+		if err != nil {
+			return observed.Image{}, err
+		}
+		for _, s := range served {
 			image.Shares = append(image.Shares, observed.ImageShare{Key: s.Key, Volume: s.Volume, ReadOnly: s.ReadOnly})
 		}
 	}

@@ -69,7 +69,8 @@ func openStore(dir string, told func(name, damage string)) (*store, map[string]e
 		}
 		r, err := st.read(name, told)
 		if err != nil {
-			lost[name], st.damaged[name] = err, true
+			_, st.damaged[name] = errors.AsType[*sealed.Damage](err)
+			lost[name] = err
 			continue
 		}
 		st.disk[name] = r
@@ -130,7 +131,10 @@ func (st *store) sync(entries map[string]entry) error {
 		if st.damaged[name] {
 			err = sealed.SetAside(st.path(name))
 		}
-		if err = errors.Join(err, sealed.Write(st.path(name), r)); err != nil {
+		if err == nil {
+			err = sealed.Write(st.path(name), r)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("keeping the accepted manifest of %q: %w", name, err))
 			continue
 		}

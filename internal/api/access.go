@@ -81,7 +81,7 @@ func (s *Server) allow(r *http.Request, rt *route) error {
 	if rt.note == unnoted {
 		return nil
 	}
-	a := Audit{Method: r.Method, Path: strings.TrimSuffix(r.URL.RequestURI(), "?"), Sandbox: r.PathValue("name"), UID: p.uid, PID: p.pid, Program: program(p.pid)}
+	a := Audit{Method: r.Method, Path: strings.TrimSuffix(r.URL.RequestURI(), "?"), Sandbox: r.PathValue("name"), UID: p.uid, PID: p.pid, Program: p.program}
 	s.cfg.Log.Info("a change was asked for", "method", a.Method, "path", a.Path, "uid", a.UID, "pid", a.PID, "program", a.Program)
 	if s.cfg.Audit != nil && rt.note == told {
 		s.cfg.Audit(a)

@@ -19,6 +19,7 @@ type peer struct {
 	pid      int
 	uid, gid uint32
 	groups   []uint32 // those besides gid
+	program  string   // what it runs, for the log; "?": that can't be told
 	// refused says why the peer may do nothing at all; nil: it may.
 	refused error
 }
@@ -59,17 +60,17 @@ func (s *Server) askKernel(fd int) (peer, error) {
 	if p.groups, err = peerGroups(fd); err != nil {
 		return peer{}, err
 	}
-	// Kernels before 6.5 have no descriptor of the peer: a pid that is given
-	// away between the connection and this is then taken for it.
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
-	if err == nil {
-		defer unix.Close(pidfd)
-	} else if pidfd, err = unix.PidfdOpen(p.pid, 0); err == nil {
-		defer unix.Close(pidfd)
-	} else {
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		// Kernels before 6.5 have no descriptor of the peer: a pid that is given
+		// away between the connection and this is then taken for it.
+		pidfd, err = unix.PidfdOpen(p.pid, 0)
+	}
+	if err != nil {
 		return peer{}, fmt.Errorf("process %d, which connected, has ended: %w", p.pid, err)
 	}
-	p.refused = s.inside(p.pid)
+	defer unix.Close(pidfd)
+	p.refused, p.program = s.inside(p.pid), program(p.pid)
 	if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 		return peer{}, fmt.Errorf("process %d, which connected, has ended: %w", p.pid, err)
 	}
@@ -131,7 +132,7 @@ func (s *Server) inside(pid int) error {
 // helpers are the names of the processes that sandboxes are made of.
 var helpers = []string{"runsc-sandbox", "sandboxer-gofer", "sandboxer-keeper", "sandboxer-launch"}
 
-// program names what a process runs, for the log; "?" where it has ended.
+// program names what a process runs; "?" where it has ended.
 func program(pid int) string {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {

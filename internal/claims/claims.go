@@ -76,6 +76,9 @@ func Others(stateDir string, answers func(path string) error) ([]shelf.Thing, er
 		if err == nil {
 			err = json.Unmarshal(b, &c)
 		}
+		if err == nil && c.StateDir == "" {
+			err = errors.New("it names no state directory")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading what is another daemon's: %s: %w; remove it if that daemon is gone", path, err)
 		}

@@ -89,13 +89,15 @@ func Read(path string, max int64, decode func([]byte) error) (stoodIn *Damage, e
 	case !damaged:
 		return nil, err
 	}
-	switch copyErr := read(copyOf(path), max, decode); {
+	copyErr := read(copyOf(path), max, decode)
+	_, copyDamaged := errors.AsType[*Damage](copyErr)
+	switch {
 	case copyErr == nil:
 		return damage, nil
-	case errors.Is(err, fs.ErrNotExist) && !errors.Is(copyErr, fs.ErrNotExist):
-		return nil, copyErr
+	case errors.Is(copyErr, fs.ErrNotExist), copyDamaged && damaged:
+		return nil, err
 	}
-	return nil, err
+	return nil, copyErr
 }
 
 func read(path string, max int64, decode func([]byte) error) error {
@@ -201,7 +203,8 @@ func SetAside(path string) error {
 // there is removed.
 func Remove(path string) error {
 	for _, p := range []string{path + asideSuffix, copyOf(path) + ".new", copyOf(path), path} { // a copy without its file would stand in for it
-		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		// What stands there may be anything: see SetAside.
+		if err := os.RemoveAll(p); err != nil && !errors.Is(err, unix.ENOTDIR) {
 			return err
 		}
 	}

@@ -207,7 +207,7 @@ func (c *cover) in(m mountinfo.Mount, tree int) error {
 		case p.silent && c.trees == nil:
 			// What runs had it hidden while it answered.
 		case p.silent && isRoot:
-			err = c.refuse(tree, fmt.Sprintf("%s is on the file system of %s, which does not answer", c.name(tree), p.name()))
+			err = c.refuse(fmt.Sprintf("%s is on the file system of %s, which does not answer", c.name(tree), p.name()))
 		case p.silent:
 			err = c.hide(m.Point, nil)
 		case within(m.Root, p.At):
@@ -215,7 +215,7 @@ func (c *cover) in(m mountinfo.Mount, tree int) error {
 		case !p.missing && !p.link && p.Hidden && within(p.At, m.Root):
 			// All of the mount is inside of it.
 			if isRoot {
-				err = c.refuse(tree, c.name(tree)+" is inside "+p.name())
+				err = c.refuse(c.name(tree) + " is inside " + p.name())
 			} else {
 				err = c.hide(m.Point, nil)
 			}
@@ -241,7 +241,7 @@ func (c *cover) below(m mountinfo.Mount, tree int, p *place) error {
 		return c.keepFolder(m, tree, p, point)
 	case p.Hidden && point == m.Point:
 		if isRoot {
-			return c.refuse(tree, c.name(tree)+" is "+p.name())
+			return c.refuse(c.name(tree) + " is " + p.name())
 		}
 		return c.hide(point, p)
 	}
@@ -270,9 +270,9 @@ func (c *cover) keepFolder(m mountinfo.Mount, tree int, p *place, point string) 
 	case point == m.Point && p.missing && p.Empty && c.trees != nil:
 		return &missingError{p.Thing.Path}
 	case point == m.Point && p.missing:
-		return c.refuse(tree, fmt.Sprintf("%s is not there yet and could be made in %s: make it first, or mount that readOnly", p.name(), c.name(tree)))
+		return c.refuse(fmt.Sprintf("%s is not there yet and could be made in %s: make it first, or mount that readOnly", p.name(), c.name(tree)))
 	case point == m.Point:
-		return c.refuse(tree, fmt.Sprintf("a symbolic link in %s leads to %s and could be replaced: mount that readOnly", c.name(tree), p.name()))
+		return c.refuse(fmt.Sprintf("a symbolic link in %s leads to %s and could be replaced: mount that readOnly", c.name(tree), p.name()))
 	}
 	if err := c.pinAbove(m, point); err != nil {
 		return err
@@ -286,7 +286,7 @@ func (c *cover) keepFolder(m mountinfo.Mount, tree int, p *place, point string) 
 }
 
 // refuse is an error for a container that is to be started.
-func (c *cover) refuse(_ int, why string) error {
+func (c *cover) refuse(why string) error {
 	if c.trees == nil {
 		return nil
 	}

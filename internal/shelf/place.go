@@ -74,12 +74,15 @@ func Places(f *os.File) ([]Place, error) {
 	}
 	places := []Place{where}
 	real, err := os.Readlink("/proc/thread-self/fd/" + strconv.Itoa(int(f.Fd())))
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range mounts {
 		if m.Point != real && within(real, m.Point) {
 			places = append(places, Place{Device: m.Device, At: m.Root})
 		}
 	}
-	return places, err
+	return places, nil
 }
 
 // In says whether a place is one of others, or inside one.
