@@ -2,6 +2,7 @@ package desired
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,8 +20,20 @@ func (c chunk) broken(file string, err error) Document {
 			line++ // the library counts these lines from 0
 		}
 	}
-	p := Problem{File: file, Line: c.before + c.clamp(line), Message: "not valid YAML: " + message, Name: guessName(c.text)}
+	line = c.clamp(line)
+	p := Problem{File: file, Line: c.before + line, Message: "not valid YAML: " + c.tab(line) + message, Name: guessName(c.text)}
 	return Document{Name: p.Name, Line: p.Line, Problems: []Problem{p}}
+}
+
+// tab says of a line (from 1) that is indented with a tab where that stands,
+// which the library's words hide.
+func (c chunk) tab(line int) string {
+	text := bytes.Split(c.text, []byte("\n"))[line-1]
+	indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+	if i := bytes.IndexByte(indent, '\t'); i >= 0 {
+		return fmt.Sprintf("column %d is a tab, and tabs can't indent: use spaces: ", i+1)
+	}
+	return ""
 }
 
 // parserError tells the library's parser errors from its scanner errors.
@@ -28,7 +41,7 @@ func parserError(message string) bool {
 	for _, prefix := range []string{
 		"did not find expected <", "did not find expected node content", "did not find expected key",
 		"did not find expected '-' indicator", "did not find expected ',' or", "found duplicate %",
-		"found incompatible YAML", "found undefined tag handle",
+		"found incompatible YAML", "found undefined tag handle", "found a tab character that violates indentation",
 	} {
 		if strings.HasPrefix(message, prefix) {
 			return true

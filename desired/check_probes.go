@@ -19,8 +19,12 @@ func (c *checker) probes(at string, ct *Container, s *Spec) {
 	}
 	at += ".lifecycle.preStop"
 	c.means(at, "httpGet, sleep", p.Exec, p.HTTPGet, nil, p.Sleep, s)
-	if p.Sleep != nil && (p.Sleep.Seconds < 1 || p.Sleep.Seconds > *s.TerminationGracePeriodSeconds) {
-		c.add(at+".sleep.seconds", "%d is out of range: 1 to terminationGracePeriodSeconds, %d", p.Sleep.Seconds, *s.TerminationGracePeriodSeconds)
+	switch sl, most := p.Sleep, *s.TerminationGracePeriodSeconds; {
+	case sl == nil:
+	case sl.Seconds == 0:
+		c.missing(at+".sleep.seconds", fmt.Sprintf("required: from 1 to terminationGracePeriodSeconds, %d", most))
+	case sl.Seconds < 1 || sl.Seconds > most:
+		c.add(at+".sleep.seconds", "%d is out of range: 1 to terminationGracePeriodSeconds, %d", sl.Seconds, most)
 	}
 }
 
@@ -97,7 +101,10 @@ func (c *checker) httpGet(at string, h *HTTPGetAction, s *Spec) {
 	oneOf(c, at+".scheme", h.Scheme, SchemeHTTP, SchemeHTTPS)
 	for i, header := range h.HTTPHeaders {
 		at := fmt.Sprintf("%s.httpHeaders[%d]", at, i)
-		if !isToken(header.Name) {
+		switch {
+		case header.Name == "":
+			c.missing(at+".name", "required")
+		case !isToken(header.Name):
 			c.add(at+".name", "%q is no header's name", clip(header.Name))
 		}
 		if strings.ContainsFunc(header.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
@@ -114,7 +121,10 @@ func isToken(s string) bool {
 }
 
 func (c *checker) port(at string, port int32) {
-	if port < 1 || port > math.MaxUint16 {
+	switch {
+	case port == 0:
+		c.missing(at, fmt.Sprintf("required: a port from 1 to %d", math.MaxUint16))
+	case port < 1 || port > math.MaxUint16:
 		c.add(at, "%d is out of range: 1 to %d", port, math.MaxUint16)
 	}
 }

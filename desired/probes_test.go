@@ -18,7 +18,10 @@ func TestDecodeRejectsProbes(t *testing.T) {
 		{"grpc", live("grpc: {port: 1}"), []string{at + "livenessProbe.grpc: not supported yet"}},
 		{"no command", live("exec: {}"), []string{at + "livenessProbe.exec.command: required: the program and its arguments"}},
 		{"empty command", live("exec: {command: ['']}"), []string{at + "livenessProbe.exec.command: required: the program and its arguments"}},
-		{"no port", live("tcpSocket: {}"), []string{at + "livenessProbe.tcpSocket.port: 0 is out of range: 1 to 65535"}},
+		{"no port", live("tcpSocket: {}"), []string{at + "livenessProbe.tcpSocket.port: required: a port from 1 to 65535"}},
+		{"no port for HTTP", live("httpGet: {path: /}"), []string{at + "livenessProbe.httpGet.port: required: a port from 1 to 65535"}},
+		{"port as a name", live("tcpSocket: {port: http}"), []string{at + `livenessProbe.tcpSocket.port: must be an integer, not the string "http"`}},
+		{"header without a name", live("httpGet: {port: 1, httpHeaders: [{value: x}]}"), []string{at + "livenessProbe.httpGet.httpHeaders[0].name: required"}},
 		{"port", live("httpGet: {port: 65536}"), []string{at + "livenessProbe.httpGet.port: 65536 is out of range: 1 to 65535"}},
 		{"port by name", live("httpGet: {port: web}"), []string{at + `livenessProbe.httpGet.port: must be an integer, not the string "web"`}},
 		{"scheme", live("httpGet: {port: 1, scheme: https}"), []string{at + `livenessProbe.httpGet.scheme: "https" is not one of HTTP, HTTPS (did you mean "HTTPS"?)`}},
@@ -44,7 +47,8 @@ func TestDecodeRejectsProbes(t *testing.T) {
 		{"preStop without means", one + "    lifecycle: {preStop: {}}\n", []string{at + "lifecycle.preStop: does nothing: one of exec, httpGet, sleep"}},
 		{"preStop twice", hook("sleep: {seconds: 1}, exec: {command: [a]}"), []string{at + "lifecycle.preStop: exec and sleep exclude each other: there is one way to do it"}},
 		{"preStop connects", hook("tcpSocket: {port: 1}"), []string{at + "lifecycle.preStop.tcpSocket: not supported yet"}},
-		{"preStop for nothing", hook("sleep: {seconds: 0}"), []string{at + "lifecycle.preStop.sleep.seconds: 0 is out of range: 1 to terminationGracePeriodSeconds, 30"}},
+		{"preStop for nothing", hook("sleep: {seconds: 0}"), []string{at + "lifecycle.preStop.sleep.seconds: required: from 1 to terminationGracePeriodSeconds, 30"}},
+		{"preStop for no time", hook("sleep: {}"), []string{at + "lifecycle.preStop.sleep.seconds: required: from 1 to terminationGracePeriodSeconds, 30"}},
 		{"preStop too long", hook("sleep: {seconds: 31}"), []string{at + "lifecycle.preStop.sleep.seconds: 31 is out of range: 1 to terminationGracePeriodSeconds, 30"}},
 	})
 }

@@ -263,7 +263,9 @@ func TestDecodeRejectsYAML(t *testing.T) {
 	checkRejections(t, []rejection{
 		{"syntax", "metadata:\n  # which\n  name: web\n  x: [\n", []string{`w.yaml:4: not valid YAML: did not find expected node content`}},
 		{"unclosed list", one + "    args: [a, b\n    env: []\n", []string{`w.yaml:9: not valid YAML: did not find expected ',' or ']'`}},
-		{"tab", "metadata:\n\tname: web\n", []string{`w.yaml:2: not valid YAML: found character that cannot start any token`}},
+		{"tab", "metadata:\n\tname: web\n", []string{`w.yaml:2: not valid YAML: column 1 is a tab, and tabs can't indent: use spaces: found character that cannot start any token`}},
+		{"tab after spaces", "metadata:\r\n  name: web\r\n  \tx: 1\r\n", []string{`w.yaml:3: not valid YAML: column 3 is a tab, and tabs can't indent: use spaces: found a tab character that violates indentation`}},
+		{"tab in a second document", one + "---\nmetadata:\n\tname: web\n", []string{`w.yaml:11: not valid YAML: column 1 is a tab, and tabs can't indent: use spaces: found character that cannot start any token`}},
 		{"alias to nothing", "a: *b\n", []string{`w.yaml:1: not valid YAML: unknown anchor 'b' referenced`}},
 		{"alias cycle", "a: &a [*a]\n", []string{`w.yaml:1: a[0]: the alias *a contains itself`}},
 		{"alias bomb", bomb, []string{`w.yaml:1: e[2][9][7][9][7]: too large: a document has at most 50000 values, 64 levels deep, aliases expanded`}},
