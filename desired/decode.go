@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -154,7 +155,8 @@ func decodeNode(file string, n *yaml.Node) (s *Sandbox, name string, lines map[s
 		return nil, name, nil, append(e.faults, fs...)
 	}
 	w := walker{lines: map[string]int{"": n.Line}}
-	m, err := w.manifest(tree)
+	var m Manifest
+	err = w.decode(tree, &m)
 	faults = append(e.faults, w.faults...)
 	if err != nil {
 		return nil, name, nil, append(faults, fault{line: n.Line, message: err.Error()})
@@ -166,20 +168,19 @@ func decodeNode(file string, n *yaml.Node) (s *Sandbox, name string, lines map[s
 	return s, name, w.lines, append(faults, w.place(v.faults, faults)...)
 }
 
-// manifest decodes what is right in the tree.
-func (w *walker) manifest(tree *yaml.Node) (*Manifest, error) {
-	m := &Manifest{}
-	v, _ := w.value(tree, reflectManifest(), "")
-	b, err := json.Marshal(v)
+// decode decodes what is right in the tree into the struct that v points to.
+func (w *walker) decode(tree *yaml.Node, v any) error {
+	right, ok := w.value(tree, reflect.TypeOf(v), "")
+	if !ok {
+		return nil
+	}
+	b, err := json.Marshal(right)
 	if err != nil {
-		return nil, fmt.Errorf("writing the document as JSON: %w", err)
+		return fmt.Errorf("writing the document as JSON: %w", err)
 	}
 	// Strict once more: a field that the walk let through by mistake, or a
 	// value that its type does not take, must not become a silent zero.
-	if err := sigsyaml.UnmarshalStrict(yamlSafe(b), m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return sigsyaml.UnmarshalStrict(yamlSafe(b), v)
 }
 
 // place gives each of found the line of its field, or of the nearest field

@@ -2,12 +2,9 @@ package desired
 
 import (
 	"fmt"
-	"reflect"
 
 	"go.yaml.in/yaml/v3"
 )
-
-func reflectManifest() reflect.Type { return reflect.TypeFor[Manifest]() }
 
 // envelope reports what keeps a document from being one of ours at all. Then
 // nothing else is said about it: its fields follow other rules.

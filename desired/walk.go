@@ -41,6 +41,10 @@ func (w *walker) value(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 		return w.duration(n, path)
 	case reflect.TypeFor[resource.Quantity]():
 		return w.quantity(n, path)
+	case reflect.TypeFor[NameOrNumber]():
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
+			return n.Value, true
+		}
 	}
 	switch t.Kind() {
 	case reflect.Struct:

@@ -32,9 +32,11 @@ func TestConfigFile(t *testing.T) {
 		{"logs: {maxFiles: 2, maxSize: 1Gi}\n", config{Logs: logsConfig{MaxSize: resource.MustParse("1Gi"), MaxFiles: 2}}, ""},
 		{"logs: {maxFiles: 1}\n", config{}, path + ": logs.maxFiles: 1: want 2 to 1000"},
 		{"logs: {maxSize: 1Ki}\n", config{}, path + ": logs.maxSize: 1Ki: want 64Ki or more"},
-		{"logs: {maxSize: much}\n", config{}, path + ": "},
-		{"allowUnsafeManifest: true\n", config{}, path + ": "},
-		{"[", config{}, path + ": "},
+		{"logs: {maxSize: much}\n", config{}, path + `:1: logs.maxSize: "much" is no quantity`},
+		{"# ours\nallowUnsafeManifest: true\nlog: {}\n", config{}, path + `:2: allowUnsafeManifest: unknown field (did you mean "allowUnsafeManifests"?)` + "\n" +
+			path + `:3: log: unknown field (did you mean "logs"?)`},
+		{"logs: {maxfiles: 3}\n", config{}, path + `:1: logs.maxfiles: unknown field (did you mean "maxFiles"?)`},
+		{"[", config{}, path + ":1: not valid YAML: "},
 	} {
 		if err := os.WriteFile(path, []byte(f.text), 0o600); err != nil {
 			t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"sigs.k8s.io/yaml"
 
+	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/internal/daemon"
 	"sandboxer/internal/logs"
@@ -83,8 +83,8 @@ type config struct {
 
 // access is what the members of a group may do.
 type access struct {
-	Group string `json:"group"` // its name or number
-	Level string `json:"level"` // read, operate or admin
+	Group desired.NameOrNumber `json:"group"`
+	Level string               `json:"level"` // read, operate or admin
 }
 
 // grants looks groups up.
@@ -94,9 +94,9 @@ func grants(list []access) (grants []api.Grant, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("access[%d].level: %w", i, err)
 		}
-		gid, err := strconv.ParseUint(a.Group, 10, 32)
+		gid, err := strconv.ParseUint(string(a.Group), 10, 32)
 		if err != nil {
-			g, err := user.LookupGroup(a.Group)
+			g, err := user.LookupGroup(string(a.Group))
 			if err != nil {
 				return nil, fmt.Errorf("access[%d].group: %w", i, err)
 			}
@@ -146,8 +146,12 @@ func readConfig(path string) (config, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := yaml.UnmarshalStrict(b, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
+	if problems := desired.Strict(path, b, &c); len(problems) > 0 {
+		var list []error
+		for _, p := range problems {
+			list = append(list, errors.New(p.String()))
+		}
+		return c, errors.Join(list...)
 	}
 	if err := c.Logs.check(); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
