@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (l *Loaded) damaged(file string, d *sealed.Damage) {
 
 // Load reads all records of one sandbox. A file that is torn, of another
 // format, another boot, or names another sandbox or container than its path
-// does, is reported as broken and costs nothing else; where its copy is better,
+// does, or another's cgroup, is reported as broken and costs nothing else; where its copy is better,
 // that is believed. An error means that a file could not be read, and that
 // nobody knows what is in it.
 func (r *Records) Load(name string) (Loaded, error) {
@@ -170,6 +171,10 @@ func (r *Records) checkRecord(name string, rec *Record) string {
 	}
 	if rec.Name != name {
 		return fmt.Sprintf("it is of sandbox %q", rec.Name)
+	}
+	// All in there is killed some day. The parent may have been another one.
+	if cg := rec.Cgroup; cg != "" && (!path.IsAbs(cg) || path.Clean(cg) != cg || path.Base(cg) != name) {
+		return fmt.Sprintf("its cgroup %q is not one of sandbox %q", cg, name)
 	}
 	return ""
 }

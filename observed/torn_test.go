@@ -104,6 +104,26 @@ func TestForeignRecords(t *testing.T) {
 	}
 }
 
+// A record that names another cgroup than one of its sandbox is believed in
+// nothing: all that is in there would be ended with the sandbox.
+func TestCgroupOfAnother(t *testing.T) {
+	for cgroup, want := range map[string]bool{
+		"/sandboxer/web": true, "/earlier/parent/web": true, "": true, // "" is for the caller to derive
+		"/sandboxer/other": false, "/sandboxer": false, "/": false, "/sandboxer/web/nested": false, "/sandboxer/web/": false,
+		"/sandboxer/web/..": false, "/sandboxer/../web": false, "web": false, "/sandboxer/webweb": false, ".": false,
+	} {
+		r, _ := newRecords(t)
+		rec := record("web")
+		rec.Cgroup = cgroup
+		if err := r.Save(rec); err != nil {
+			t.Fatal(err)
+		}
+		if l := load(t, r, "web"); (l.Record != nil) != want || (l.Broken == "") != want {
+			t.Errorf("%q: believed: %v, %q", cgroup, l.Record != nil, l.Broken)
+		}
+	}
+}
+
 // One record that is damaged, whatever happens to it, is what its copy is, and
 // mended for good; what was damaged is kept.
 func TestMend(t *testing.T) {

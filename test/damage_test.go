@@ -210,3 +210,34 @@ func TestRecordMadeAnew(t *testing.T) {
 	w.declare("cold", app("sleep"))
 	w.running("cold")
 }
+
+// A record that names another sandbox's cgroup, and its copy with it, has nobody
+// there ended: what runs of its own is found, and ends with it.
+func TestCgroupOfAnother(t *testing.T) {
+	w := start(t)
+	w.declare("web", app("sleep"))
+	w.declare("other", app("sleep"))
+	web, other := w.running("web"), w.running("other")
+	w.kill()
+	for _, file := range []string{"sandbox.json", ".sandbox.json.copy"} {
+		path := filepath.Join(w.state, "sandboxes", "web", file)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unsealed, _, _ := strings.Cut(string(data), `,"checksum"`)
+		forged := strings.Replace(unsealed, web.Status.Cgroup+`"`, other.Status.Cgroup+`"`, 1) + "}"
+		if err := os.WriteFile(path, []byte(forged), 0o600); err != nil || !strings.Contains(forged, other.Status.Cgroup) {
+			t.Fatalf("%v: %s", err, forged)
+		}
+	}
+	w.start()
+	w.wait("web", "told of", func(s sandbox) bool { return s.has("RecordDamaged") && s.Status.Cgroup == web.Status.Cgroup })
+	w.unharmed(map[string]sandbox{"web": web, "other": other})
+	w.undeclare("web")
+	w.gone("web")
+	w.unharmed(map[string]sandbox{"other": other})
+	if n := w.sentries("web"); n != 0 {
+		t.Errorf("%d sentries of it are left", n)
+	}
+}
