@@ -129,7 +129,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if rec.Process, err = furtherProcess(b.spec.Process, c); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
-	if rec.PIDFile, err = writePIDFile(a.pathsOf(d.Sandbox, c), c.PIDFile, w.rec.Sentry); err != nil {
+	if err := a.writePIDFile(a.pathsOf(d.Sandbox, c), c.PIDFile, w.rec.Sentry, rec); err != nil {
 		return errors.Join(err, discardGofer(g))
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
@@ -241,7 +241,7 @@ func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.release(c.ID)
 	a.revoke(c.ID)
 	a.endTerminal(c.ID)
-	return errors.Join(endHelpers(c), a.removePIDFile(c.PIDFile), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
+	return errors.Join(endHelpers(c), a.removePIDFile(c), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }
 
 // signal asks a container to end.

@@ -71,7 +71,8 @@ func (a *Actuator) answersAll(dir string) error {
 	return err
 }
 
-// hookKey reads the key that hooks in records are sealed with, or makes one.
+// hookKey reads the key that hooks and pid files in records are sealed with, or
+// makes one.
 func hookKey(path string) ([]byte, error) {
 	const size = 32
 	key, err := os.ReadFile(path)
@@ -91,14 +92,16 @@ func hookKey(path string) ([]byte, error) {
 // and who can write a record must not have programs run on the host by that.
 func (a *Actuator) setHooks(rec *observed.ContainerRecord, h desired.Hooks) (err error) {
 	if rec.Hooks, err = json.Marshal(h); err == nil {
-		rec.HooksSeal = a.hooksSeal(rec)
+		rec.HooksSeal = a.seal(rec, rec.Hooks)
 	}
 	return err
 }
 
-func (a *Actuator) hooksSeal(rec *observed.ContainerRecord) string {
+// seal says that an instance was made with that order, which is like no other
+// kind of order.
+func (a *Actuator) seal(rec *observed.ContainerRecord, order []byte) string {
 	mac := hmac.New(sha256.New, a.hookKey)
-	fmt.Fprintf(mac, "%s\x00%s\x00%s\x00%s", rec.Sandbox, rec.Name, rec.ID, rec.Hooks)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s\x00%s", rec.Sandbox, rec.Name, rec.ID, order)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -112,7 +115,7 @@ func (a *Actuator) hooksOf(rec observed.ContainerRecord) (h desired.Hooks) {
 		a.c.Log.Error(err, "the hooks in a record can't be read and are not run", "sandbox", rec.Sandbox, "container", rec.Name)
 		return desired.Hooks{}
 	}
-	if hmac.Equal([]byte(rec.HooksSeal), []byte(a.hooksSeal(&rec))) || reflect.DeepEqual(h, a.declaredHooks(rec)) {
+	if hmac.Equal([]byte(rec.HooksSeal), []byte(a.seal(&rec, rec.Hooks))) || reflect.DeepEqual(h, a.declaredHooks(rec)) {
 		return h
 	}
 	a.c.Hooked(HookEnd{Sandbox: rec.Sandbox, Container: rec.Name, Point: "recorded", Path: "of instance " + rec.ID,
@@ -123,25 +126,34 @@ func (a *Actuator) hooksOf(rec observed.ContainerRecord) (h desired.Hooks) {
 // declaredHooks are those of the container as it is declared now, its bundle's
 // included.
 func (a *Actuator) declaredHooks(rec observed.ContainerRecord) (h desired.Hooks) {
-	d := a.c.Accepted(rec.Sandbox)
-	if d == nil {
+	d, c := a.acceptedOf(rec)
+	if c == nil {
 		return h
 	}
-	for _, c := range slices.Concat(d.Spec.InitContainers, d.Spec.Containers) {
-		if c.Name != rec.Name {
-			continue
-		}
-		if c.Bundle == "" || !a.c.AllowBundleHooks {
-			return c.Hooks
-		}
-		spec, err := a.readBundle(a.paths(), &c, d.Spec.Hostname)
-		if err != nil {
-			return h
-		}
-		h, err = withBundle(spec.Hooks, c.Hooks)
-		if err != nil {
-			return desired.Hooks{}
-		}
+	if c.Bundle == "" || !a.c.AllowBundleHooks {
+		return c.Hooks
+	}
+	spec, err := a.readBundle(a.paths(), c, d.Spec.Hostname)
+	if err != nil {
+		return h
+	}
+	h, err = withBundle(spec.Hooks, c.Hooks)
+	if err != nil {
+		return desired.Hooks{}
 	}
 	return h
+}
+
+// acceptedOf is the container as it is declared now; nil: it is not.
+func (a *Actuator) acceptedOf(rec observed.ContainerRecord) (*desired.Sandbox, *desired.Container) {
+	d := a.c.Accepted(rec.Sandbox)
+	if d == nil {
+		return nil, nil
+	}
+	for _, c := range slices.Concat(d.Spec.InitContainers, d.Spec.Containers) {
+		if c.Name == rec.Name {
+			return d, &c
+		}
+	}
+	return d, nil
 }

@@ -1,6 +1,7 @@
 package actuator
 
 import (
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"os"
@@ -73,27 +74,45 @@ func (a *Actuator) openStdio(c *desired.Container, rec *observed.ContainerRecord
 // close closes what the sentry has duplicates of by now.
 func (s *stdio) close() { closeAll(s.own) }
 
-// writePIDFile writes the sentry's pid where a container asks for it.
-func writePIDFile(paths hostpath.Resolver, path string, sentry observed.Process) (observed.PIDFile, error) {
+// writePIDFile writes the sentry's pid where a container asks for it, and notes
+// that in its record, sealed: who can write a record must not have files removed
+// by that.
+func (a *Actuator) writePIDFile(paths hostpath.Resolver, path string, sentry observed.Process, rec *observed.ContainerRecord) error {
+	rec.PIDFile = observed.PIDFile{}
 	if path == "" {
-		return observed.PIDFile{}, nil
+		return nil
 	}
-	f := observed.PIDFile{Path: path, PID: sentry.PID}
+	rec.PIDFile = observed.PIDFile{Path: path, PID: sentry.PID}
+	rec.PIDFile.Seal = a.pidFileSeal(rec)
 	folder, name, err := paths.Parent(path)
 	if err == nil {
 		defer folder.Close()
-		err = folder.Write(name, fmt.Append(nil, f.PID), 0o644)
+		err = folder.Write(name, fmt.Append(nil, sentry.PID), 0o644)
 	}
 	if err != nil {
-		return f, fmt.Errorf("pidFile: %w", err)
+		return fmt.Errorf("pidFile: %w", err)
 	}
-	return f, nil
+	return nil
 }
 
-// removePIDFile removes that file, unless it is somebody else's by now.
-func (a *Actuator) removePIDFile(f observed.PIDFile) error {
+func (a *Actuator) pidFileSeal(rec *observed.ContainerRecord) string {
+	return a.seal(rec, fmt.Appendf(nil, "pidFile %d %s", rec.PIDFile.PID, rec.PIDFile.Path))
+}
+
+// removePIDFile removes the file that an instance's record tells of, unless it is
+// somebody else's by now, or was never the instance's: what is not sealed, as an
+// earlier version's record is not, must be what is declared now.
+func (a *Actuator) removePIDFile(rec observed.ContainerRecord) error {
+	f := rec.PIDFile
 	if f.Path == "" {
 		return nil
+	}
+	if !hmac.Equal([]byte(f.Seal), []byte(a.pidFileSeal(&rec))) {
+		if _, c := a.acceptedOf(rec); c == nil || c.PIDFile != f.Path {
+			a.c.Log.Info("a record tells of a pid file that no manifest that was accepted does; it is let alone",
+				"sandbox", rec.Sandbox, "container", rec.Name, "path", f.Path)
+			return nil
+		}
 	}
 	folder, name, err := a.paths().Parent(f.Path)
 	if err == nil {

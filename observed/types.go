@@ -167,6 +167,8 @@ const (
 type PIDFile struct {
 	Path string `json:"path"`
 	PID  int    `json:"pid"`
+	// Seal proves to the actuator that it wrote the file.
+	Seal string `json:"seal,omitempty"`
 }
 
 // Image is a sandbox on disk: a checkpoint of its processes, and what they

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,6 +121,56 @@ func TestHooksOfARecord(t *testing.T) {
 	}
 	if out := strings.Join(strings.Fields(w.ok("events", "forged")), " "); !strings.Contains(out, "in no manifest that was accepted") {
 		t.Errorf("nothing is told of it: %s", out)
+	}
+}
+
+// A record can't have a file removed that is no pid file of its container's,
+// though it holds that pid; those that are go, also an earlier version's, which has
+// no seal.
+func TestPIDFileOfARecord(t *testing.T) {
+	w := start(t)
+	spec := func(name string) string { return "containers:\n- " + box("app", "sleep", "pidFile: DIR/"+name+".pid") }
+	names := []string{"web", "forged", "earlier"}
+	for _, name := range names {
+		w.declare(name, spec(name))
+	}
+	for _, name := range names {
+		w.running(name)
+	}
+	theirs := filepath.Join(w.dir, "theirs.pid")
+	pid, err := os.ReadFile(filepath.Join(w.dir, "forged.pid"))
+	if err := errors.Join(err, os.WriteFile(theirs, pid, 0o644)); err != nil || len(pid) == 0 {
+		t.Fatal(err)
+	}
+	w.kill()
+	edit := func(name string, edit func(string) string) {
+		dir := filepath.Join(w.state, "sandboxes", name, "containers")
+		b, err := os.ReadFile(filepath.Join(dir, "app.json"))
+		unsealed, _, _ := strings.Cut(string(b), `,"checksum"`)
+		edited := edit(unsealed)
+		if edited == unsealed {
+			t.Fatalf("nothing was changed in %s", unsealed)
+		}
+		if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "app.json"), []byte(edited+"}"), 0o600), os.Remove(filepath.Join(dir, ".app.json.copy"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("forged", func(s string) string { return strings.Replace(s, `/forged.pid"`, `/theirs.pid"`, 1) })
+	edit("earlier", func(s string) string { return regexp.MustCompile(`,"seal":"[0-9a-f]+"`).ReplaceAllString(s, "") })
+	w.undeclare("web")
+	w.undeclare("forged")
+	w.start()
+	w.declare("earlier", "state: Stopped\n"+spec("earlier"))
+	w.gone("web")
+	w.gone("forged")
+	w.wait("earlier", "stopped", phase("Stopped"))
+	if got, err := os.ReadFile(theirs); string(got) != string(pid) {
+		t.Errorf("another's file holds %q, not %q: %v", got, pid, err)
+	}
+	for _, name := range []string{"web", "earlier"} {
+		if exists(filepath.Join(w.dir, name+".pid")) {
+			t.Errorf("the pid file of %s is left", name)
+		}
 	}
 }
 
