@@ -51,11 +51,14 @@ type file struct {
 // entry is one declared sandbox and what is known of its absence.
 type entry struct {
 	sandbox *Sandbox
-	path    string // of the file that declares it
+	path    string    // of the file that declares it
+	since   time.Time // when it was first declared; zero: before this daemon began
 	// absent is when its document was first missed, in a file or folder whose
 	// stamp was where; zero while it is there or nothing can be said.
 	absent time.Time
 	where  stamp
+	// missed is as absent, but no change elsewhere in the folder starts it anew.
+	missed time.Time
 	// held stays set until the document is back: the mere passing of time or
 	// the return of others lets no held removal go ahead.
 	held      bool
@@ -65,8 +68,15 @@ type entry struct {
 // state is the core's memory between two scans.
 type state struct {
 	entries map[string]entry
-	removed map[string]time.Time // removals of the last window
-	vacant  map[string]vacancy   // by path: files that hold no document
+	removed map[string]removal // those of the last window
+	vacant  map[string]vacancy // by path: files that hold no document
+}
+
+// removal is what the guard has to know of a sandbox that was removed.
+type removal struct {
+	since  time.Time // when it was first declared
+	missed time.Time // when its document was first missed
+	at     time.Time // when it was removed
 }
 
 // vacancy is when an empty file was first seen in its present state.
@@ -106,7 +116,7 @@ type step struct {
 func decide(r rules, prev state, sc scan) outcome {
 	s := &step{rules: r, scan: sc, rejected: map[string]bool{}, stamps: map[string]stamp{}}
 	s.problems = slices.Clone(sc.problems)
-	s.next = state{entries: map[string]entry{}, removed: map[string]time.Time{}, vacant: map[string]vacancy{}}
+	s.next = state{entries: map[string]entry{}, removed: map[string]removal{}, vacant: map[string]vacancy{}}
 	claims := s.claims(prev)
 	for name, cs := range claims {
 		s.present(name, cs, prev)
@@ -118,9 +128,9 @@ func decide(r rules, prev state, sc scan) outcome {
 			s.missed(name, e, sc.confirmed[name], missing)
 		}
 	}
-	for name, at := range prev.removed {
-		if _, back := s.next.entries[name]; !back && sc.at.Sub(at) < guardWindow {
-			s.next.removed[name] = at
+	for name, r := range prev.removed {
+		if _, back := s.next.entries[name]; !back && sc.at.Sub(r.at) < guardWindow {
+			s.next.removed[name] = r
 		}
 	}
 	before := len(s.next.entries)
@@ -210,11 +220,15 @@ func (s *step) present(name string, cs []claim, prev state) {
 		if had && old.sandbox.same(sb) {
 			sb = old.sandbox // keeps the pointer, so that nothing seems changed
 		}
-		s.next.entries[name] = entry{sandbox: sb, path: cs[0].file.path}
+		since := old.since
+		if !had {
+			since = s.at
+		}
+		s.next.entries[name] = entry{sandbox: sb, path: cs[0].file.path, since: since}
 		return
 	}
 	if had {
-		s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path}
+		s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path, since: old.since}
 	}
 }
 
@@ -232,10 +246,12 @@ func (s *step) missed(name string, e entry, confirm bool, missing map[string][]s
 	case s.rejected[e.path]:
 		// Its document may well be the one that cannot be read.
 		missing[e.path] = append(missing[e.path], name)
-		e.absent = time.Time{}
+		e.absent, e.missed = time.Time{}, time.Time{}
 	case len(s.blocked) > 0 || !sure:
-		e.absent = time.Time{}
-	case e.absent.IsZero() || e.where != where:
+		e.absent, e.missed = time.Time{}, time.Time{}
+	case e.absent.IsZero():
+		e.absent, e.missed, e.where = s.at, s.at, where
+	case e.where != where:
 		e.absent, e.where = s.at, where
 	}
 	s.next.entries[name] = e

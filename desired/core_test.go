@@ -173,6 +173,56 @@ func TestDecide(t *testing.T) {
 			{at: 20, world: none, want: "a@1(held) b@1(held) c@1(held) d@1(due 30) wake 30"},
 			{at: 30, world: none, want: "a@1(held) b@1(held) c@1(held) d@1(held)"},
 		}},
+		{"one after another, made and removed, is no mass deletion", []moment{
+			{at: 0, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+			{at: 1, world: world{"k.yaml": doc("k", 1), "1/a.yaml": doc("a", 1)}, want: "a@1 k@1"},
+			{at: 2, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 12) k@1 wake 12"},
+			{at: 12, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+			{at: 13, world: world{"k.yaml": doc("k", 1), "2/b.yaml": doc("b", 1)}, want: "b@1 k@1"},
+			{at: 14, world: world{"k.yaml": doc("k", 1)}, want: "b@1(due 24) k@1 wake 24"},
+			{at: 24, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+			{at: 25, world: world{"k.yaml": doc("k", 1), "3/c.yaml": doc("c", 1)}, want: "c@1 k@1"},
+			{at: 26, world: world{"k.yaml": doc("k", 1)}, want: "c@1(due 36) k@1 wake 36"},
+			{at: 36, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+		}},
+		{"nor is it where the next is there before the last has settled", []moment{
+			{at: 0, world: world{"k.yaml": doc("k", 1), "1/a.yaml": doc("a", 1)}, want: "a@1 k@1"},
+			{at: 1, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 11) k@1 wake 11"},
+			{at: 2, world: world{"k.yaml": doc("k", 1), "2/b.yaml": doc("b", 1)}, want: "a@1(due 11) b@1 k@1 wake 11"},
+			{at: 3, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 11) b@1(due 13) k@1 wake 11"},
+			{at: 4, world: world{"k.yaml": doc("k", 1), "3/c.yaml": doc("c", 1)}, want: "a@1(due 11) b@1(due 13) c@1 k@1 wake 11"},
+			{at: 5, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 11) b@1(due 13) c@1(due 15) k@1 wake 11"},
+			{at: 15, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+		}},
+		{"nor is it where each starts the settle time of the last anew", []moment{
+			{at: 0, world: world{"k.yaml": doc("k", 1), "a.yaml": doc("a", 1)}, want: "a@1 k@1"},
+			{at: 1, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 11) k@1 wake 11"},
+			{at: 2, world: world{"k.yaml": doc("k", 1), "b.yaml": doc("b", 1)}, want: "a@1(due 12) b@1 k@1 wake 12"},
+			{at: 3, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 13) b@1(due 13) k@1 wake 13"},
+			{at: 4, world: world{"k.yaml": doc("k", 1), "c.yaml": doc("c", 1)}, want: "a@1(due 14) b@1(due 14) c@1 k@1 wake 14"},
+			{at: 5, world: world{"k.yaml": doc("k", 1)}, want: "a@1(due 15) b@1(due 15) c@1(due 15) k@1 wake 15"},
+			{at: 15, world: world{"k.yaml": doc("k", 1)}, want: "k@1"},
+		}},
+		{"some of those that are held may be confirmed", []moment{
+			{at: 0, world: four, want: "a@1 b@1 c@1 d@1"},
+			{at: 1, world: none, want: "a@1(due 11) b@1(due 11) c@1(due 11) d@1(due 11) wake 11"},
+			{at: 11, world: none, want: "a@1(held) b@1(held) c@1(held) d@1(held)"},
+			{at: 12, world: none, confirm: []string{"b", "d"}, want: "a@1(held) c@1(held)"},
+			{at: 999, world: none, want: "a@1(held) c@1(held)"},
+			{at: 1000, world: none, confirm: []string{"a"}, want: "c@1(held)"},
+		}},
+		{"a folder that is gone is held where it held most, not where it held few", []moment{
+			{at: 0, world: four.with("s/e.yaml", doc("e", 1)), want: "a@1 b@1 c@1 d@1 e@1"},
+			{at: 1, world: four, want: "a@1 b@1 c@1 d@1 e@1(due 11) wake 11"},
+			{at: 11, world: four, want: "a@1 b@1 c@1 d@1"},
+			{at: 200, world: world{"s/e.yaml": doc("e", 1)}, want: "a@1(due 210) b@1(due 210) c@1(due 210) d@1(due 210) e@1 wake 210"},
+			{at: 210, world: world{"s/e.yaml": doc("e", 1)}, want: "a@1(held) b@1(held) c@1(held) d@1(held) e@1"},
+		}},
+		{"a file of many whose documents all go but one", []moment{
+			{at: 0, world: world{"w.yaml": doc("a", 1) + doc("b", 1) + doc("c", 1) + doc("d", 1)}, want: "a@1 b@1 c@1 d@1"},
+			{at: 1, world: world{"w.yaml": doc("d", 1)}, want: "a@1(due 11) b@1(due 11) c@1(due 11) d@1 wake 11"},
+			{at: 11, world: world{"w.yaml": doc("d", 1)}, want: "a@1(held) b@1(held) c@1(held) d@1"},
+		}},
 		{"three sandboxes are not guarded", []moment{
 			{at: 0, world: four.with("d.yaml", ""), want: "a@1 b@1 c@1"},
 			{at: 1, world: none, want: "a@1(due 11) b@1(due 11) c@1(due 11) wake 11"},
@@ -253,7 +303,7 @@ func TestDecideKeepsPointers(t *testing.T) {
 	}
 }
 
-func TestTooMany(t *testing.T) {
+func TestBeyond(t *testing.T) {
 	for _, r := range []struct {
 		guard           float64
 		removals, total int
@@ -262,7 +312,7 @@ func TestTooMany(t *testing.T) {
 		{0.5, 2, 4, false}, {0.5, 3, 4, true}, {0.5, 3, 3, false}, {0.5, 3, 5, true}, {0.5, 25, 50, false}, {0.5, 26, 50, true},
 		{1, 4, 4, false}, {1, 100, 100, false}, {0, 1, 4, true}, {0, 1, 3, false}, {0.29, 29, 100, false}, {0.29, 30, 100, true},
 	} {
-		if got := (rules{guard: r.guard}).tooMany(r.removals, r.total); got != r.want {
+		if got := (rules{guard: r.guard}).beyond(r.removals, r.total); got != r.want {
 			t.Errorf("guard %v, %d of %d: %v", r.guard, r.removals, r.total, got)
 		}
 	}

@@ -142,21 +142,34 @@ func (d *Directory) Rescan() {
 	}
 }
 
-// ConfirmDeletions lets the removals that are held now go ahead, and returns
-// their names.
-func (d *Directory) ConfirmDeletions() []string {
-	s := d.Set()
-	if s == nil || len(s.Held) == 0 {
-		return nil
+// ConfirmDeletions lets removals that are held now go ahead, those of names or,
+// without any, all. It returns which, and which of names are not held; both
+// sorted.
+func (d *Directory) ConfirmDeletions(names ...string) (confirmed, others []string) {
+	held := map[string]string{}
+	if s := d.Set(); s != nil {
+		held = s.Held
 	}
-	names := slices.Sorted(maps.Keys(s.Held))
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(held))
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		if held[name] != "" {
+			confirmed = append(confirmed, name)
+		} else {
+			others = append(others, name)
+		}
+	}
+	if len(confirmed) == 0 {
+		return nil, others
+	}
 	d.mu.Lock()
-	for _, name := range names {
+	for _, name := range confirmed {
 		d.confirmed[name] = true
 	}
 	d.mu.Unlock()
 	d.Rescan()
-	return names
+	return confirmed, others
 }
 
 // Run scans until ctx ends, then writes out the store and returns nil. After

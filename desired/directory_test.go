@@ -158,14 +158,14 @@ func TestDirectoryGuard(t *testing.T) {
 		}
 		r.start()
 		r.await(all...)
-		if got := r.d.ConfirmDeletions(); len(got) > 0 {
-			t.Errorf("confirmed %v with nothing held", got)
+		if got, others := r.d.ConfirmDeletions(); len(got)+len(others) > 0 {
+			t.Errorf("confirmed %v with nothing held; others: %v", got, others)
 		}
 		r.rename("m", "away")
 		r.mkdir("m") // an emptied repository
 		held := append(slices.Clone(all), "a(held)", "b(held)", "c(held)", "d(held)", "e(held)")
 		s := r.await(held...)
-		if !strings.Contains(s.Held["a"], "confirm-deletions") {
+		if !strings.Contains(s.Held["a"], "5 of 5 sandboxes (a, b, c, d, e)") || !strings.Contains(s.Held["a"], "confirm-deletions") {
 			t.Errorf("held because %q", s.Held["a"])
 		}
 		r.stop()
@@ -173,7 +173,15 @@ func TestDirectoryGuard(t *testing.T) {
 		r.await(held...)
 		r.rename("away/e.yaml", "m/e.yaml")
 		r.await(append(slices.Clone(all), "a(held)", "b(held)", "c(held)", "d(held)")...)
-		if got := r.d.ConfirmDeletions(); !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+		got, others := r.d.ConfirmDeletions("d", "e", "d", "no")
+		if !slices.Equal(got, []string{"d"}) || !slices.Equal(others, []string{"e", "no"}) {
+			t.Errorf("confirmed %v; others: %v", got, others)
+		}
+		s = r.await("a@1", "a(held)", "b@1", "b(held)", "c@1", "c(held)", "e@1")
+		if !strings.Contains(s.Held["a"], "3 of 4 sandboxes (a, b, c)") {
+			t.Errorf("held because %q", s.Held["a"])
+		}
+		if got, _ := r.d.ConfirmDeletions(); !slices.Equal(got, []string{"a", "b", "c"}) {
 			t.Errorf("confirmed %v", got)
 		}
 		r.await("e@1")

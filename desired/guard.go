@@ -1,6 +1,10 @@
 package desired
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 const (
 	// guardWindow is how long a removal counts after it was carried out.
@@ -12,7 +16,7 @@ const (
 
 // remove carries out the removals that have settled, unless together with
 // the others that wait and those of the last window they would take away too
-// much: then all that wait are held.
+// much of what was declared together: then all that wait are held.
 func (s *step) remove() {
 	var waiting []string
 	due := func(e entry) bool { return !e.absent.Add(s.settle).After(s.at) }
@@ -25,7 +29,7 @@ func (s *step) remove() {
 	}
 	// Asked only when something would be removed: a checkout that takes
 	// everything away and puts it back must not be reported as held.
-	hold := fresh && s.tooMany(len(waiting)+len(s.next.removed), len(s.next.entries)+len(s.next.removed))
+	hold := fresh && s.tooMany()
 	for _, name := range waiting {
 		e := s.next.entries[name]
 		e.held = e.held || hold
@@ -35,7 +39,7 @@ func (s *step) remove() {
 		case due(e):
 			delete(s.next.entries, name)
 			if !e.confirmed { // what was confirmed stands against nothing that comes next
-				s.next.removed[name] = s.at
+				s.next.removed[name] = removal{since: e.since, missed: e.missed, at: s.at}
 			}
 		default:
 			s.wakeAt(e.absent.Add(s.settle))
@@ -43,10 +47,44 @@ func (s *step) remove() {
 	}
 }
 
-// tooMany applies the guard's ratio to the removals and what there was before
+// tooMany reports whether there was a moment at which so many were declared
+// together that have gone since, or are about to, that their share is beyond the
+// guard's. What was never declared together with the others counts for nothing:
+// sandboxes that are made and removed one after another are no mass deletion.
+func (s *step) tooMany() bool {
+	var stay []time.Time // since when
+	var gone []removal
+	for _, e := range s.next.entries {
+		if e.absent.IsZero() {
+			stay = append(stay, e.since)
+		} else {
+			gone = append(gone, removal{since: e.since, missed: e.missed})
+		}
+	}
+	gone = slices.AppendSeq(gone, maps.Values(s.next.removed))
+	for _, last := range gone { // the moment before each was missed
+		before, lost := 0, 0
+		for _, since := range stay {
+			if since.Before(last.missed) {
+				before++
+			}
+		}
+		for _, g := range gone {
+			if g.since.Before(last.missed) && !g.missed.Before(last.missed) {
+				before, lost = before+1, lost+1
+			}
+		}
+		if s.beyond(lost, before) {
+			return true
+		}
+	}
+	return false
+}
+
+// beyond applies the guard's share to the removals and what there was before
 // any of them.
-func (r rules) tooMany(removals, total int) bool {
+func (r rules) beyond(removals, total int) bool {
 	// The small number keeps a product such as 0.29 * 100, a little less than
-	// 29, from turning "exactly the ratio" into "more".
+	// 29, from turning "exactly the share" into "more".
 	return total >= guardLeast && float64(removals) > r.guard*float64(total)+1e-9
 }

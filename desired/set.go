@@ -115,8 +115,7 @@ func (s *step) set() *Set {
 		Pending:   map[string]time.Time{},
 		Blocked:   strings.Join(slices.Sorted(slices.Values(s.blocked)), "; "),
 	}
-	why := fmt.Sprintf("the deletion guard holds the removal of %s: put the manifests back, or run sandboxer confirm-deletions",
-		strings.Join(s.heldNames(), ", "))
+	why := s.whyHeld()
 	for name, e := range s.next.entries {
 		out.Sandboxes[name] = e.sandbox
 		switch {
@@ -127,6 +126,18 @@ func (s *step) set() *Set {
 		}
 	}
 	return out
+}
+
+// whyHeld says how many of the sandboxes there are the guard keeps, and which.
+func (s *step) whyHeld() string {
+	const most = 10 // names are read, a number beyond is not
+	names := s.heldNames()
+	shown := strings.Join(names[:min(len(names), most)], ", ")
+	if len(names) > most {
+		shown += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Sprintf("the deletion guard holds the removal of %d of %d sandboxes (%s): put the manifests back, or run sandboxer confirm-deletions, for all or by NAME",
+		len(names), len(s.next.entries), shown)
 }
 
 func (s *step) heldNames() []string {

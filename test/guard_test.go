@@ -63,10 +63,38 @@ func TestConfirmDeletions(t *testing.T) {
 	for i := range 4 {
 		w.wait(fmt.Sprint("web", i), "held", func(s sandbox) bool { return s.has("DeletionHeld") })
 	}
+	w.wait("web0", "held, with how many of what", func(s sandbox) bool {
+		return strings.Contains(fmt.Sprint(s.Status.Conditions), "4 of 4 sandboxes (web0, web1, web2, web3)")
+	})
+	// Only those that are named, and what is not held hinders none.
+	r := w.run("confirm-deletions", "web1", "web9")
+	if r.code != 1 || !strings.Contains(r.out, "Deletion begins: web1\n") || !strings.Contains(r.err, "web9") {
+		t.Errorf("by name: %+v", r)
+	}
+	w.gone("web1")
+	w.restart()
+	for _, name := range []string{"web0", "web2", "web3"} {
+		w.wait(name, "still held", func(s sandbox) bool { return s.has("DeletionHeld") })
+	}
 	if out := w.ok("confirm-deletions"); !strings.Contains(out, "web0") || !strings.Contains(out, "web3") {
 		t.Errorf("confirm-deletions prints %q", out)
 	}
 	for i := range 4 {
 		w.gone(fmt.Sprint("web", i))
+	}
+}
+
+// Sandboxes that are made and removed one after another, beside one that stays,
+// are no mass deletion.
+func TestOneAfterAnotherIsNoMassDeletion(t *testing.T) {
+	w := start(t, "--deletion-guard", "0.5")
+	w.declare("stays", app("sleep", "state: Stopped"))
+	w.wait("stays", "stopped", phase("Stopped"))
+	for i := range 5 {
+		name := fmt.Sprint("job", i)
+		w.declare(name, app("sleep", "state: Stopped"))
+		w.wait(name, "stopped", phase("Stopped"))
+		w.undeclare(name)
+		w.gone(name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -157,10 +158,20 @@ func (b *backend) Checkpoint(_ context.Context, sandbox, path string) (api.Check
 	return api.Checkpoint{Sandbox: sandbox, Path: path, Bytes: 42}, nil
 }
 
-func (b *backend) ConfirmDeletions(context.Context) ([]string, error) {
+func (b *backend) ConfirmDeletions(_ context.Context, names []string) (done api.Confirmation, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.held, nil
+	if len(names) == 0 {
+		return api.Confirmation{Confirmed: b.held}, nil
+	}
+	for _, name := range names {
+		if slices.Contains(b.held, name) {
+			done.Confirmed = append(done.Confirmed, name)
+		} else {
+			done.NotHeld = append(done.NotHeld, name)
+		}
+	}
+	return done, nil
 }
 
 func (b *backend) Plan(_ context.Context, paths []string) (api.Plan, error) {

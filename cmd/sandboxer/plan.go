@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -86,25 +87,31 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 
 func (c *cli) confirmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "confirm-deletions",
+		Use:   "confirm-deletions [NAME...]",
 		Short: "Let held deletions go ahead",
 		Long: `Lets the deletions go ahead that the deletion guard holds because too many
-sandboxes would go at once. "sandboxer get" shows them with DeletionHeld.
+sandboxes would go at once: those of the NAMEs, or all. "sandboxer get" shows
+them with DeletionHeld. A NAME of which none is held hinders no other.
 It does not wait: what runs in them has its grace period to end.`,
-		Example: "  sandboxer confirm-deletions",
-		Args:    args(cobra.NoArgs, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Example:           "  sandboxer confirm-deletions\n  sandboxer confirm-deletions web db",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: c.completeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
 			client := c.client()
 			defer client.Close()
-			done, err := client.ConfirmDeletions(cmd.Context())
+			done, err := client.ConfirmDeletions(cmd.Context(), names)
 			if err != nil {
 				return err
 			}
-			if len(done.Confirmed) == 0 {
+			switch {
+			case len(done.Confirmed) > 0:
+				_, err = fmt.Fprintf(c.stdout, "Deletion begins: %s\n\"sandboxer get\" lists each until it is gone.\n", strings.Join(done.Confirmed, ", "))
+			case len(names) == 0:
 				_, err = fmt.Fprintln(c.stdout, "No deletions are held.")
-				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "Deletion begins: %s\n\"sandboxer get\" lists each until it is gone.\n", strings.Join(done.Confirmed, ", "))
+			if len(done.NotHeld) > 0 {
+				return errors.Join(err, fmt.Errorf("no deletion is held of %s: \"sandboxer get\" shows which are, with DeletionHeld", strings.Join(done.NotHeld, ", ")))
+			}
 			return err
 		},
 	}

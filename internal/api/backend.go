@@ -70,9 +70,9 @@ type Backend interface {
 	// was, into path, which is absolute and clean.
 	Checkpoint(ctx context.Context, sandbox, path string) (Checkpoint, error)
 
-	// ConfirmDeletions lets the deletions that the guard holds go ahead and
-	// returns their names, sorted.
-	ConfirmDeletions(ctx context.Context) ([]string, error)
+	// ConfirmDeletions lets deletions that the guard holds go ahead, those of
+	// names or, without any, all, and says which, sorted.
+	ConfirmDeletions(ctx context.Context, names []string) (Confirmation, error)
 	// Plan says what would be done if paths (absolute; none: the daemon's own)
 	// were the manifests, and changes nothing. Wrap ErrInvalid for a path that
 	// can't be read.

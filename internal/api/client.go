@@ -76,9 +76,10 @@ func (c *Client) Restart(ctx context.Context, sandbox, container string, gofers 
 		query("container", container, "gofer", flag(gofers)), nil, &v)
 }
 
-// ConfirmDeletions lets held deletions go ahead.
-func (c *Client) ConfirmDeletions(ctx context.Context) (v Confirmation, err error) {
-	return v, c.ask(ctx, "POST", "/v1/confirm-deletions", nil, &v)
+// ConfirmDeletions lets held deletions go ahead: those of names or, without any,
+// all.
+func (c *Client) ConfirmDeletions(ctx context.Context, names []string) (v Confirmation, err error) {
+	return v, c.ask(ctx, "POST", "/v1/confirm-deletions", ConfirmRequest{Names: names}, &v)
 }
 
 // Plan asks what would be done if paths (absolute) were the manifests.

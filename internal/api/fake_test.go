@@ -136,7 +136,9 @@ func (f *fake) Checkpoint(_ context.Context, sandbox, path string) (Checkpoint, 
 	return Checkpoint{Sandbox: sandbox, Path: path, Bytes: 42}, f.err
 }
 
-func (f *fake) ConfirmDeletions(context.Context) ([]string, error) { return nil, f.err }
+func (f *fake) ConfirmDeletions(_ context.Context, names []string) (Confirmation, error) {
+	return Confirmation{NotHeld: names}, f.err
+}
 
 func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {
 	f.planned = paths

@@ -59,9 +59,9 @@ func (n *noting) Checkpoint(_ context.Context, _, path string) (Checkpoint, erro
 	return Checkpoint{}, nil
 }
 
-func (n *noting) ConfirmDeletions(context.Context) ([]string, error) {
+func (n *noting) ConfirmDeletions(context.Context, []string) (Confirmation, error) {
 	n.ask(Admin)
-	return nil, nil
+	return Confirmation{}, nil
 }
 
 func (n *noting) Plan(_ context.Context, paths []string) (Plan, error) {

@@ -232,11 +232,15 @@ func (s *Server) restart(r *http.Request) (any, error) {
 }
 
 func (s *Server) confirm(r *http.Request) (any, error) {
-	names, err := s.cfg.Backend.ConfirmDeletions(r.Context())
-	if names == nil {
-		names = []string{}
+	var req ConfirmRequest
+	if err := decode(r, &req, `{"names": ["web"]}`); err != nil { // no body: all
+		return nil, err
 	}
-	return Confirmation{Confirmed: names}, err
+	done, err := s.cfg.Backend.ConfirmDeletions(r.Context(), req.Names)
+	if done.Confirmed == nil {
+		done.Confirmed = []string{}
+	}
+	return done, err
 }
 
 func (s *Server) plan(r *http.Request) (any, error) {

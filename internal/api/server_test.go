@@ -91,6 +91,8 @@ func TestAnswers(t *testing.T) {
 		{"misspelled", full, "GET", "/v1/events?sandboxes=web", "", 400, `…unknown parameter \"sandboxes\"; known here: sandbox, follow…`},
 		{"none known", full, "GET", "/healthz?x=1", "", 400, `…known here: none…`},
 		{"confirm", full, "POST", "/v1/confirm-deletions", "", 200, `{"confirmed":[]}`},
+		{"confirm by name", full, "POST", "/v1/confirm-deletions", `{"names":["no"]}`, 200, `{"confirmed":[],"notHeld":["no"]}`},
+		{"confirm a wrong body", full, "POST", "/v1/confirm-deletions", `{"name":"no"}`, 400, `…unknown field…`},
 		{"confirm fails", failing, "POST", "/v1/confirm-deletions", "", 500, `…the <disk> is gone…`},
 		{"plan", full, "POST", "/v1/plan", `{"paths":["/a"]}`, 200, `{"actions":[]}`},
 		{"plan of what is", full, "POST", "/v1/plan", "", 200, `{"actions":[]}`},
@@ -189,7 +191,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	if v, err := c.Version(ctx); err != nil || v.Version != "v1.2.3" {
 		t.Errorf("Version: %v, %v", v, err)
 	}
-	if v, err := c.ConfirmDeletions(ctx); err != nil || v.Confirmed == nil {
+	if v, err := c.ConfirmDeletions(ctx, nil); err != nil || v.Confirmed == nil {
 		t.Errorf("ConfirmDeletions: %v, %v", v, err)
 	}
 	if v, err := c.Restart(ctx, "web", "app", true); err != nil || f.restarted != "web[app] true" || v.Asked.IsZero() || len(v.Containers) != 1 {

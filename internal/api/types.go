@@ -252,9 +252,17 @@ type Plan struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
+// ConfirmRequest names the sandboxes whose held deletions are to go ahead; none:
+// all that are held.
+type ConfirmRequest struct {
+	Names []string `json:"names,omitempty"`
+}
+
 // Confirmation names the sandboxes whose held deletions go ahead.
 type Confirmation struct {
 	Confirmed []string `json:"confirmed"`
+	// NotHeld are those of the request that no deletion is held of.
+	NotHeld []string `json:"notHeld,omitempty"`
 }
 
 // Restarted is what was asked for: containers, or gofers, that began before

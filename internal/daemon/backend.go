@@ -100,8 +100,9 @@ func (d *daemon) Restart(ctx context.Context, name string, containers []string, 
 	return now, d.loop.Ask(ctx, name, ask(others, now))
 }
 
-func (d *daemon) ConfirmDeletions(context.Context) ([]string, error) {
-	return d.directory.ConfirmDeletions(), nil
+func (d *daemon) ConfirmDeletions(_ context.Context, names []string) (api.Confirmation, error) {
+	confirmed, others := d.directory.ConfirmDeletions(names...)
+	return api.Confirmation{Confirmed: confirmed, NotHeld: others}, nil
 }
 
 // Plan looks at every sandbox that is declared or exists and says what its
