@@ -133,9 +133,9 @@ func (fs *silentFS) answer(request []byte) {
 			errno = -int32(syscall.ENOENT)
 			break
 		}
-		out = make([]byte, 40)
-		le.PutUint64(out, 2)
-		out = append(out, fs.attr(2)...)
+		entry := make([]byte, 40)
+		le.PutUint64(entry, 2)
+		out = slices.Concat(entry, fs.attr(2))
 	case fuseGetattr:
 		out = append(make([]byte, 16), fs.attr(node)...)
 	case fuseOpen, fuseOpendir:
@@ -145,10 +145,10 @@ func (fs *silentFS) answer(request []byte) {
 			out = []byte(fs.content)
 		}
 	case fuseCreate:
-		out = make([]byte, 40)
-		le.PutUint64(out, 2)
-		le.PutUint64(out[16:], 3600) // what it is called is not asked again, in seconds
-		out = append(append(out, fs.attr(2)...), make([]byte, 16)...)
+		entry := make([]byte, 40)
+		le.PutUint64(entry, 2)
+		le.PutUint64(entry[16:], 3600) // what it is called is not asked again, in seconds
+		out = slices.Concat(entry, fs.attr(2), make([]byte, 16))
 	case fuseWrite:
 		out = slices.Concat(request[56:60], make([]byte, 4)) // all of it
 	case fuseUnlink, fuseRename, fuseFlush, fuseReaddir, fuseRelease, fuseReleasedir:
@@ -159,7 +159,7 @@ func (fs *silentFS) answer(request []byte) {
 	le.PutUint32(head, uint32(16+len(out)))
 	le.PutUint32(head[4:], uint32(errno))
 	le.PutUint64(head[8:], unique)
-	_, _ = syscall.Write(int(fs.fuse.Fd()), append(head, out...)) // to somebody who may be gone
+	_, _ = syscall.Write(int(fs.fuse.Fd()), slices.Concat(head, out)) // to somebody who may be gone
 }
 
 // endsSoon holds a daemon that something hangs of to its end, and starts the
