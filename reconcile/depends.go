@@ -11,6 +11,8 @@ type Dependency struct {
 	Ready bool
 	// Phase is where it stands in one word, for people; empty: nobody knows yet.
 	Phase string
+	// Trouble is what fails in it, for people; empty: nothing.
+	Trouble string
 }
 
 // Dependencies gives those of d that are declared, by name; nil where d has
@@ -43,7 +45,11 @@ func (p *planner) waits() bool {
 		case !declared:
 			missing = append(missing, fmt.Sprintf("waiting for %q: no such sandbox", name))
 		case !other.Ready:
-			unready = append(unready, fmt.Sprintf("waiting for %q to be ready: it is %s", name, cmp.Or(other.Phase, "not looked at yet")))
+			text := fmt.Sprintf("waiting for %q to be ready: it is %s", name, cmp.Or(other.Phase, "not looked at yet"))
+			if other.Trouble != "" {
+				text += " (" + other.Trouble + ")"
+			}
+			unready = append(unready, text)
 		}
 	}
 	if len(missing) > 0 {

@@ -34,6 +34,8 @@ func TestPlanDependsOn(t *testing.T) {
 		{name: "one is not ready", mutate: absent(map[string]Dependency{"db": ready, "cache": running}), conditions: []Condition{cacheNotReady}},
 		{name: "one was not looked at", mutate: absent(map[string]Dependency{"db": {}, "cache": ready}), conditions: []Condition{
 			{DependencyNotReady, DependencyNotReady, `waiting for "db" to be ready: it is not looked at yet`}}},
+		{name: "one fails", mutate: absent(map[string]Dependency{"db": {Phase: "Failed", Trouble: `container "app" ended with exit code 3`}, "cache": ready}), conditions: []Condition{
+			{DependencyNotReady, DependencyNotReady, `waiting for "db" to be ready: it is Failed (container "app" ended with exit code 3)`}}},
 		{name: "both", mutate: absent(map[string]Dependency{"cache": running}), conditions: []Condition{dbMissing, cacheNotReady}},
 		{name: "none is known", mutate: absent(nil), conditions: []Condition{
 			{DependencyMissing, DependencyMissing, `waiting for "db": no such sandbox; waiting for "cache": no such sandbox`}}},

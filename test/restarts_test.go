@@ -78,6 +78,26 @@ func TestEndsForGood(t *testing.T) {
 	w.said("job", "again")
 }
 
+// Beside siblings that run, who failed for good is named: by the sandbox, to who
+// waits for it, and by those that depend on it, also after a daemon's restart.
+func TestFailedForGood(t *testing.T) {
+	w := start(t)
+	w.declare("job", "restartPolicy: Never\ncontainers:\n- "+box("app", "sleep")+"\n- "+box("aid", "exit 4"))
+	const says = `container "aid" ended with exit code 4, for good`
+	for range 2 {
+		s := w.wait("job", "failed in part", func(s sandbox) bool { return s.Status.Phase == "Running" && s.Status.Message == says })
+		if s.Status.Ready || s.Status.Reason != "Error" {
+			t.Errorf("it is %+v", s.Status)
+		}
+		if r := w.run("wait", "job", "--for", "ready", "--timeout", "100ms"); r.code != 1 || !strings.Contains(r.err, "it is Running (Error: "+says+")") {
+			t.Errorf("wait says %+v", r)
+		}
+		w.declare("web", app("sleep", "dependsOn: [job]"))
+		w.wait("web", "waiting", waitsFor("DependencyNotReady", `waiting for "job" to be ready: it is Running (`+says+`)`))
+		w.restart()
+	}
+}
+
 // The first restart is immediate, then initial doubles to max, a tenth more or
 // less, also over a daemon's restart.
 func TestBackOff(t *testing.T) {
@@ -96,7 +116,7 @@ func TestBackOff(t *testing.T) {
 		if wait < want*9/10 || wait > want*11/10 {
 			t.Errorf("restart %d comes after %s, not %s", n+1, wait, want)
 		}
-		if s.Status.Reason != "BackOff" || !strings.Contains(s.Status.Message, "exit code 3") {
+		if s.Status.Reason != "CrashLoopBackOff" || !strings.Contains(s.Status.Message, "exit code 3") {
 			t.Errorf("it says %q, %q", s.Status.Reason, s.Status.Message)
 		}
 	}
@@ -104,6 +124,9 @@ func TestBackOff(t *testing.T) {
 	w.declare("slow", "restartBackoff: {initial: 1h, max: 1h}\n"+app("exit 3"))
 	waiting := func(s sandbox) bool { return s.box("app").RestartCount == 1 && s.box("app").NextStartAt != nil }
 	was := w.wait("slow", "waiting", waiting)
+	if out := w.ok("get", "slow"); !strings.Contains(out, "\nslow ") || !strings.Contains(out, " CrashLoopBackOff  ") {
+		t.Errorf("get shows\n%s", out)
+	}
 	w.restart()
 	now := w.wait("slow", "waiting", waiting)
 	if !now.box("app").NextStartAt.Equal(*was.box("app").NextStartAt) || !now.box("app").exited(3) {

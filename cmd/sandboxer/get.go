@@ -205,6 +205,8 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 		for _, c := range s.InitContainers {
 			restarts += c.RestartCount
 		}
+	} else if s.Reason == api.CrashLoopBackOff && !ch.Deleted {
+		phase = s.Reason // where users of kubectl look for it
 	}
 	if len(s.Containers) > 0 {
 		ready = fmt.Sprintf("%d/%d", n, len(s.Containers))

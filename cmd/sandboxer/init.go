@@ -17,7 +17,7 @@ func initPhase(s api.Status) (text string, ok bool) {
 	}
 	c := s.InitContainers[i]
 	switch ended := c.State == "stopped"; {
-	case s.Phase == api.Pending && s.Reason == "BackOff" && ended && c.NextStartAt != nil:
+	case s.Phase == api.Pending && s.Reason == api.CrashLoopBackOff && ended && c.NextStartAt != nil:
 		return "Init:CrashLoopBackOff", true
 	case s.Phase == api.Pending && s.Reason == "Initializing" && !ended:
 		return fmt.Sprintf("Init:%d/%d", i, len(s.InitContainers)), true

@@ -36,6 +36,10 @@ const (
 	OutputLost         = "OutputLost"
 )
 
+// CrashLoopBackOff is why a sandbox is Pending whose container, or which itself,
+// ended and is made anew after a wait.
+const CrashLoopBackOff = "CrashLoopBackOff"
+
 // Sandbox is one sandbox as declared and as it is.
 type Sandbox struct {
 	Name         string `json:"name"`

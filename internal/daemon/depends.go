@@ -15,7 +15,11 @@ func (d *daemon) dependency(name string) reconcile.Dependency {
 }
 
 func dependencyOf(s api.Sandbox) reconcile.Dependency {
-	return reconcile.Dependency{Ready: s.Status.Ready, Phase: string(s.Status.Phase)}
+	dep := reconcile.Dependency{Ready: s.Status.Ready, Phase: string(s.Status.Phase)}
+	if st := s.Status; !st.Ready && (st.Phase == api.Failed || st.Phase == api.Running || st.Phase == api.Paused || st.Reason == api.CrashLoopBackOff) {
+		dep.Trouble = st.Message
+	}
+	return dep
 }
 
 // pokeDependents has the loop look at those that may wait for a sandbox of

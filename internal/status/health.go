@@ -64,10 +64,17 @@ func allReady(list []api.Container) bool {
 }
 
 // explainUnready says which container keeps a sandbox that runs from being
-// ready, where nothing more pressing is to be said.
-func explainUnready(s *api.Status) {
-	if s.Phase != api.Running || s.Ready || s.Reason != "" {
+// ready, where nothing more pressing is to be said. One that failed for good is
+// named first, and also while the others are paused: no wait mends that.
+func (v *view) explainUnready(s *api.Status) {
+	if s.Reason != "" || s.Ready || s.Phase != api.Running && s.Phase != api.Paused {
 		return
+	}
+	if v.d != nil {
+		if s.Reason, s.Message = v.failures(s.Containers); s.Message != "" {
+			s.Message += ", for good"
+			return
+		}
 	}
 	for _, c := range s.Containers {
 		if c.State == string(observed.Running) && !c.Ready {

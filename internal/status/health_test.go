@@ -80,7 +80,7 @@ func TestUnhealthyEnd(t *testing.T) {
 	in := base(nil)
 	ends(&in, 1, exit(0, "Unhealthy"), 5*time.Second)
 	s, _ := Of(in)
-	if s.Status.Phase != "Pending" || s.Status.Reason != "BackOff" || !strings.Contains(s.Status.Message, "(Unhealthy)") {
+	if s.Status.Phase != "Pending" || s.Status.Reason != "CrashLoopBackOff" || !strings.Contains(s.Status.Message, "(Unhealthy)") {
 		t.Errorf("%+v", s.Status)
 	}
 }

@@ -92,7 +92,7 @@ func (v *view) beforehand(list []api.Container) (phase api.Phase, reason, messag
 	case c.Reason == startError:
 		return api.Failed, startError, "init " + howItEnded(c) + nextStart(c, v.Now), true
 	case c.NextStartAt != nil:
-		return api.Pending, backOff, "init " + howItEnded(c) + nextStart(c, v.Now), true
+		return api.Pending, api.CrashLoopBackOff, "init " + howItEnded(c) + nextStart(c, v.Now), true
 	case c.State == string(observed.Running):
 		return api.Pending, initializing, which + " runs", true
 	case len(v.Pass.Pending) > 0 && v.Pass.Pending[0].Verb != reconcile.Start:

@@ -69,7 +69,7 @@ func TestOfInit(t *testing.T) {
 		{"the second one comes", early(1), func(in *Input) { pending(in, reconcile.Start, "it was not started yet") },
 			`1/2 Pending ready=false "Initializing" "init container \"fill\" (2 of 2) is about to be started" | make stopped 0 Completed | fill created` + waiting},
 		{"in back-off", early(1), func(in *Input) { begin(in, "fill"); ends(in, 1, exit(3, "Error"), time.Second) },
-			`1/2 Pending ready=false "BackOff" "init container \"fill\" ended with exit code 3; next try at 12:00:01" | make stopped 0 Completed | fill stopped 3 Error in 1s` + waiting},
+			`1/2 Pending ready=false "CrashLoopBackOff" "init container \"fill\" ended with exit code 3; next try at 12:00:01" | make stopped 0 Completed | fill stopped 3 Error in 1s` + waiting},
 		{"can't be started", early(0), func(in *Input) { begin(in, "make"); ends(in, 0, exit(128, "StartError"), time.Second) },
 			`0/2 Failed ready=false "StartError" "init container \"make\" can't be started; next try at 12:00:01" | make stopped 128 StartError in 1s | fill created` + waiting},
 		{"failed for good", early(1, never), func(in *Input) {

@@ -63,7 +63,7 @@ func Of(in Input) (api.Sandbox, bool) {
 		s.Status.Containers = []api.Container{}
 	}
 	explain(&s.Status, in.Pass.Blind)
-	explainUnready(&s.Status)
+	v.explainUnready(&s.Status)
 	return s, true
 }
 
@@ -113,7 +113,11 @@ func (v *view) status() api.Status {
 	}
 	s.InitContainers, s.Containers = v.initContainers(), v.containers()
 	s.Phase, s.Reason, s.Message = v.phase(s.All())
-	s.Ready = s.Phase == api.Running && !v.o.Unresponsive && v.d != nil && v.allWell() && allReady(s.Containers)
+	s.Ready = s.Phase == api.Running && !v.o.Unresponsive && v.d != nil && allReady(s.Containers)
+	if s.Ready {
+		_, failed := v.failures(s.Containers)
+		s.Ready = failed == ""
+	}
 	return s
 }
 

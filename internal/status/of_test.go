@@ -173,7 +173,23 @@ func TestOf(t *testing.T) {
 		{name: "one ended well for good", change: func(in *Input) { ends(in, 1, exit(0, "Completed"), 0) },
 			want: `Running ready=true "" "" | app running | aid stopped 0 Completed`},
 		{name: "one failed for good", declare: policies(desired.Always, desired.Never), change: func(in *Input) { ends(in, 1, exit(3, "Error"), 0) },
-			want: `Running ready=false "" "" | app running | aid stopped 3 Error`},
+			want: `Running ready=false "Error" "container \"aid\" ended with exit code 3, for good" | app running | aid stopped 3 Error`},
+		{name: "one failed for good, and the other is paused", declare: func(s *desired.Sandbox) {
+			policies(desired.Always, desired.Never)(s)
+			state(desired.Paused)(s)
+		}, change: func(in *Input) {
+			ends(in, 1, exit(3, "Error"), 0)
+			in.Pass.Observed.Record.State = observed.SandboxPaused
+			in.Pass.Observed.Containers[0].State = observed.Paused
+		}, want: `Paused ready=false "Error" "container \"aid\" ended with exit code 3, for good" | app paused | aid stopped 3 Error`},
+		{name: "one failed for good, and the other crashes", declare: policies(desired.Always, desired.Never), change: func(in *Input) {
+			ends(in, 0, exit(1, "Error"), time.Second)
+			ends(in, 1, exit(3, "Error"), 0)
+		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:01" | app stopped 1 Error in 1s | aid stopped 3 Error`},
+		{name: "both failed for good", declare: policies(desired.Never, desired.Never), change: func(in *Input) {
+			ends(in, 0, exit(4, "Error"), 0)
+			ends(in, 1, exit(137, "OOMKilled"), 0)
+		}, want: `Failed ready=false "Error" "container \"app\" ended with exit code 4; container \"aid\" ended with exit code 137 (OOMKilled)" | app stopped 4 Error | aid stopped 137 OOMKilled`},
 		{name: "all ended well", declare: policies(desired.Never, desired.OnFailure), change: func(in *Input) {
 			ends(in, 0, exit(0, "Completed"), 0)
 			ends(in, 1, exit(0, "Completed"), 0)
@@ -193,11 +209,11 @@ func TestOf(t *testing.T) {
 			ends(in, 1, exit(0, "Completed"), 0)
 		}, want: `Failed ready=false "SandboxLost" "container \"app\" ended, and nobody knows how (SandboxLost)" | app stopped SandboxLost | aid stopped 0 Completed`},
 		{name: "crashes", change: func(in *Input) { ends(in, 0, exit(1, "Error"), 4*time.Second) },
-			want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:04" | app stopped 1 Error in 4s | aid running`},
+			want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:04" | app stopped 1 Error in 4s | aid running`},
 		{name: "both crash, the next one counts", declare: policies(desired.Always, desired.Always), change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), 4*time.Second)
 			ends(in, 1, exit(2, "Error"), 2*time.Second)
-		}, want: `Pending ready=false "BackOff" "container \"aid\" ended with exit code 2; next try at 12:00:02" | app stopped 1 Error in 4s | aid stopped 2 Error in 2s`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "container \"aid\" ended with exit code 2; next try at 12:00:02" | app stopped 1 Error in 4s | aid stopped 2 Error in 2s`},
 		{name: "crashed and due", change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), -time.Second)
 			pending(in, reconcile.Start, "restart 1 at once")
@@ -222,7 +238,7 @@ func TestOf(t *testing.T) {
 			ends(in, 0, lost, 0)
 			ends(in, 1, lost, 0)
 			in.Pass.Memory.Losses, in.Pass.Memory.NextCreate = 3, now.Add(2*time.Second)
-		}, want: `Pending ready=false "BackOff" "the sandbox was lost; next try at 12:00:02" | app stopped SandboxLost in 2s | aid stopped SandboxLost in 2s`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "the sandbox was lost; next try at 12:00:02" | app stopped SandboxLost in 2s | aid stopped SandboxLost in 2s`},
 		{name: "lost and made anew", change: func(in *Input) {
 			in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1,
 				Exit: &observed.Exit{Reason: "SandboxLost"}}
@@ -233,7 +249,7 @@ func TestOf(t *testing.T) {
 		{name: "the planner knows why it was killed", change: func(in *Input) {
 			ends(in, 0, exit(137, "GoferLost"), time.Second)
 			in.Pass.Observed.Containers[0].Exit = exit(137, "Error")
-		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 137 (GoferLost); next try at 12:00:01" | app stopped 137 GoferLost in 1s | aid running`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 137 (GoferLost); next try at 12:00:01" | app stopped 137 GoferLost in 1s | aid running`},
 		{name: "a container is to be changed", change: func(in *Input) {
 			in.Pass.Observed.Containers[0].Hash = "old"
 			in.Pass.Pending = []reconcile.Action{{Verb: reconcile.Signal, Container: "app", Reason: "it was changed"}}
@@ -271,7 +287,7 @@ func TestOf(t *testing.T) {
 			ends(in, 0, exit(1, "Error"), time.Second)
 			in.Problems = []desired.Problem{{File: "web.yaml", Message: "bad"}}
 			in.Held = "confirm it"
-		}, want: `Pending ready=false "BackOff" "container \"app\" ended with exit code 1; next try at 12:00:01; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:01; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
 		{name: "between two looks, and the deletion held", declare: state(desired.Stopped), change: func(in *Input) { in.Held = "confirm it" },
 			want: `Pending ready=false "Waiting" "DeletionHeld: confirm it"` + both},
 		{name: "declared no more", change: func(in *Input) { in.Pass.Declared = nil; pending(in, reconcile.Signal, "declared no more") },

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sandboxer/desired"
@@ -13,7 +14,6 @@ import (
 
 // The reasons that are ours; the others are the runtime's (observed.Exit).
 const (
-	backOff      = "BackOff"
 	createFailed = reconcile.CreateFailed
 	startError   = "StartError"
 )
@@ -51,10 +51,9 @@ func (v *view) phase(list []api.Container) (phase api.Phase, reason, message str
 // running is phase for what is declared Running or Paused.
 func (v *view) running(list []api.Container) (phase api.Phase, reason, message string) {
 	if all, failed := reconcile.Ended(v.d, v.mem); all {
-		for _, c := range list {
-			if failed && (c.ExitCode == nil || *c.ExitCode != 0) {
-				return api.Failed, c.Reason, howItEnded(c)
-			}
+		if failed {
+			reason, message := v.failures(list)
+			return api.Failed, reason, message
 		}
 		return api.Succeeded, "", ""
 	}
@@ -72,9 +71,9 @@ func (v *view) running(list []api.Container) (phase api.Phase, reason, message s
 	}
 	if c, ok := v.waiting(list, func(c api.Container) bool { return c.NextStartAt != nil }); ok && len(v.Pass.Pending) == 0 {
 		if !v.alive() && v.mem.NextCreate.After(v.Now) {
-			return api.Pending, backOff, "the sandbox was lost" + nextTry(v.mem.NextCreate, v.Now)
+			return api.Pending, api.CrashLoopBackOff, "the sandbox was lost" + nextTry(v.mem.NextCreate, v.Now)
 		}
-		return api.Pending, backOff, howItEnded(c) + nextStart(c, v.Now)
+		return api.Pending, api.CrashLoopBackOff, howItEnded(c) + nextStart(c, v.Now)
 	}
 	return v.onItsWay()
 }
@@ -186,15 +185,22 @@ func (v *view) allRun() bool {
 	return true
 }
 
-// allWell reports whether no container has failed for good.
-func (v *view) allWell() bool {
-	for i := range v.d.Spec.Containers {
-		dc := &v.d.Spec.Containers[i]
-		if cm := v.mem.Containers[dc.Name]; finished(dc, cm) && (!cm.Exit.Known || cm.Exit.Code != 0) {
-			return false
+// failures says of the containers that failed for good how they ended, and of
+// the first the reason; an empty message: there are none.
+func (v *view) failures(list []api.Container) (reason, message string) {
+	var texts []string
+	for _, c := range list {
+		dc, _ := v.d.Container(c.Name)
+		cm := v.mem.Containers[c.Name]
+		if dc == nil || !finished(dc, cm) || cm.Exit.Known && cm.Exit.Code == 0 {
+			continue
 		}
+		if len(texts) == 0 {
+			reason = c.Reason
+		}
+		texts = append(texts, howItEnded(c))
 	}
-	return true
+	return reason, strings.Join(texts, "; ")
 }
 
 // finished reports whether a container has ended and is not to run again until
