@@ -181,6 +181,9 @@ func (a *Actuator) Close() {
 		g.Close()
 	}
 	clear(a.gofers)
+	for id := range a.silences {
+		a.endSilence(id)
+	}
 	for key := range a.held {
 		a.letGoHeld(key)
 	}
@@ -188,6 +191,18 @@ func (a *Actuator) Close() {
 		t.close()
 	}
 	clear(a.terminals)
+}
+
+// later does something after that time with the lock held, unless Close has come
+// before.
+func (a *Actuator) later(wait time.Duration, do func()) *time.Timer {
+	return time.AfterFunc(wait, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.background.Err() == nil {
+			do()
+		}
+	})
 }
 
 // Do carries out one action; see reconcile.Actor.

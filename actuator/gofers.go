@@ -375,7 +375,7 @@ func (a *Actuator) letGo(id string) {
 		kept.Close()
 		delete(a.gofers, id)
 	}
-	delete(a.silences, id)
+	a.endSilence(id)
 }
 
 // releaseDead lets go of it where the gofer is gone. The sentry then sees that

@@ -152,10 +152,8 @@ func (a *Actuator) memoryAlarm(rec observed.Record) {
 		return
 	}
 	w.waits = true
-	time.AfterFunc(wait, func() {
-		a.mu.Lock()
+	a.later(wait, func() {
 		w.waits = false
-		a.mu.Unlock()
 		a.c.Poke(rec.Name)
 	})
 }

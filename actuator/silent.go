@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"sandboxer/gofer"
@@ -18,6 +19,7 @@ type silence struct {
 	gofer  observed.Process
 	served uint64 // how many requests had been answered
 	since  time.Time
+	poke   *time.Timer
 }
 
 // Silent says whether a container's gofer has answered nobody for a while: it
@@ -34,15 +36,24 @@ func (a *Actuator) Silent(sandbox observed.Record, rec observed.ContainerRecord)
 	defer a.mu.Unlock()
 	last, was := a.silences[rec.ID]
 	if !silent || a.waiters[rec.ID] == nil {
-		delete(a.silences, rec.ID)
+		a.endSilence(rec.ID)
 		return false, nil
 	}
 	if !was || last.gofer != rec.Gofer || last.served != served {
-		a.silences[rec.ID] = silence{gofer: rec.Gofer, served: served, since: time.Now()}
-		time.AfterFunc(silenceTime, func() { a.c.Poke(rec.Sandbox) })
+		a.endSilence(rec.ID)
+		poke := a.later(silenceTime, func() { a.c.Poke(rec.Sandbox) })
+		a.silences[rec.ID] = silence{gofer: rec.Gofer, served: served, since: time.Now(), poke: poke}
 		return false, nil
 	}
 	return time.Since(last.since) >= silenceTime, nil
+}
+
+// endSilence forgets a silence. The caller holds the lock.
+func (a *Actuator) endSilence(id string) {
+	if s, ok := a.silences[id]; ok {
+		s.poke.Stop()
+		delete(a.silences, id)
+	}
 }
 
 // Stopped has the sandbox looked at whose gofer that process is, a child of the
@@ -60,13 +71,10 @@ func (a *Actuator) Stopped(pid int) {
 // silent says whether a gofer answers nobody now.
 func (a *Actuator) silent(sandbox observed.Record, rec observed.ContainerRecord) (served uint64, silent bool, err error) {
 	a.mu.Lock()
-	kept, held := a.gofers[rec.ID]
-	var waits bool
-	if held {
-		served, waits, err = kept.Waiting()
-	}
+	kept := a.gofers[rec.ID] // without sockets where nothing is held
 	a.mu.Unlock()
-	if err != nil {
+	served, waits, err := kept.Waiting()
+	if err != nil && !errors.Is(err, os.ErrClosed) { // it is held no more
 		return 0, false, err
 	}
 	if silent, err = rec.Gofer.Stopped(); err != nil {

@@ -87,8 +87,10 @@ func queued(f *os.File, request int) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cerr := conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), uint(request)) })
-	return n, errors.Join(cerr, os.NewSyscallError("ioctl", err))
+	if conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), uint(request)) }) != nil {
+		return 0, os.ErrClosed // nothing else has it fail
+	}
+	return n, os.NewSyscallError("ioctl", err)
 }
 
 // activity is what the threads of a sentry do, seen from one of its sockets.
