@@ -136,7 +136,7 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	served, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return handOver(ctx, args) })
 	if err != nil {
 		rec.Gofer, rec.GoferSince, rec.GoferState, rec.Process = observed.Process{}, time.Time{}, nil, nil
-		return errors.Join(err, discardGofer(g))
+		return errors.Join(b.noMountPoint(err), discardGofer(g))
 	}
 	closeAll(g.Sockets)
 	a.grant(*rec)

@@ -148,7 +148,7 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 		return p.stepUnhealthy(c)
 	case c.GoferRun == observed.Alive && c.KeeperRun != observed.Alive:
 		return step{verb: Keep, name: c.Name, id: c.ID, replaced: c.Keeper, frozen: true,
-			reason: fmt.Sprintf("nobody but the daemon holds the sockets of the gofer of container %q", c.Name)}
+			reason: fmt.Sprintf("the keeper of container %q is gone: another gets the sockets of its gofer, without which none could take over after the daemon's end", c.Name)}
 	case c.GoferRun == observed.Alive && p.predates(c.GoferSince, cm.GoferAsked) && !p.rolling:
 		p.rolling = true // one after the other
 		return step{verb: ReplaceGofer, name: c.Name, id: c.ID, replaced: c.Gofer, frozen: true,

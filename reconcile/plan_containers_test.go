@@ -363,7 +363,7 @@ func TestPlanContainers(t *testing.T) {
 			name:   "keeper died: another holds",
 			mutate: func(in *Input) { containerOf(in, "app").KeeperRun = observed.Gone },
 			actions: []Action{{Verb: Keep, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `nobody but the daemon holds the sockets of the gofer of container "app"`}},
+				Reason: `the keeper of container "app" is gone: another gets the sockets of its gofer, without which none could take over after the daemon's end`}},
 		},
 		{
 			name: "keeper and gofer died: first the gofer",

@@ -29,7 +29,7 @@ func (p *planner) stepServer(s *observed.Container) step {
 		what = fmt.Sprintf("the gofer of volumes (process %d) died; the containers run on", s.Gofer.PID)
 	case s.GoferRun == observed.Alive && s.KeeperRun != observed.Alive:
 		return step{verb: Keep, name: s.Name, id: s.ID, replaced: s.Keeper, frozen: true,
-			reason: "nobody but the daemon holds the sockets of the gofer of volumes"}
+			reason: "the keeper of the gofer of volumes is gone: another gets its sockets, without which no gofer could take over after the daemon's end"}
 	case s.GoferRun == observed.Alive && s.GoferSince.Before(asked) && !p.rolling:
 		p.rolling = true // before those of the containers that have asked
 		what = "a new gofer for the volumes was asked for"

@@ -56,6 +56,42 @@ func TestMissingRoot(t *testing.T) {
 	w.running("web")
 }
 
+// What of a root is in the way of a mount is named, with what to do, and so for
+// roots with and without a layer; links that lead somewhere are followed.
+func TestNoMountPoint(t *testing.T) {
+	w := newWorld(t)
+	root := ownRoot(t, w)
+	for name, to := range map[string]string{"absolute": "/not/there", "relative": "gone", "loop": "loop", "fine": "etc"} {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start()
+	const to = "mount where it is meant to lead, or make a directory of it"
+	for name, c := range map[string]struct{ path, want string }{
+		"absolute": {"/absolute", "/absolute is a link that leads to nothing: " + to},
+		"below":    {"/absolute/x", "/absolute is a link that leads to nothing: " + to},
+		"relative": {"/relative/x/y", "/relative is a link that leads to nothing: " + to},
+		"loop":     {"/loop", "/loop is a link that leads back to itself: " + to},
+		"file":     {"/fine/conf/x", "/fine/conf is no directory: mount elsewhere, or make it one"},
+		"fine":     {"/fine/more", ""},
+	} {
+		for kind, readOnly := range map[string]string{"rw": "", "ro": ", readOnly: true"} {
+			box := kind + "-" + name
+			w.declare(box, "volumes: [{name: v, emptyDir: {}}]\ncontainers:\n- {name: app, rootfs: {path: DIR/root"+readOnly+"}, command: [/w, sleep], volumeMounts: [{name: v, mountPath: "+c.path+"}]}")
+			if c.want == "" {
+				w.running(box)
+				continue
+			}
+			s := w.wait(box, "failed", phase("Failed"))
+			want := `container "app" can't be started: there is no place for the mount at ` + c.path + ": in the root " + root + ", " + c.want + ": "
+			if s.Status.Reason != "StartError" || !strings.HasPrefix(s.Status.Message, want) {
+				t.Errorf("it says %q, not %q", s.Status.Message, want)
+			}
+		}
+	}
+}
+
 // A container that ignores SIGTERM has its grace period and no more.
 func TestIgnoresSIGTERM(t *testing.T) {
 	w := start(t)
