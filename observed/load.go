@@ -108,14 +108,21 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 	seen := map[string]bool{} // a record and its copy are one
 	for _, e := range entries {
 		file, ok := sealed.Of(e.Name())
+		aside := false
+		if !ok {
+			file, aside = sealed.Aside(e.Name())
+		}
 		name, isRecord := strings.CutSuffix(file, ".json")
-		if !ok || !isRecord || seen[name] || CheckName(name) != nil {
+		if !ok && !aside || !isRecord || seen[name] || CheckName(name) != nil {
 			continue
 		}
 		seen[name] = true
 		var rec ContainerRecord
 		damage, err := sealed.Read(r.containerFile(sandbox, name), recordMax,
 			func(data []byte) error { return r.decodeContainer(data, sandbox, name, &rec) })
+		if aside && errors.Is(err, fs.ErrNotExist) { // who removes a record removes that first
+			err = &sealed.Damage{Why: "it and its copy are missing, and an earlier one that was damaged is there"}
+		}
 		l.damaged(filepath.Join("containers", file), damage)
 		unusable, broken := errors.AsType[*sealed.Damage](err)
 		switch {

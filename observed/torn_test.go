@@ -104,6 +104,25 @@ func TestForeignRecords(t *testing.T) {
 	}
 }
 
+// Of a container whose record and copy are gone it is known that it was there by
+// the damaged one that was set aside, until that goes with the record.
+func TestOnlySetAside(t *testing.T) {
+	r, dir := saved(t)
+	file := filepath.Join(dir, "containers", "app.json")
+	if err := errors.Join(os.Rename(file, file+".damaged"), os.Remove(filepath.Join(dir, "containers", ".app.json.copy"))); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, r, "web"); len(l.Containers) != 1 || l.BrokenContainers["app"] == "" || l.Damaged != nil {
+		t.Errorf("Load = %+v", l)
+	}
+	if err := r.DeleteContainer("web", "app"); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, r, "web"); len(l.Containers) != 1 || l.BrokenContainers != nil {
+		t.Errorf("after it was removed: Load = %+v", l)
+	}
+}
+
 // A record that names another cgroup than one of its sandbox is believed in
 // nothing: all that is in there would be ended with the sandbox.
 func TestCgroupOfAnother(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"sandboxer/observed"
 )
 
-// noteDamage tells of what was found damaged of the sandbox's records until
-// there is another sentry: what is used in its place is as good, but whatever
+// noteDamage remembers what was found damaged of the sandbox's records until
+// there is another sentry, which is told of as long: what is used in its place is as good, but whatever
 // has damaged the one may damage more.
 func (p *planner) noteDamage() {
 	m := &p.mem
@@ -30,8 +30,6 @@ func (p *planner) noteDamage() {
 	}
 	if m.Damage == "" {
 		m.DamageIn = observed.Process{}
-	} else {
-		p.condition(RecordDamaged, RecordDamaged, "%s", m.Damage)
 	}
 	if p.world != broken && len(p.o.Damaged) == 0 {
 		m.MendFailed = false

@@ -64,6 +64,9 @@ func Plan(in Input) Result {
 		if !p.ending {
 			p.mem.StopAsked = time.Time{}
 		}
+		if p.mem.Damage != "" {
+			p.condition(RecordDamaged, RecordDamaged, "%s", p.mem.Damage)
+		}
 	}
 	if len(p.actions) > 1 {
 		slices.SortStableFunc(p.actions, func(a, b Action) int { return cmp.Compare(a.Container, b.Container) })

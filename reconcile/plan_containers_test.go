@@ -35,6 +35,7 @@ func waiting(in *Input, n int, ago time.Duration) {
 func TestPlanContainers(t *testing.T) {
 	failed := observed.Exit{Known: true, Code: 3, Reason: "Error", At: t0.Add(-time.Second)}
 	third := restartDelay(newSandbox().Spec.RestartBackoff, "box", "app", 3)
+	tornNever := `the record containers/app.json and its copy could not be used (torn): nobody knows how container "app" has ended, and its restart policy does not have it run again`
 	run(t, []row{
 		{
 			name: "first start of all",
@@ -223,6 +224,27 @@ func TestPlanContainers(t *testing.T) {
 			},
 			actions: []Action{{Verb: Remove, Sandbox: "box", Container: "app", Sentry: sentry,
 				Reason: `the record of container "app" can't be used (torn), and it is not to run again`}},
+		},
+		{
+			name: "torn record of what nobody remembers, under Never: it may have run, and is not run again",
+			mutate: func(in *Input) {
+				redeclare(in, policy(desired.Never))
+				in.Memory.SpecHash = in.Desired.WorkHash
+				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live, c.LiveAt = "", time.Time{} })
+				in.Observed.Containers = in.Observed.Containers[1:]
+				in.Observed.BrokenContainers = map[string]string{"app": "torn"}
+			},
+			actions: []Action{{Verb: Remove, Sandbox: "box", Container: "app", Sentry: sentry,
+				Reason: `the record of container "app" can't be used (torn), and it is not to run again`}},
+			conditions: []Condition{{RecordDamaged, RecordDamaged, tornNever}},
+			notices:    []Notice{{"", RecordDamaged, tornNever}},
+			memory: func(m *Memory) {
+				m.Damage, m.DamageIn = tornNever, sentry
+				recall(m, "app", func(c *ContainerMemory) {
+					c.Live, c.Seen, c.Attempts = unknownInstance, unknownInstance, 1
+					c.Exit = &observed.Exit{Reason: "Error", Message: "torn", At: t0}
+				})
+			},
 		},
 		{
 			name: "Never, all have ended: the sandbox is stopped",

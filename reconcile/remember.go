@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -144,15 +145,29 @@ func newInstance(cm ContainerMemory, c *observed.Container, hash string) Contain
 	return cm
 }
 
+// unknownInstance is the ID of one of which nothing is left but a record that
+// can't be used.
+const unknownInstance = "unknown"
+
 // missed counts the end of an instance whose record is gone or torn: the host
-// lost power, or somebody removed it. Whether it did its work is unknown.
+// lost power, or somebody removed it. Whether it did its work is unknown. A torn
+// record counts as one also where no instance is remembered: what may have run is
+// not run a second time unless its policy says so.
 func (p *planner) missed(dc *desired.Container, cm ContainerMemory) ContainerMemory {
+	why, torn := p.o.BrokenContainers[dc.Name]
+	if torn && cm.Live == "" && wantsRun(p.want) {
+		cm.Live = unknownInstance
+	}
 	if cm.Live == "" || cm.Live == cm.Seen {
 		return cm
 	}
 	exit := &observed.Exit{At: p.now, Reason: sandboxLost, Message: "its record is gone"}
-	if why, torn := p.o.BrokenContainers[dc.Name]; torn {
+	if torn {
 		exit.Reason, exit.Message = "Error", why
+	}
+	if torn && p.o.Record != nil && !restarts(dc.RestartPolicy, exit) {
+		p.damaged(fmt.Sprintf("the record containers/%s.json and its copy could not be used (%s): nobody knows how container %q has ended, and its restart policy does not have it run again",
+			dc.Name, why, dc.Name))
 	}
 	return p.ended(dc, cm, exit, time.Time{}, false)
 }

@@ -241,3 +241,41 @@ func TestCgroupOfAnother(t *testing.T) {
 		t.Errorf("%d sentries of it are left", n)
 	}
 }
+
+// A container of which neither a record nor its copy can be used, and that nobody
+// remembers, is not run a second time under Never, ended or not; that is told of.
+// What is to run again does.
+func TestContainersRecordLost(t *testing.T) {
+	w := start(t)
+	w.declare("once", app("print once", "restartPolicy: Never"))
+	w.declare("beside", "restartPolicy: Never\ncontainers:\n- "+box("app", "print once")+"\n- "+box("side", "sleep"))
+	w.declare("always", app("sleep"))
+	w.wait("once", "ended", ended)
+	w.wait("beside", "half ended", func(s sandbox) bool { return s.box("app").exited(0) && s.box("side").State == "running" })
+	w.running("always")
+	w.kill()
+	for _, name := range []string{"once", "beside", "always"} {
+		dir := filepath.Join(w.state, "sandboxes", name, "containers")
+		for _, file := range []string{"app.json", ".app.json.copy"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(`{"version":1,`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, file := range []string{name + ".json", "." + name + ".json.copy"} {
+			if err := os.Remove(filepath.Join(w.data, "memory", file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.start()
+	for _, name := range []string{"once", "beside"} {
+		s := w.wait(name, "told of", func(s sandbox) bool { return s.has("RecordDamaged") && s.box("app").State == "stopped" })
+		if out := w.ok("logs", name+"/app"); strings.Count(out, "once") != 1 {
+			t.Errorf("%s: what may have ended for good has said %q: %+v", name, out, s)
+		}
+	}
+	if s := w.wait("beside", "as it was", phase("Running")); s.box("side").RestartCount != 0 || s.box("side").State != "running" {
+		t.Errorf("its sibling: %+v", s.box("side"))
+	}
+	w.running("always")
+}

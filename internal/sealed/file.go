@@ -36,6 +36,10 @@ func Of(entry string) (file string, ok bool) {
 	return entry, !isHidden && !strings.HasSuffix(entry, asideSuffix)
 }
 
+// Aside gives the name of the file that an entry of its directory was set aside
+// of.
+func Aside(entry string) (file string, ok bool) { return strings.CutSuffix(entry, asideSuffix) }
+
 // Write replaces a file by an object. It is durable, and the old or the new one
 // at any moment; the copy comes first and is not durable.
 func Write(path string, object any) error {
