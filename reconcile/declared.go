@@ -20,6 +20,9 @@ type Declared struct {
 	SpecHash string
 	// WorkHash is the same without the labels, which start nothing.
 	WorkHash string
+	// Identity identifies all that is not changed in place: what has ended for
+	// good runs again under another one.
+	Identity string
 	// SandboxHash is desired.Sandbox.SandboxHash.
 	SandboxHash string
 	// LimitsHash identifies the limits of the sandbox's cgroup.
@@ -54,6 +57,7 @@ func Declare(s *desired.Sandbox) *Declared {
 	for i := range s.Spec.Containers {
 		d.ContainerHash[i] = s.Spec.Containers[i].Hash()
 	}
+	d.Identity = strings.Join(append([]string{d.SandboxHash}, d.ContainerHash...), ",")
 	d.declareInit()
 	d.declareScores()
 	d.Scores = scoresString(d)

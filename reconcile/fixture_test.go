@@ -92,6 +92,7 @@ func settled(d *Declared) Input {
 			Containers:   map[string]ContainerMemory{},
 			GraceSeconds: new(int64(30)),
 			SpecHash:     d.WorkHash,
+			Identity:     d.Identity,
 			RanIn:        sentry,
 		},
 	}
@@ -224,6 +225,9 @@ func checkPlan(t *testing.T, in Input, actions []Action, memory func(*Memory), a
 	want := Result{Actions: actions, Memory: cloneMemory(in.Memory), Conditions: conditions, Notices: notices}
 	if memory != nil {
 		memory(&want.Memory)
+	}
+	if d := in.Desired; d != nil && want.Memory.SpecHash == d.WorkHash {
+		want.Memory.Identity = d.Identity // both are noted at once
 	}
 	if again != 0 {
 		want.Again = t0.Add(again)

@@ -19,6 +19,8 @@ type Memory struct {
 	// SpecHash is the Declared.WorkHash that the counters belong to: a changed
 	// spec pre-empts back-off.
 	SpecHash string `json:"specHash,omitempty"`
+	// Identity is the Declared.Identity that what has ended for good belongs to.
+	Identity string `json:"identity,omitempty"`
 	// StopAsked is when the graceful end of the whole sandbox began.
 	StopAsked time.Time `json:"stopAsked,omitzero"`
 	// RanIn is the last sentry in which a command of the user's was seen.
@@ -143,7 +145,7 @@ func (m Memory) IsZero() bool { return m.Equal(Memory{}) }
 // Equal reports whether both remember the same; instants are compared, not
 // their time zones.
 func (m Memory) Equal(o Memory) bool {
-	return m.SpecHash == o.SpecHash &&
+	return m.SpecHash == o.SpecHash && m.Identity == o.Identity &&
 		equalPtr(m.GraceSeconds, o.GraceSeconds) &&
 		m.StopAsked.Equal(o.StopAsked) &&
 		m.RanIn == o.RanIn &&

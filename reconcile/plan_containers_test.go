@@ -274,7 +274,7 @@ func TestPlanContainers(t *testing.T) {
 			mutate: func(in *Input) {
 				finish(in)
 				in.Observed = observed.Sandbox{Name: "box"}
-				in.Memory.SpecHash = "old"
+				in.Memory.SpecHash, in.Memory.Identity = "old", "old"
 			},
 			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
 			memory: func(m *Memory) {
@@ -285,12 +285,40 @@ func TestPlanContainers(t *testing.T) {
 			},
 		},
 		{
+			name: "Never, all have ended, changed in place: not run again",
+			mutate: func(in *Input) {
+				finish(in)
+				in.Observed = observed.Sandbox{Name: "box"}
+				in.Memory.SpecHash = "old"
+			},
+			memory: func(m *Memory) {
+				m.SpecHash = newDeclared(policy(desired.Never)).WorkHash
+				for _, name := range []string{"app", "web"} {
+					recall(m, name, func(c *ContainerMemory) { c.Attempts = 0 })
+				}
+			},
+		},
+		{
+			name: "Never, all have ended, changed before anybody noted what of it: not run again",
+			mutate: func(in *Input) {
+				finish(in)
+				in.Observed = observed.Sandbox{Name: "box"}
+				in.Memory.SpecHash, in.Memory.Identity = "old", ""
+			},
+			memory: func(m *Memory) {
+				m.SpecHash = newDeclared(policy(desired.Never)).WorkHash
+				for _, name := range []string{"app", "web"} {
+					recall(m, name, func(c *ContainerMemory) { c.Attempts = 0 })
+				}
+			},
+		},
+		{
 			name: "Never, one has ended, changed spec elsewhere: the ended one stays ended",
 			mutate: func(in *Input) {
 				finish(in)
 				in.Observed.Containers[1] = settled(newDeclared()).Observed.Containers[1]
 				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Seen, c.Exit, c.StartedAt, c.Attempts = "", nil, time.Time{}, 0 })
-				in.Memory.SpecHash = "old"
+				in.Memory.SpecHash, in.Memory.Identity = "old", "old"
 			},
 			memory: func(m *Memory) {
 				m.SpecHash = newDeclared(policy(desired.Never)).WorkHash

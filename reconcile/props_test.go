@@ -106,6 +106,7 @@ func anyInput(t *rapid.T) Input {
 		o.Image = anyImage(t, d)
 	}
 	in.Memory.SpecHash = rapid.SampledFrom([]string{d.WorkHash, "", "old"}).Draw(t, "spec")
+	in.Memory.Identity = rapid.SampledFrom([]string{d.Identity, "", "old"}).Draw(t, "identity")
 	in.Memory.UnresponsiveSince = anyTime(t, "silence")
 	in.Memory.StopAsked = anyTime(t, "stop")
 	in.Memory.NextCreate = anyTime(t, "next create")

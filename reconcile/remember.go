@@ -42,22 +42,24 @@ func (p *planner) remember() {
 }
 
 // rememberSpec lets a changed declaration pre-empt every back-off. Where
-// nothing runs it is the start of something new, so that what had ended runs
-// again; where something runs, only what was itself changed does. A daemon that
-// ends changes nothing of what is declared.
+// nothing runs, and more has changed than what is changed in place, it is the
+// start of something new, so that what had ended runs again; where something
+// runs, only what was itself changed does. A daemon that ends changes nothing of
+// what is declared.
 func (p *planner) rememberSpec() {
 	if p.d.Leaving {
 		return
 	}
 	m := &p.mem
 	changed := m.SpecHash != "" && m.SpecHash != p.d.WorkHash
-	m.SpecHash = p.d.WorkHash
+	another := changed && m.Identity != "" && m.Identity != p.d.Identity
+	m.SpecHash, m.Identity = p.d.WorkHash, p.d.Identity
 	if changed {
 		m.CreateFailures, m.NextCreate, m.LastError, m.Losses = 0, time.Time{}, "", 0
 		m.SuspendFailures, m.NextSuspend, m.SuspendError = 0, time.Time{}, ""
 	}
 	anew := !wantsRun(p.want) || !p.suspended() &&
-		(p.outdated() || changed && (!p.running() && p.world != silent || p.finished()))
+		(p.outdated() || another && (!p.running() && p.world != silent || p.finished()))
 	if !anew && !changed {
 		return
 	}

@@ -189,6 +189,8 @@ func TestInitContainerFails(t *testing.T) {
 	w.reboot()
 	job("1")
 	w.declare("job", spec("count /v/job then exit 4", "restartPolicy: Never\nterminationGracePeriodSeconds: 7"))
+	job("1")
+	w.declare("job", spec("count /v/job then exit 4", "restartPolicy: Never\nhostname: other"))
 	job("2")
 
 	w.declare("none", "initContainers: [{name: i, rootfs: {path: ROOT}, command: [/nothing]}]\n"+app("sleep"))

@@ -78,6 +78,45 @@ func TestEndsForGood(t *testing.T) {
 	w.said("job", "again")
 }
 
+// A job that is done is not run again by what is changed in place, whether the
+// daemon sees it at once, after its restart or after a reboot; it is by a change
+// of what it is.
+func TestJobEditedInPlace(t *testing.T) {
+	w := start(t)
+	job := func(command string, more ...string) string {
+		return "volumes: [{name: v, hostPath: {path: DIR/v, type: DirectoryOrCreate}}]\nrestartPolicy: Never\n" + strings.Join(more, "\n") +
+			"\ncontainers:\n- " + box("app", command, "volumeMounts: [{name: v, mountPath: /v}]", "resources: {limits: {memory: "+fmt.Sprint(64+len(more))+"Mi}}")
+	}
+	edited := func(when, manifest, times string, whileDown bool) {
+		t.Helper()
+		was := w.wait("job", "failed", phase("Failed"))
+		if whileDown {
+			w.kill()
+		}
+		w.declare("job", manifest)
+		if whileDown {
+			w.start()
+		}
+		s := w.wait("job", "failed", func(s sandbox) bool {
+			return s.Status.Phase == "Failed" && s.Status.SpecHash != was.Status.SpecHash && s.box("app").exited(4)
+		})
+		if b, err := os.ReadFile(filepath.Join(w.dir, "v", "job")); err != nil || strings.TrimSpace(string(b)) != times {
+			t.Errorf("%s: it ran %s times, not %s, %v: %+v", when, b, times, err, s)
+		}
+		if !poll(func() bool { return !strings.Contains(w.ok("plan", "-o", "json"), `"job"`) }) {
+			t.Errorf("%s: there is something to do: %s", when, w.ok("plan"))
+		}
+	}
+	const command = "count /v/job then exit 4"
+	w.declare("job", job(command))
+	edited("at once", job(command, "terminationGracePeriodSeconds: 7"), "1", false)
+	edited("while no daemon ran", job(command, "restartBackoff: {max: 7s}", "terminationGracePeriodSeconds: 8"), "1", true)
+	w.reboot()
+	edited("after a reboot", job(command, "restartBackoff: {max: 8s}"), "1", false)
+	edited("of its hostname", job(command, "hostname: other"), "2", false)
+	edited("of its command, while no daemon ran", job("count /v/job then exit 4 0.01", "hostname: other"), "3", true)
+}
+
 // Beside siblings that run, who failed for good is named: by the sandbox, to who
 // waits for it, and by those that depend on it, also after a daemon's restart.
 func TestFailedForGood(t *testing.T) {
