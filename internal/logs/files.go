@@ -18,6 +18,8 @@ type files struct {
 	keep int   // how many files there may be
 	file *os.File
 	size int64 // of file
+	// dev and inode are the file's.
+	dev, inode uint64
 	// turn counts rotations, so that a follower knows when its file is complete.
 	turn int
 }
@@ -34,12 +36,14 @@ func (f *files) number(i int) string {
 // it is another one than before.
 func (f *files) ready(n int) (changed bool, err error) {
 	if f.file != nil {
-		// Somebody may have removed it, to make room on a full disk, or cut it.
+		// Somebody may have removed it, to make room on a full disk, renamed it, as
+		// logrotate does, or cut it.
 		var st unix.Stat_t
-		if err := unix.Fstat(int(f.file.Fd()), &st); err != nil {
-			return false, err
+		err := unix.Lstat(f.path, &st)
+		if err != nil && err != unix.ENOENT {
+			return false, &os.PathError{Op: "stat", Path: f.path, Err: err}
 		}
-		if f.size = st.Size; st.Nlink == 0 {
+		if f.size = st.Size; err != nil || st.Dev != f.dev || st.Ino != f.inode {
 			f.turn++
 			f.shut()
 		}
@@ -89,7 +93,12 @@ func (f *files) open() error {
 		file.Close()
 		return err
 	}
-	f.file, f.size = file, size
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		file.Close()
+		return os.NewSyscallError("fstat", err)
+	}
+	f.file, f.size, f.dev, f.inode = file, size, st.Dev, st.Ino
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,22 +62,31 @@ func TestFilesAreBounded(t *testing.T) {
 	}
 }
 
-// A log that somebody removes, to make room, is begun anew.
+// A log that somebody removes, to make room, is begun anew, and so is one that is
+// renamed, with or without another in its place.
 func TestRemovedLogIsBegunAnew(t *testing.T) {
 	l := open(t, Config{})
 	id, out, _ := start(t, l, 1)
 	r, ended := followed(t, l, all)
 	fmt.Fprintln(out, "old")
 	expect(t, r, "old\n")
-	if err := os.Remove(filepath.Join(l.logDir("web"), "app.log")); err != nil {
-		t.Fatal(err)
+	path := filepath.Join(l.logDir("web"), "app.log")
+	for i, away := range []func() error{
+		func() error { return os.Remove(path) },
+		func() error { return os.Rename(path, path+"-rotated") },
+		func() error { return errors.Join(os.Rename(path, path+"-rotated"), os.WriteFile(path, nil, 0o600)) },
+	} {
+		if err := away(); err != nil {
+			t.Fatal(err)
+		}
+		line := fmt.Sprintf("new %d\n", i)
+		fmt.Fprint(out, line)
+		expect(t, r, line)
+		if got := read(t, l, all); got != line {
+			t.Errorf("read %q", got)
+		}
 	}
-	fmt.Fprintln(out, "new")
-	expect(t, r, "new\n")
 	finish(t, l, id)
-	if got := read(t, l, all); got != "new\n" {
-		t.Errorf("read %q", got)
-	}
 	if err := l.Remove("web"); err != nil {
 		t.Fatal(err)
 	}
