@@ -12,6 +12,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/hostpath"
+	"sandboxer/observed"
 )
 
 // bundle is a container in the runtime's terms: its OCI specification, and
@@ -26,6 +27,9 @@ type bundle struct {
 	hooks   desired.Hooks
 	// shown are the command's words without values that are in files.
 	shown []string
+	// objects and contents are what its record is to tell of the host.
+	objects  []observed.Object
+	contents []observed.Content
 }
 
 func (b *bundle) close() {
@@ -52,6 +56,7 @@ var defaultCapabilities = []string{
 func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, err error) {
 	var spec *specs.Spec
 	paths := a.pathsOf(d, c)
+	contents := a.contentsOf(c)
 	if c.Bundle != "" {
 		spec, err = a.readBundle(paths, c, d.Spec.Hostname)
 	} else {
@@ -74,12 +79,15 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 	if err != nil {
 		return bundle{}, fmt.Errorf("root file system: %w", err)
 	}
-	b = bundle{spec: spec, mounts: []served{root}, hooks: hooks, shown: shown}
+	b = bundle{spec: spec, mounts: []served{root}, hooks: hooks, shown: shown, contents: contents}
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
+	if err := b.note("the root directory", root); err != nil {
+		return b, err
+	}
 	var binds []specs.Mount
 	for _, m := range spec.Mounts {
 		if specutils.IsGoferMount(m) {
@@ -92,9 +100,20 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 			return b, fmt.Errorf("mount %s: %w", m.Destination, err)
 		}
 		b.mounts = append(b.mounts, served)
+		if err := b.note("mount "+m.Destination+"'s source", served); err != nil {
+			return b, err
+		}
 	}
 	if b.volumes, err = a.volumeMounts(paths, d, c); err != nil {
 		return b, err
+	}
+	for _, v := range b.volumes {
+		if volume(d, v.name).HostPath == nil {
+			continue
+		}
+		if err := b.note(fmt.Sprintf("volume %q's hostPath", v.name), v.served); err != nil {
+			return b, err
+		}
 	}
 	files, err := a.networkMounts(paths, d, c, spec, root.tree.File)
 	for _, f := range files {

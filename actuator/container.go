@@ -84,6 +84,10 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 		return err
 	}
 	defer b.close()
+	rec.Objects, rec.Contents = b.objects, b.contents
+	if w.restoring {
+		rec.Contents = nil // it goes on with what was read before its checkpoint was made
+	}
 	if w.restoring && !w.private {
 		b.spec.Mounts = append(b.spec.Mounts, b.restoredMounts()...)
 	} else if err := a.mountVolumes(ctx, w, gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}, &b); err != nil {

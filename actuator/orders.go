@@ -71,8 +71,8 @@ func (a *Actuator) answersAll(dir string) error {
 	return err
 }
 
-// hookKey reads the key that hooks and pid files in records are sealed with, or
-// makes one.
+// hookKey reads the key that hooks and pid files in records are sealed with, and
+// contents identified, or makes one.
 func hookKey(path string) ([]byte, error) {
 	const size = 32
 	key, err := os.ReadFile(path)

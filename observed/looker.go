@@ -38,6 +38,9 @@ type Config struct {
 	// answered nobody for a while, though somebody waits or nobody could be
 	// answered. Optional: none is silent then.
 	Silent func(Record, ContainerRecord) (bool, error)
+	// Replaced says what of a container's Objects and Contents is not there any
+	// more as it was. Optional: nothing is looked at then.
+	Replaced func(ContainerRecord) []string
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
@@ -136,6 +139,9 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 		c.State, c.Exit = state(rec, sb, states)
 		if l.c.PreStop != nil {
 			c.PreStop = l.c.PreStop(rec.ID)
+		}
+		if l.c.Replaced != nil && sb.Sentry == Alive && (c.State == Running || c.State == Paused) {
+			c.Replaced = l.c.Replaced(rec)
 		}
 		if states[rec.ID] == Stopped {
 			// They ended with it.

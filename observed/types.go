@@ -123,6 +123,10 @@ type ContainerRecord struct {
 	HooksDone int             `json:"hooksDone,omitempty"`
 	// HooksSeal proves to the actuator that the hooks were declared.
 	HooksSeal string `json:"hooksSeal,omitempty"`
+	// Objects are what it was given of the host, Contents what it was made from
+	// that was read there.
+	Objects  []Object  `json:"objects,omitempty"`
+	Contents []Content `json:"contents,omitempty"`
 	// Terminal says that the command has a terminal whose master the daemon and
 	// the keeper hold, Stdin that it reads what who attaches writes.
 	Terminal bool `json:"terminal,omitempty"`
@@ -132,6 +136,22 @@ type ContainerRecord struct {
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
+}
+
+// Object is a file or directory of the host, and what it was.
+type Object struct {
+	What   string `json:"what"` // for messages: "the root directory"
+	Path   string `json:"path"` // as it is declared
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+}
+
+// Content is a file of the host, and what identifies what was in it: by who reads
+// it, and nobody else, as that may be a secret.
+type Content struct {
+	What   string `json:"what"`
+	Path   string `json:"path"`
+	Digest string `json:"digest"`
 }
 
 // Server names the record of a gofer that serves volumes, which all containers
@@ -234,6 +254,9 @@ type Container struct {
 	KeeperRun Liveness
 	// PreStop is what it does before it is sent its stop signal.
 	PreStop PreStop
+	// Replaced says of what the instance was made from, as it runs, what is
+	// another one on the host by now.
+	Replaced []string
 }
 
 // Score is the OOM score adjustment of one live process of a sandbox.

@@ -44,3 +44,19 @@ func (p *planner) added(name string) bool {
 	_, known := before.Containers[name]
 	return !known && p.o.Record != nil && before.RanIn == p.o.Record.Sentry && before.SpecHash != ""
 }
+
+// noteReplaced tells of containers that run with what is not on the host any
+// more. They are left alone, as a Pod is whose Secret was changed: when to
+// restart is for its owner to say.
+func (p *planner) noteReplaced() {
+	var texts []string
+	for i := range p.o.Containers {
+		c := &p.o.Containers[i]
+		if dc, _ := p.d.Container(c.Name); dc != nil && live(c) && len(c.Replaced) > 0 {
+			texts = append(texts, strings.Join(c.Replaced, ", ")+fmt.Sprintf(" since container %q was started", c.Name))
+		}
+	}
+	if len(texts) > 0 {
+		p.condition(SourceReplaced, SourceReplaced, "%s; \"sandboxer restart %s\" takes up what is there now", strings.Join(texts, "; "), p.in.Name)
+	}
+}

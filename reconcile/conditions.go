@@ -29,6 +29,9 @@ const (
 	// RecordDamaged: what is kept of the sandbox was damaged, and what was used
 	// in its place.
 	RecordDamaged = "RecordDamaged"
+	// SourceReplaced: what a container was made from is another one on the host
+	// by now. It runs on with what it has until it is restarted.
+	SourceReplaced = "SourceReplaced"
 	// InternalError: the daemon met a fault of its own, which it contains.
 	InternalError = "InternalError"
 	// Unsupported: the sandbox can't be in the declared state at all.

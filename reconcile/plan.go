@@ -57,6 +57,7 @@ func Plan(in Input) Result {
 		} else {
 			p.want = p.wanted()
 			p.remember()
+			p.noteReplaced()
 			if !p.mend() {
 				p.keep()
 			}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,5 +101,21 @@ func TestReasonsOfChanges(t *testing.T) {
 	const want = `container "app" was changed: env[B], env[C], env[D], env[E], env[F], env[G] and 2 more; it has 30s to end`
 	if got := Plan(in).Actions; len(got) != 1 || got[0].Reason != want {
 		t.Errorf("planned %+v", got)
+	}
+}
+
+// What a container runs with and is not on the host any more is told of, and no
+// reason to do anything.
+func TestReplacedSourcesAreNoReason(t *testing.T) {
+	in := settled(newDeclared())
+	containerOf(&in, "app").Replaced = []string{"the root directory /r was replaced", "variable A's file /a was removed"}
+	want := []Condition{{SourceReplaced, SourceReplaced, "the root directory /r was replaced, variable A's file /a was removed since container " +
+		`"app" was started; "sandboxer restart box" takes up what is there now`}}
+	if r := Plan(in); len(r.Actions) > 0 || !slices.Equal(r.Conditions, want) {
+		t.Errorf("planned %+v, with %+v", r.Actions, r.Conditions)
+	}
+	end(&in, "app", 0, 0)
+	if c := Plan(in).Conditions; len(c) > 0 {
+		t.Errorf("of a container that has ended: %+v", c)
 	}
 }

@@ -306,5 +306,5 @@ func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
 		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed,
 		reconcile.RestoreFailed, reconcile.SuspendFailed, reconcile.DependencyMissing, reconcile.DependencyNotReady,
-		reconcile.RecordDamaged, reconcile.InternalError}))
+		reconcile.RecordDamaged, reconcile.SourceReplaced, reconcile.InternalError}))
 }

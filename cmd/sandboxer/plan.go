@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -60,8 +61,8 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 	}
 	switch {
 	case len(plan.Actions) > 0:
-	case len(plan.Problems) > 0:
-		return nil // they say that not all is
+	case len(plan.Problems) > 0 || len(plan.Notes) > 0:
+		return showNotes(c.stdout, plan.Notes) // problems say themselves that not all is
 	default:
 		_, err := fmt.Fprintln(c.stdout, "Nothing to do: all is as declared.")
 		return err
@@ -79,6 +80,16 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 	}
 	for _, r := range rows {
 		if err := t.row(r); err != nil {
+			return err
+		}
+	}
+	return showNotes(c.stdout, plan.Notes)
+}
+
+// showNotes shows what a plan has no action for.
+func showNotes(w io.Writer, notes []string) error {
+	for _, n := range notes {
+		if _, err := fmt.Fprintln(w, "Note: "+n); err != nil {
 			return err
 		}
 	}

@@ -254,6 +254,8 @@ type ContainerStats struct {
 type Plan struct {
 	Actions  []Action `json:"actions"`
 	Problems []string `json:"problems,omitempty"`
+	// Notes are of what is not as declared, and left to its owner.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // ConfirmRequest names the sandboxes whose held deletions are to go ahead; none:

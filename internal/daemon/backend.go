@@ -155,9 +155,14 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 			plan.Problems = append(plan.Problems, fmt.Sprintf("sandbox %q: how it stands can't be told: %v", name, err))
 			continue
 		}
-		actions := reconcile.Plan(in).Actions
-		plan.Actions = append(plan.Actions, status.Updates(now[name], set.Sandboxes[name], actions)...)
-		plan.Actions = append(plan.Actions, status.Actions(actions)...)
+		r := reconcile.Plan(in)
+		plan.Actions = append(plan.Actions, status.Updates(now[name], set.Sandboxes[name], r.Actions)...)
+		plan.Actions = append(plan.Actions, status.Actions(r.Actions)...)
+		for _, c := range r.Conditions {
+			if c.Type == reconcile.SourceReplaced {
+				plan.Notes = append(plan.Notes, fmt.Sprintf("%s: %s", name, c.Message))
+			}
+		}
 	}
 	return plan, nil
 }

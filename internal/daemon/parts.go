@@ -131,6 +131,7 @@ func (d *daemon) open() (err error) {
 		Memory:      d.actuator.Memory,
 		PreStop:     d.actuator.PreStop,
 		Silent:      d.actuator.Silent,
+		Replaced:    d.actuator.Replaced,
 		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
 	})
 	if err != nil {

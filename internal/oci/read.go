@@ -12,8 +12,8 @@ import (
 	"sandboxer/internal/hostpath"
 )
 
-// configMax is the most that is read of a config.json, in bytes.
-const configMax = 16 << 20
+// ConfigMax is the most that is read of a config.json, in bytes.
+const ConfigMax = 16 << 20
 
 // Refused is a specification that would not be carried out, with every reason.
 type Refused struct {
@@ -28,7 +28,7 @@ func (r *Refused) Error() string { return r.File + ": " + strings.Join(r.Faults,
 // and mounts have no options but those that a sentry carries out.
 func Read(paths hostpath.Resolver, dir string, m Manifest) (*specs.Spec, error) {
 	file := filepath.Join(dir, "config.json")
-	b, err := paths.Read(file, configMax)
+	b, err := paths.Read(file, ConfigMax)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,94 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What a container was made from can be another one on the host by now: plan and
+// the sandbox's condition say so, of another daemon too, nothing is restarted for
+// it, and a restart takes it up. A file that was written anew with what it had is
+// no other.
+func TestReplacedSourcesAreTold(t *testing.T) {
+	w := start(t, "--resync", "500ms")
+	at := func(name string) string { return filepath.Join(w.dir, name) }
+	change := func(errs ...error) {
+		t.Helper()
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write := func(name, content string) error {
+		return os.WriteFile(at(name), []byte(content), 0o600)
+	}
+	change(os.Symlink(rootfs, at("root")), os.Mkdir(at("v"), 0o755), write("secret", "one\n"), write("file", "1"))
+	dir := w.bundle("b", func(map[string]any) {})
+	w.declare("web", `
+volumes: [{name: data, hostPath: {path: DIR/v}}, {name: conf, hostPath: {path: DIR/file}}]
+containers:
+- name: app
+  rootfs: {path: DIR/root}
+  command: [/w, env, then, read, /conf, then, sleep]
+  env: [{name: TOKEN, valueFrom: {file: DIR/secret}}]
+  volumeMounts: [{name: data, mountPath: /data}, {name: conf, mountPath: /conf}]
+- {name: other, bundle: `+dir+`, command: [/w, sleep]}`)
+	was := w.running("web")
+	const none = "Nothing to do: all is as declared."
+	change(write("again", "one\n"), os.Rename(at("again"), at("secret")))
+	if out := w.ok("plan"); !strings.Contains(out, none) {
+		t.Fatalf("nothing was changed, and yet: %s", out)
+	}
+	notes := []string{}
+	for _, c := range []struct {
+		note   string
+		change func()
+	}{
+		{"variable TOKEN's file " + at("secret") + " was changed since container \"app\"", func() {
+			change(write("again", "two\n"), os.Rename(at("again"), at("secret")))
+		}},
+		{`volume "data"'s hostPath ` + at("v") + " was removed", func() { change(os.Rename(at("v"), at("old"))) }},
+		{`volume "data"'s hostPath ` + at("v") + " was replaced", func() { change(os.Mkdir(at("v"), 0o755)) }},
+		{`volume "conf"'s hostPath ` + at("file") + " was replaced", func() {
+			change(write("again", "2"), os.Rename(at("again"), at("file")))
+		}},
+		{"the root directory " + at("root") + " was replaced", func() {
+			change(os.Remove(at("root")), os.CopyFS(at("root"), os.DirFS(rootfs)))
+		}},
+		{"the bundle's " + dir + "/config.json was changed since container \"other\"", func() {
+			text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+			change(err, os.WriteFile(filepath.Join(dir, "config.json"), append(text, '\n'), 0o600))
+		}},
+	} {
+		c.change()
+		out := w.ok("plan")
+		if strings.Contains(out, none) || !strings.Contains(out, c.note) || !strings.Contains(out, "sandboxer restart web") {
+			t.Errorf("want %q, and plan says: %s", c.note, out)
+		}
+		if !strings.Contains(c.note, "removed") {
+			notes = append(notes, c.note)
+		}
+	}
+	w.kill()
+	w.start()
+	now := w.wait("web", "told of all", func(s sandbox) bool {
+		for _, n := range notes {
+			if s.Status.Reason != "SourceReplaced" || !strings.Contains(s.Status.Message, n) {
+				return false
+			}
+		}
+		return true
+	})
+	for _, c := range []string{"app", "other"} {
+		w.same(was, now, c)
+	}
+	w.ok("restart", "web")
+	w.said("web/app", "env TOKEN=two")
+	w.wait("web", "nothing to tell", func(s sandbox) bool { return running(s) && s.Status.Reason == "" })
+	if out := w.ok("plan"); !strings.Contains(out, none) {
+		t.Errorf("after a restart: %s", out)
+	}
+}
