@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -195,10 +196,22 @@ func (r *Records) checkContainer(sandbox, name string, rec *ContainerRecord) str
 	default:
 		return fmt.Sprintf("it has no state called %q", rec.State)
 	}
-	if rec.Sandbox != sandbox || rec.Name != name || CheckName(rec.ID) != nil {
+	if rec.Sandbox != sandbox || rec.Name != name || !isInstance(rec) {
 		return fmt.Sprintf("it is of container %q of sandbox %q, ID %q", rec.Name, rec.Sandbox, rec.ID)
 	}
 	return ""
+}
+
+// isInstance says whether a record's ID is one of its container's: what is known
+// by another's would be taken for its own.
+func isInstance(rec *ContainerRecord) bool {
+	attempt, ok := strings.CutPrefix(rec.ID, rec.Sandbox+"."+rec.Name)
+	if rec.IsServer() {
+		return ok && attempt == ""
+	}
+	number, numbered := strings.CutPrefix(attempt, ".")
+	_, err := strconv.ParseUint(number, 10, 63)
+	return ok && numbered && err == nil
 }
 
 func (r *Records) checkOrigin(version int, bootID string) string {

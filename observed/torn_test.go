@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/observed"
 )
 
 func TestTornRecords(t *testing.T) {
@@ -139,6 +141,35 @@ func TestCgroupOfAnother(t *testing.T) {
 		}
 		if l := load(t, r, "web"); (l.Record != nil) != want || (l.Broken == "") != want {
 			t.Errorf("%q: believed: %v, %q", cgroup, l.Record != nil, l.Broken)
+		}
+	}
+}
+
+// Nor is a container's record believed that has another's ID.
+func TestInstanceOfAnother(t *testing.T) {
+	for id, want := range map[string]bool{
+		"web.app.1": true, "web.app.20": true,
+		"other.app.1": false, "web.app": false, "web.app.": false, "web.app.x": false, "web.app.-1": false, "web.app2.1": false, "web.app.1.1": false, "web": false, "": false,
+	} {
+		r, _ := newRecords(t)
+		rec := containerRecord("web", "app")
+		rec.ID = id
+		if err := errors.Join(r.Save(record("web")), r.SaveContainer(rec)); err != nil {
+			t.Fatal(err)
+		}
+		if l := load(t, r, "web"); (len(l.Containers) == 1) != want || (l.BrokenContainers["app"] == "") != want {
+			t.Errorf("%q: believed: %v, %q", id, len(l.Containers) == 1, l.BrokenContainers["app"])
+		}
+	}
+	r, _ := newRecords(t)
+	name := observed.Server(7)
+	for id, want := range map[string]bool{"web." + name: true, "other." + name: false, "web." + name + ".1": false} {
+		err := errors.Join(r.Save(record("web")), r.SaveContainer(observed.ContainerRecord{Sandbox: "web", Name: name, ID: id, State: observed.Running}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := load(t, r, "web"); len(l.Servers) != 1 || (l.Servers[0].ID == id) != want {
+			t.Errorf("%q: %+v", id, l.Servers)
 		}
 	}
 }
