@@ -1,10 +1,14 @@
 package test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a container was made from can be another one on the host by now: plan and
@@ -90,5 +94,65 @@ containers:
 	w.wait("web", "nothing to tell", func(s sandbox) bool { return running(s) && s.Status.Reason == "" })
 	if out := w.ok("plan"); !strings.Contains(out, none) {
 		t.Errorf("after a restart: %s", out)
+	}
+}
+
+// An unmount below a root or a volume is never busy for a sandbox that runs, which
+// goes on with what was mounted: below a root until its container is restarted,
+// below a volume until the sandbox has been stopped. What is mounted meanwhile is
+// seen from then on, too.
+func TestMountsBelowStayAsTheyWere(t *testing.T) {
+	w := start(t)
+	root, volume := filepath.Join(w.dir, "root"), filepath.Join(w.dir, "v")
+	if err := os.CopyFS(root, os.DirFS(rootfs)); err != nil {
+		t.Fatal(err)
+	}
+	mounts := []string{filepath.Join(root, "disk"), filepath.Join(volume, "disk")}
+	mount := func(dir, file string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := func(when string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, file := range []string{"/disk/early", "/v/disk/early", "/disk/late", "/v/disk/late"} {
+			if w.run("exec", "web", "--", "/w", "read", file).code == 0 {
+				got = append(got, file)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the container sees %q, want %q", when, got, want)
+		}
+	}
+	spec := "volumes: [{name: v, hostPath: {path: DIR/v}}]\ncontainers:\n" +
+		"- {name: app, rootfs: {path: DIR/root}, command: [/w, sleep], volumeMounts: [{name: v, mountPath: /v}]}"
+	for _, dir := range mounts {
+		mount(dir, "early")
+	}
+	w.declare("web", spec)
+	w.running("web")
+	for _, dir := range mounts {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Fatalf("unmounting %s: %v", dir, err)
+		}
+		mount(dir, "late")
+	}
+	seen("while it runs", "/disk/early", "/v/disk/early")
+	w.ok("restart", "web")
+	seen("after a restart", "/v/disk/early", "/disk/late")
+	w.declare("web", "state: Stopped\n"+spec)
+	w.wait("web", "stopped", phase("Stopped"))
+	w.declare("web", spec)
+	w.running("web")
+	seen("after a stop", "/disk/late", "/v/disk/late")
+	for _, dir := range mounts {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
 	}
 }
