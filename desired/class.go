@@ -1,8 +1,10 @@
 package desired
 
 import (
+	"encoding/json"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -125,33 +127,108 @@ type Change struct {
 // order of the classes above.
 func Changes(a, b *Sandbox) []Change {
 	var list []Change
-	add := func(class Class, container string, was, is map[string]string) {
-		if fields := ChangedFields(was, is); len(fields) > 0 {
+	add := func(class Class, container string) {
+		if fields := ChangedFields(digests(a.part(class, container)), digests(b.part(class, container))); len(fields) > 0 {
 			list = append(list, Change{class, container, fields})
 		}
 	}
-	inPlace := func(s *Sandbox) map[string]string {
-		all := digests(s.Spec.of(ClassInPlace))
-		maps.Copy(all, digests(map[string]any{"labels": s.Labels}))
-		return all
-	}
-	add(ClassInPlace, "", inPlace(a), inPlace(b))
-	add(ClassSandbox, "", a.Fields(), b.Fields())
+	add(ClassInPlace, "")
+	add(ClassSandbox, "")
 	for _, is := range b.Spec.InitContainers {
-		for _, was := range a.Spec.InitContainers {
-			if was.Name == is.Name {
-				add(ClassInPlace, is.Name, digests(was.of(ClassInPlace)), digests(is.of(ClassInPlace)))
-			}
+		if named(a.Spec.InitContainers, is.Name) != nil {
+			add(ClassInPlace, is.Name)
 		}
 	}
-	for i := range b.Spec.Containers {
-		is := &b.Spec.Containers[i]
-		for j := range a.Spec.Containers {
-			if was := &a.Spec.Containers[j]; was.Name == is.Name {
-				add(ClassInPlace, is.Name, digests(was.of(ClassInPlace)), digests(is.of(ClassInPlace)))
-				add(ClassContainer, is.Name, was.Fields(), is.Fields())
-			}
+	for _, is := range b.Spec.Containers {
+		if named(a.Spec.Containers, is.Name) != nil {
+			add(ClassInPlace, is.Name)
+			add(ClassContainer, is.Name)
 		}
 	}
 	return list
+}
+
+// part is what a Change of the class is about, of the sandbox (no container) or
+// of a container that it has.
+func (s *Sandbox) part(class Class, container string) any {
+	switch {
+	case container != "":
+		return named(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), container).of(class)
+	case class == ClassSandbox:
+		return s.Spec.whole()
+	}
+	all := plain(s.Spec.of(class)).(map[string]any)
+	labels := map[string]string{} // not nil, so that each is told of by itself
+	maps.Copy(labels, s.Labels)
+	all["labels"] = labels
+	return all
+}
+
+func named(containers []Container, name string) *Container {
+	for i := range containers {
+		if containers[i].Name == name {
+			return &containers[i]
+		}
+	}
+	return nil
+}
+
+// Values says of each of the fields how it was in a and is in b. What variables,
+// headers and files hold is left out: it may be secret.
+func (c Change) Values(a, b *Sandbox) []string {
+	valuesOf := func(s *Sandbox) map[string]any {
+		all := map[string]any{}
+		eachPart("", plain(s.part(c.Class, c.Container)), func(path string, v any, _ bool) { all[path] = v })
+		return all
+	}
+	was, is := valuesOf(a), valuesOf(b)
+	var list []string
+	for _, path := range c.Fields {
+		before, after := valueText(path, was[path]), valueText(path, is[path])
+		if before != after { // else nothing of it can be told
+			path += ": " + before + " → " + after
+		}
+		list = append(list, path)
+	}
+	return list
+}
+
+const notTold = "(not told)"
+
+func valueText(path string, v any) string {
+	switch {
+	case v == nil:
+		return "none"
+	case strings.HasSuffix(path, ".value"), strings.Contains(path, ".files"):
+		return notTold
+	}
+	b, err := json.Marshal(tellable("", v))
+	if err != nil {
+		return notTold // unreachable: plain data
+	}
+	return clip(string(b))
+}
+
+// tellable is v, the value of a field, without what may be secret in it.
+func tellable(field string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for name, part := range v {
+			if out[name] = tellable(name, part); field == "files" {
+				out[name] = notTold
+			}
+		}
+		return out
+	case []any:
+		out := []any{}
+		for _, e := range v {
+			out = append(out, tellable(field, e))
+		}
+		return out
+	}
+	if field == "value" || field == "env" { // a hook has env as NAME=VALUE
+		return notTold
+	}
+	return v
 }

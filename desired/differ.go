@@ -42,24 +42,25 @@ func (c *Container) Fields() map[string]string { return digests(c.of(ClassContai
 
 func digests(v any) map[string]string {
 	all := map[string]string{}
-	digestParts("", plain(v), all)
+	eachPart("", plain(v), func(path string, v any, deepest bool) {
+		all[path] = ""
+		if deepest {
+			all[path] = digest(v)[:8]
+		}
+	})
 	return all
 }
 
-// digestParts adds the deepest parts of v, and those on the way to them with
-// no digest, so that a part that comes or goes as a whole can be named.
-func digestParts(path string, v any, all map[string]string) {
+// eachPart calls do for the deepest parts of v and for those on the way to
+// them, so that a part that comes or goes as a whole can be named.
+func eachPart(path string, v any, do func(path string, v any, deepest bool)) {
 	parts, ok := children(v)
-	if !ok {
-		all[path] = digest(v)[:8]
-		return
-	}
-	if path != "" {
-		all[path] = ""
+	if path != "" || !ok {
+		do(path, v, !ok)
 	}
 	_, list := v.([]any)
 	for key, part := range parts {
-		digestParts(partPath(path, key, list), part, all)
+		eachPart(partPath(path, key, list), part, do)
 	}
 }
 

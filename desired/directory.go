@@ -130,6 +130,10 @@ func (d *Directory) Accepted(name string) *Sandbox {
 	return d.stored[name]
 }
 
+// Stored returns what had been accepted of a sandbox before the first scan; nil:
+// nothing.
+func (d *Directory) Stored(name string) *Sandbox { return d.stored[name] }
+
 // Set returns the latest snapshot, nil before the first scan has ended.
 func (d *Directory) Set() *Set { return d.latest.Load() }
 

@@ -9,7 +9,7 @@ import (
 
 // occurrence is an event with all that is told of it.
 type occurrence struct {
-	Time, Sandbox, Container, Type, Reason, Action, Message string
+	Time, Sandbox, Container, Type, Reason, Action, Message, Revision string
 }
 
 func (w *world) occurrences(args ...string) []occurrence {
@@ -76,5 +76,53 @@ func TestEventsOverRestarts(t *testing.T) {
 	}
 	if out := w.ok("events"); strings.Count(out, "a user sent SIGHUP") != 1 || !strings.Contains(out, "other") {
 		t.Errorf("all events are\n%s", out)
+	}
+}
+
+// Every edit is told of with its old and new values, but for secret ones, and
+// the revision that is in force from then on, also where no daemon ran meanwhile.
+func TestChangedEvents(t *testing.T) {
+	w := start(t)
+	web := func(grace, secret string) string {
+		return "terminationGracePeriodSeconds: " + grace + "\ncontainers:\n- " + box("app", "sleep", "env: [{name: TOKEN, value: "+secret+"}]")
+	}
+	w.declare("web", web("1", "hunter1"))
+	was := w.running("web")
+	changed := func() (list []occurrence) {
+		t.Helper()
+		for _, e := range w.occurrences("web") {
+			if e.Reason == "Changed" {
+				list = append(list, e)
+			}
+		}
+		return list
+	}
+	for i, edit := range []struct{ grace, secret, container, want string }{
+		{"2", "hunter1", "", "(in place): terminationGracePeriodSeconds: 1 → 2"},
+		{"2", "hunter2", "app", "(container): env[TOKEN].value"},
+		{"3", "hunter2", "", "(in place): terminationGracePeriodSeconds: 2 → 3"},
+	} {
+		if i == 2 {
+			w.kill()
+		}
+		w.declare("web", web(edit.grace, edit.secret))
+		if i == 2 {
+			w.start()
+		}
+		now := w.wait("web", "changed", and(running, func(s sandbox) bool { return s.Status.SpecHash != was.Status.SpecHash }))
+		list := changed()
+		want := "revision " + now.Status.SpecHash + " after " + was.Status.SpecHash + " " + edit.want
+		if len(list) != i+1 || list[i].Message != want || list[i].Container != edit.container || list[i].Revision != now.Status.SpecHash {
+			t.Errorf("edit %d: %+v, not %q", i, list, want)
+		}
+		was = now
+	}
+	w.restart()
+	w.running("web")
+	if list := changed(); len(list) != 3 {
+		t.Errorf("a restart of the daemon changed something: %+v", list)
+	}
+	if out := w.ok("events", "-o", "json"); strings.Contains(out, "hunter") {
+		t.Errorf("a secret is told: %s", out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,6 +143,13 @@ func (d *daemon) declarationsChanged(names []string) {
 		// What nobody declares was held, or is to be from now on.
 		d.loop.PokeAll()
 	}
+	for _, name := range names {
+		was := before.Sandboxes[name]
+		if d.told == nil {
+			was = d.directory.Stored(name)
+		}
+		d.tellChanged(was, set.Sandboxes[name])
+	}
 	d.told = set
 	d.tellNew(before, set)
 	for _, name := range names {
@@ -176,6 +184,25 @@ func (d *daemon) tellNew(before, now *desired.Set) {
 			Message: fmt.Sprintf("and %d more at once (sandboxer get lists all)", more)})
 	}
 }
+
+// tellChanged makes events of what is declared otherwise in is than in was. Either
+// may be nil.
+func (d *daemon) tellChanged(was, is *desired.Sandbox) {
+	if was == nil || is == nil || was == is {
+		return
+	}
+	for _, c := range desired.Changes(was, is) {
+		values, more := c.Values(was, is), ""
+		if n := len(values) - mostValues; n > 0 {
+			values, more = values[:mostValues], fmt.Sprintf("; and %d more", n)
+		}
+		d.events.Append(events.Event{Sandbox: is.Name, Container: c.Container, Type: events.Normal, Reason: "Changed", Revision: is.Hash(),
+			Message: fmt.Sprintf("revision %s after %s (%s): %s%s", is.Hash(), was.Hash(), c.Class, strings.Join(values, "; "), more)})
+	}
+}
+
+// mostValues is how many changed values an event tells.
+const mostValues = 6
 
 // damaged tells of what is kept of a sandbox and was damaged.
 func (d *daemon) damaged(name, damage string) {

@@ -24,6 +24,9 @@ type Event struct {
 	Reason    string    `json:"reason"`           // one CamelCase word
 	Action    string    `json:"action,omitempty"` // what the daemon did, empty where it did nothing
 	Message   string    `json:"message"`          // a sentence: why
+	// Revision is the specHash of the declaration that is in force from here on;
+	// empty where none has come into force.
+	Revision string `json:"revision,omitempty"`
 	// Took is how long the action took; 0 where there was none. In JSON it is
 	// in time.Duration's notation ("35ms").
 	Took time.Duration `json:"-"`

@@ -20,7 +20,7 @@ func TestUpdates(t *testing.T) {
 		{Verb: reconcile.SetOOMScore, Class: "in place"},
 	}
 	want := []api.Action{
-		{Sandbox: "web", Action: "update", Class: "in place", Reason: "labels" + quietly},
+		{Sandbox: "web", Action: "update", Class: "in place", Reason: "labels.a" + quietly},
 		{Sandbox: "web", Action: "update", Class: "sandbox", Reason: "hostname changed; the sandbox is made anew when it runs next"},
 		{Sandbox: "web", Container: "app", Action: "update", Class: "in place", Reason: "oomScoreAdj" + quietly},
 		{Sandbox: "web", Container: "log", Action: "update", Class: "container", Reason: "bundle changed; the container is made anew when it runs next"},
