@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 
 	"github.com/google/renameio/v2"
 
@@ -150,10 +149,5 @@ func (a *Actuator) acceptedOf(rec observed.ContainerRecord) (*desired.Sandbox, *
 	if d == nil {
 		return nil, nil
 	}
-	for _, c := range slices.Concat(d.Spec.InitContainers, d.Spec.Containers) {
-		if c.Name == rec.Name {
-			return d, &c
-		}
-	}
-	return d, nil
+	return d, d.Container(rec.Name)
 }

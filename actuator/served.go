@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -175,7 +174,7 @@ func (a *Actuator) declaredGrants(d *desired.Sandbox) (places []shelf.Place, err
 			continue
 		}
 		f, err := wherever.Open(v.HostPath.Path)
-		if slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM}, func(few error) bool { return errors.Is(err, few) }) {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
 			return nil, err // says nothing of the path
 		}
 		if err != nil {

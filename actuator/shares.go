@@ -55,16 +55,19 @@ func objectOf(m served) (object, error) {
 	return object{m.Source, m.ReadOnly, m.Sockets, st.Dev, st.Ino}, nil
 }
 
-// sharesOf are what a gofer of volumes serves.
-func sharesOf(server observed.ContainerRecord) ([]share, error) {
-	if server.GoferState == nil {
-		return nil, nil // of a record that was rebuilt
+// sharesOf are what gofers of volumes serve.
+func sharesOf(servers []observed.ContainerRecord) (shares []share, err error) {
+	for _, server := range servers {
+		if server.GoferState == nil {
+			continue // of a record that was rebuilt
+		}
+		var r replacement
+		if err := json.Unmarshal(server.GoferState, &r); err != nil {
+			return nil, fmt.Errorf("what %s serves can't be read from its record: %w", server.ID, err)
+		}
+		shares = append(shares, r.Shares...)
 	}
-	var r replacement
-	if err := json.Unmarshal(server.GoferState, &r); err != nil {
-		return nil, fmt.Errorf("what %s serves can't be read from its record: %w", server.ID, err)
-	}
-	return r.Shares, nil
+	return shares, nil
 }
 
 // mountVolumes gives a container's specification its volumes, which are served
@@ -86,15 +89,13 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 		return err
 	}
 	w.servers = loaded.Servers
+	known, err := sharesOf(w.servers)
+	if err != nil {
+		return err
+	}
 	keys := map[object]string{}
-	for _, server := range w.servers {
-		served, err := sharesOf(server)
-		if err != nil {
-			return err
-		}
-		for _, s := range served {
-			keys[s.object] = s.Key
-		}
+	for _, s := range known {
+		keys[s.object] = s.Key
 	}
 	var objects []object
 	var shares []share
@@ -322,20 +323,18 @@ func (r *restoring) keys() (keys []string) {
 
 // shareAgain makes known to a sandbox that was restored what volumes it has.
 func (a *Actuator) shareAgain(ctx context.Context, sentry gvisor.Sentry, servers []observed.ContainerRecord) error {
+	shares, err := sharesOf(servers)
+	if err != nil {
+		return err
+	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for _, server := range servers {
-		served, err := sharesOf(server)
-		if err != nil {
+	for _, s := range shares {
+		if err := sentry.Share(ctx, s.Key, null); err != nil {
 			return err
-		}
-		for _, s := range served {
-			if err := sentry.Share(ctx, s.Key, null); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -228,14 +228,12 @@ func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d 
 		c.Keeper, c.Process = observed.Process{}, nil
 		image.Containers = append(image.Containers, c)
 	}
-	for _, server := range loaded.Servers {
-		served, err := sharesOf(server)
-		if err != nil {
-			return observed.Image{}, err
-		}
-		for _, s := range served {
-			image.Shares = append(image.Shares, observed.ImageShare{Key: s.Key, Volume: s.Volume, ReadOnly: s.ReadOnly})
-		}
+	shares, err := sharesOf(loaded.Servers)
+	if err != nil {
+		return observed.Image{}, err
+	}
+	for _, s := range shares {
+		image.Shares = append(image.Shares, observed.ImageShare{Key: s.Key, Volume: s.Volume, ReadOnly: s.ReadOnly})
 	}
 	return image, nil
 }

@@ -153,7 +153,7 @@ func Changes(a, b *Sandbox) []Change {
 func (s *Sandbox) part(class Class, container string) any {
 	switch {
 	case container != "":
-		return named(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), container).of(class)
+		return s.Container(container).of(class)
 	case class == ClassSandbox:
 		return s.Spec.whole()
 	}
@@ -162,6 +162,11 @@ func (s *Sandbox) part(class Class, container string) any {
 	maps.Copy(labels, s.Labels)
 	all["labels"] = labels
 	return all
+}
+
+// Container is the one of that name, an init container or not; nil: there is none.
+func (s *Sandbox) Container(name string) *Container {
+	return named(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), name)
 }
 
 func named(containers []Container, name string) *Container {
