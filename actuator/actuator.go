@@ -19,29 +19,38 @@ import (
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/internal/logs"
+	"sandboxer/internal/mountinfo"
+	"sandboxer/internal/sealed"
 	"sandboxer/internal/shelf"
+	"sandboxer/internal/written"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // callTimeout bounds every call to a sentry but waiting for a container's end.
 const callTimeout = 10 * time.Second
 
-// Config is what an Actuator works with. All fields but Version, GoferExe,
+// Config is what an Actuator works with. All fields but Version, GVisor, GoferExe,
 // Answers, Foreground and Log are required.
 type Config struct {
-	// Exe is this program, which launchers, sentries and gofers are made from.
+	// Exe is this program, which sentries and gofers are made from.
 	Exe string
 	// Version is this program's, noted of the gofers that it starts.
 	Version string
+	// GVisor is the version of gVisor that this program has; empty: nobody knows.
+	GVisor string
 	// GoferExe is a program that is a gofer and nothing else; empty: Exe.
 	GoferExe string
 	// Answers says whether host paths can be touched; nil: one of its own.
 	Answers *answers.Checker
+	// Written is where it is written down what containers can write to.
+	Written *written.Log
 	// StateDir and DataDir are the daemon's own.
 	StateDir, DataDir string
 	// Guard says what containers must not reach, as of now.
 	Guard func() (shelf.Guard, error)
+	// Claims is another text once that may be more.
+	Claims func() (string, error)
 	// Declared are the sandboxes that are to be, or may be yet.
 	Declared func() []*desired.Sandbox
 	// Image is the infra containers' root.
@@ -87,6 +96,10 @@ type Config struct {
 type Actuator struct {
 	c       Config
 	hookKey []byte // see hooksSeal
+	mounts  mountinfo.Table
+	// unsignedNotes: notes of records may be signed with a key that is lost. It is
+	// set before anybody reads any.
+	unsignedNotes bool
 
 	// background ends with Close; it bounds what waits for containers' ends.
 	background context.Context
@@ -100,16 +113,13 @@ type Actuator struct {
 	// silences are gofers that answered nobody when they were looked at last,
 	// by container ID.
 	silences map[string]silence
-	// grants are the places of the host that containers can write to, by
-	// container ID.
-	grants map[string][]shelf.Place
-	// covered is where all was that Cover has hidden last.
-	covered string
 	// sharing is held, by sandbox, by who makes volumes known to it.
 	sharing map[string]*sync.Mutex
 	// held are what paths of containers led to that a container could write to,
 	// by container's name and path.
 	held map[string]map[string]held
+	// granted is where declared sandboxes' containers could write.
+	granted map[*desired.Sandbox]granted
 	// terminals are those of containers, by container ID.
 	terminals map[string]*terminal
 	// waiters are the containers whose ends are waited for, by ID.
@@ -132,7 +142,7 @@ var errDaemonEnds = errors.New("the daemon ends")
 
 // New returns an Actuator. Close must be called.
 func New(c Config) (*Actuator, error) {
-	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Guard == nil || c.Declared == nil || c.Image == nil || c.CgroupParent == "" ||
+	if c.Exe == "" || c.StateDir == "" || c.DataDir == "" || c.Guard == nil || c.Claims == nil || c.Declared == nil || c.Image == nil || c.CgroupParent == "" ||
 		c.Cgroups == nil || c.Alarms == nil || c.Records == nil || c.Checkpoints.Dir == "" || c.Logs == nil || c.Watcher == nil || c.Reaper == nil || c.Poke == nil {
 		return nil, errors.New("actuator: a required field is not set")
 	}
@@ -157,17 +167,21 @@ func New(c Config) (*Actuator, error) {
 	if c.GoferExe == "" {
 		c.GoferExe = c.Exe
 	}
-	key, err := hookKey(filepath.Join(c.DataDir, "hooks.key"))
+	key, _, err := sealed.Key(KeyFile(c.DataDir))
 	if err != nil {
 		return nil, err
 	}
-	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, sharing: map[string]*sync.Mutex{}, grants: map[string][]shelf.Place{}, held: map[string]map[string]held{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
+	a := &Actuator{c: c, hookKey: key, gofers: map[string]gofer.Kept{}, silences: map[string]silence{}, sharing: map[string]*sync.Mutex{}, held: map[string]map[string]held{}, granted: map[*desired.Sandbox]granted{}, terminals: map[string]*terminal{}, waiters: map[string]*waiter{},
 		answered: map[observed.Process]time.Time{}, freezing: map[observed.Process]*telling{}, memory: map[string]*memoryWatch{},
 		preStops: map[string]*preStopping{}, hooks: map[hooked]*hooking{}}
 	background, cancel := context.WithCancelCause(context.Background())
 	a.background, a.cancel = background, func() { cancel(errDaemonEnds) }
 	return a, nil
 }
+
+// KeyFile is where in a data directory the key is that records are signed with, and
+// the hooks and pid files in them, and contents identified.
+func KeyFile(dataDir string) string { return filepath.Join(dataDir, "records.key") }
 
 // Close stops waiting for containers' ends. Sandboxes stay as they are.
 func (a *Actuator) Close() {
@@ -191,6 +205,7 @@ func (a *Actuator) Close() {
 		t.close()
 	}
 	clear(a.terminals)
+	a.mounts.Close()
 }
 
 // later does something after that time with the lock held, unless Close has come
@@ -206,57 +221,59 @@ func (a *Actuator) later(wait time.Duration, do func()) *time.Timer {
 }
 
 // Do carries out one action; see reconcile.Actor.
-func (a *Actuator) Do(ctx context.Context, do reconcile.Action, d *reconcile.Declared) error {
+func (a *Actuator) Do(ctx context.Context, do plan.Action, d *plan.Declared) error {
 	w, err := a.load(do)
 	if err != nil {
 		return err
 	}
 	switch do.Verb {
-	case reconcile.Create:
+	case plan.Create:
 		return a.create(ctx, w, d)
-	case reconcile.Start:
+	case plan.Start:
 		return a.start(ctx, w, d)
-	case reconcile.PreStop:
+	case plan.PreStop:
 		return a.preStop(w)
-	case reconcile.Signal:
+	case plan.Signal:
 		return a.signal(ctx, w)
-	case reconcile.ReplaceGofer:
+	case plan.ReplaceGofer:
 		return a.replaceGofer(ctx, w)
-	case reconcile.Keep:
+	case plan.Keep:
 		return a.keep(w)
-	case reconcile.Kill:
+	case plan.Kill:
 		return a.kill(ctx, w)
-	case reconcile.Remove:
+	case plan.Remove:
 		return a.remove(ctx, w)
-	case reconcile.Release:
+	case plan.Release:
 		return a.releaseInstance(ctx, w)
-	case reconcile.Pause:
+	case plan.Pause:
 		return a.pause(ctx, w)
-	case reconcile.Resume:
+	case plan.Resume:
 		return a.resume(ctx, w)
-	case reconcile.Suspend:
+	case plan.Suspend:
 		return a.suspend(ctx, w, d)
-	case reconcile.Restore:
+	case plan.Restore:
 		return a.restore(ctx, w, d)
-	case reconcile.Discard:
+	case plan.Discard:
 		return a.discardImage(w)
-	case reconcile.Mend:
+	case plan.Mend:
 		return a.mend(ctx, w, d)
-	case reconcile.Stop:
+	case plan.Stop:
 		return a.stop(ctx, w)
-	case reconcile.Destroy:
+	case plan.Destroy:
 		return a.destroy(ctx, w)
-	case reconcile.SetOOMScore:
+	case plan.SetOOMScore:
 		return a.setScores(w, d)
-	case reconcile.SetLimits:
+	case plan.SetLimits:
 		return a.setLimits(ctx, w, d)
+	case plan.ReopenUserLog:
+		return a.reopenUserLog(ctx, w, d)
 	}
 	return fmt.Errorf("no such action: %q", do.Verb)
 }
 
 // work is one action with the records it is about.
 type work struct {
-	reconcile.Action
+	plan.Action
 	rec        *observed.Record // nil: none, or none that can be used
 	containers []observed.ContainerRecord
 	broken     map[string]string
@@ -268,7 +285,7 @@ type work struct {
 
 // load reads the records and makes sure that they are about whom the action
 // expects to meet.
-func (a *Actuator) load(do reconcile.Action) (work, error) {
+func (a *Actuator) load(do plan.Action) (work, error) {
 	loaded, err := a.c.Records.Load(do.Sandbox)
 	if err != nil {
 		return work{}, err
@@ -282,14 +299,14 @@ func (a *Actuator) load(do reconcile.Action) (work, error) {
 		}
 	}
 	if sentry != do.Sentry {
-		return work{}, fmt.Errorf("%w: the sentry is process %d, not %d", reconcile.ErrChanged, sentry.PID, do.Sentry.PID)
+		return work{}, fmt.Errorf("%w: the sentry is process %d, not %d", plan.ErrChanged, sentry.PID, do.Sentry.PID)
 	}
 	if c := w.container(); do.ContainerID != "" && (c == nil || c.ID != do.ContainerID) {
-		return work{}, fmt.Errorf("%w: %s is not the container's instance any more", reconcile.ErrChanged, do.ContainerID)
+		return work{}, fmt.Errorf("%w: %s is not the container's instance any more", plan.ErrChanged, do.ContainerID)
 	}
-	if c := w.container(); c != nil && (do.Verb == reconcile.ReplaceGofer && c.Gofer != do.Replaced ||
-		do.Verb == reconcile.Keep && c.Keeper != do.Replaced) {
-		return work{}, fmt.Errorf("%w: process %d is not on record any more", reconcile.ErrChanged, do.Replaced.PID)
+	if c := w.container(); c != nil && (do.Verb == plan.ReplaceGofer && c.Gofer != do.Replaced ||
+		do.Verb == plan.Keep && c.Keeper != do.Replaced) {
+		return work{}, fmt.Errorf("%w: process %d is not on record any more", plan.ErrChanged, do.Replaced.PID)
 	}
 	return w, nil
 }

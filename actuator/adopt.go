@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // Adopt takes over what an earlier daemon left running: it waits again for the
@@ -20,7 +23,7 @@ func (a *Actuator) Adopt() error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{a.c.Written.Adopt(func(name string) bool { return slices.Contains(names, name) })}
 	for _, name := range names {
 		if err := a.adopt(name); err != nil {
 			errs = append(errs, fmt.Errorf("taking over sandbox %q: %w", name, err))
@@ -52,7 +55,7 @@ func (a *Actuator) adopt(name string) (err error) {
 	if err != nil || alive != observed.Alive {
 		return errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, a.watchSentry(*loaded.Record))
+	errs = append(errs, a.noteGVisor(loaded.Record), a.watchSentry(*loaded.Record), a.expectRecords(loaded), a.grantVolumes(name))
 	sentry := gvisor.Sentry{Process: loaded.Record.Sentry, Socket: loaded.Record.ControlSocket, Timeout: callTimeout}
 	for _, s := range loaded.Servers {
 		errs = append(errs, a.adoptServer(s))
@@ -80,14 +83,37 @@ func (a *Actuator) adoptAllHooks(loaded observed.Loaded) error {
 // attend waits for the end of a container that runs and takes over what its
 // gofer may leave.
 func (a *Actuator) attend(sentry gvisor.Sentry, c observed.ContainerRecord) error {
-	a.grant(c)
-	_, err := a.kept(c)
-	if errors.Is(err, reconcile.ErrGoferLost) {
+	kept, err := a.kept(c)
+	if errors.Is(err, plan.ErrGoferLost) {
 		err = nil // what is lost is dealt with when it is needed
+	} else if err == nil {
+		a.note(kept, c)
 	}
 	var r replacement
 	if json.Unmarshal(c.GoferState, &r) == nil { // what can't be read is told of when it is needed
 		err = errors.Join(err, a.takeTerminal(c, len(r.Mounts)))
 	}
-	return errors.Join(a.watch(sentry, c), err)
+	return errors.Join(a.watch(sentry, c), a.grant(c), err)
+}
+
+// expectRecords has what is in a sandbox and has no record count as lost, where
+// there are fewer records than what is declared has.
+func (a *Actuator) expectRecords(loaded observed.Loaded) error {
+	d := a.c.Accepted(loaded.Record.Name)
+	if d == nil || loaded.Record.State == observed.SandboxRestoring {
+		return nil
+	}
+	has := func(c desired.Container) bool {
+		return slices.ContainsFunc(loaded.Containers, func(r observed.ContainerRecord) bool { return r.Name == c.Name })
+	}
+	lacks := func(c desired.Container) bool { return !has(c) }
+	all := slices.Concat(d.Spec.InitContainers, d.Spec.Containers)
+	if !slices.ContainsFunc(all, lacks) && (len(d.Spec.Volumes) == 0 || len(loaded.Servers) > 0) {
+		return nil
+	}
+	found, err := a.unexplained(*loaded.Record, loaded)
+	for name := range found {
+		err = errors.Join(err, a.c.Records.Expect(loaded.Record.Name, name))
+	}
+	return err
 }

@@ -13,7 +13,7 @@ import (
 
 	"sandboxer/gofer"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // The next daemon hears of every end of what runs, and carries the output on.
@@ -21,7 +21,7 @@ func TestAdopt(t *testing.T) {
 	r := newRig(t)
 	early := app(t, "exit", "4", "0.2")
 	early.Name = "early"
-	d := reconcile.Declare(sandbox("kept", app(t, "print", "before", "then", "sleep"), early))
+	d := plan.Declare(sandbox("kept", app(t, "print", "before", "then", "sleep"), early))
 	r.run(d)
 	r.detach() // "early" ends while no daemon is there
 	r.Actuator = r.attach(r.c)
@@ -35,7 +35,7 @@ func TestAdopt(t *testing.T) {
 	if seen.Sentry != observed.Alive || app.State != observed.Running || app.ID != "kept.app.1" {
 		t.Errorf("after the restart: %+v", seen)
 	}
-	r.must(reconcile.Kill, d, "app")
+	r.must(plan.Kill, d, "app")
 	rec := r.awaitEnded()
 	if rec.ID != "kept.app.1" || rec.Exit.Signal != 9 {
 		t.Errorf("ended: %+v, %+v", rec, rec.Exit)
@@ -65,7 +65,7 @@ func TestAdopt(t *testing.T) {
 // One sandbox that can't be taken over does not keep the others from it.
 func TestAdoptNamesWhatFails(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("good", app(t, "sleep")))
+	d := plan.Declare(sandbox("good", app(t, "sleep")))
 	r.run(d)
 	r.restart()
 	dir := filepath.Join(r.state, "sandboxes", "bad", "sandbox.json")
@@ -76,7 +76,7 @@ func TestAdoptNamesWhatFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"good"`) {
 		t.Errorf("the pipes of good are gone: %v", err)
 	}
-	r.must(reconcile.Kill, d, "app")
+	r.must(plan.Kill, d, "app")
 	if rec := r.awaitEnded(); rec.Exit.Signal != 9 {
 		t.Errorf("ended with %+v", rec.Exit)
 	}
@@ -85,7 +85,7 @@ func TestAdoptNamesWhatFails(t *testing.T) {
 // Close ends every wait and lets no new one begin.
 func TestCloseEndsWaits(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("closed", app(t, "sleep")))
+	d := plan.Declare(sandbox("closed", app(t, "sleep")))
 	r.run(d)
 	rec := r.container("closed", "app")
 	ended := make(chan struct{})
@@ -98,7 +98,7 @@ func TestCloseEndsWaits(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("Close waits for the container's end")
 	}
-	w, err := r.load(reconcile.Action{Verb: reconcile.Kill, Sandbox: "closed", Sentry: r.record("closed").Sentry})
+	w, err := r.load(plan.Action{Verb: plan.Kill, Sandbox: "closed", Sentry: r.record("closed").Sentry})
 	check(t, err)
 	sentry, err := w.sentry()
 	check(t, err)
@@ -117,7 +117,7 @@ func TestCloseEndsWaits(t *testing.T) {
 // its containers are waited for; it is when somebody wants to know for sure.
 func TestProbeSparesTheSentry(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("idle", app(t, "sleep")))
+	d := plan.Declare(sandbox("idle", app(t, "sleep")))
 	r.run(d)
 	rec, id := r.record("idle"), r.container("idle", "app").ID
 	ask := func(now bool) (map[string]observed.ContainerState, error) {

@@ -7,7 +7,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // begin writes the record of a new instance, whose command is started next, or
@@ -25,7 +25,7 @@ func (a *Actuator) begin(ctx context.Context, w *work, sentry gvisor.Sentry, c *
 	}
 	for _, old := range earlier {
 		if old.HookPhase != "" {
-			return rec, false, fmt.Errorf("%w: hooks of instance %s are to be run first", reconcile.ErrChanged, old.ID)
+			return rec, false, fmt.Errorf("%w: hooks of instance %s are to be run first", plan.ErrChanged, old.ID)
 		}
 		rec.Attempt, rec.GoferRestarts = max(rec.Attempt, old.Attempt+1), old.GoferRestarts
 		if err := a.discard(ctx, sentry, old); err != nil {
@@ -44,7 +44,7 @@ func (a *Actuator) begin(ctx context.Context, w *work, sentry gvisor.Sentry, c *
 
 // beginHooks makes the bundle that an instance's hooks are told of, and runs
 // those that come before its command.
-func (a *Actuator) beginHooks(w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord) error {
+func (a *Actuator) beginHooks(w *work, d *plan.Declared, c *desired.Container, rec *observed.ContainerRecord) error {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
 		return err

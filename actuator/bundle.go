@@ -23,6 +23,7 @@ type bundle struct {
 	mounts []served
 	// volumes are what is mounted beside that, see mountVolumes.
 	volumes []volumeMount
+	shm     shmOf
 	root    string // of the host's, that spec's root is
 	hooks   desired.Hooks
 	// shown are the command's words without values that are in files.
@@ -38,9 +39,6 @@ func (b *bundle) close() {
 		closeServed([]served{v.served})
 	}
 }
-
-// defaultPath is the search path of a container that declares none.
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // defaultCapabilities are those of a container that says nothing about them,
 // as the usual container engines have it, but for raw sockets, which gVisor
@@ -88,6 +86,7 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 	if err := b.note("the root directory", root); err != nil {
 		return b, err
 	}
+	b.shm = applyMounts(spec, c)
 	var binds []specs.Mount
 	for _, m := range spec.Mounts {
 		if specutils.IsGoferMount(m) {
@@ -149,7 +148,6 @@ func rootfsSpec(c *desired.Container) *specs.Spec {
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc", Source: "proc"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"mode=1777"}},
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro"}},
 		},
 		Linux: &specs.Linux{},
@@ -223,7 +221,7 @@ func (a *Actuator) applyEnv(paths hostpath.Resolver, p *specs.Process, d *desire
 		p.Env = append(p.Env, name+"="+value)
 	}
 	if !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=") }) {
-		p.Env = append(p.Env, defaultPath)
+		p.Env = append(p.Env, "PATH="+desired.DefaultPath)
 	}
 	set("HOSTNAME", d.Spec.Hostname)
 	if c.Terminal && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
@@ -240,6 +238,7 @@ func (a *Actuator) applyEnv(paths hostpath.Resolver, p *specs.Process, d *desire
 // files read.
 func (a *Actuator) valuesOf(paths hostpath.Resolver, env []desired.EnvVar) (map[string]string, error) {
 	values := map[string]string{}
+	paths.Found = a.openedOrder
 	for _, e := range env {
 		value := desired.ExpandOne(e.Value, values)
 		if e.ValueFrom != nil {
@@ -297,7 +296,13 @@ func applyCapabilities(p *specs.Process, c desired.Capabilities) {
 		set = append(set, strings.TrimPrefix(name, "CAP_"))
 	}
 	slices.Sort(set)
+	before := p.Capabilities
 	p.Capabilities = capabilities(slices.Compact(set))
+	// What a bundle hands on to programs is less by what is dropped, and no more.
+	left := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(p.Capabilities.Bounding, name) })
+	}
+	p.Capabilities.Inheritable, p.Capabilities.Ambient = left(before.Inheritable), left(before.Ambient)
 }
 
 func capabilities(names []string) *specs.LinuxCapabilities {

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/hostpath"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // usual is what engines write into every specification.
@@ -31,11 +32,13 @@ const usual = `{"ociVersion": "1.0.0", "hostname": "runc",
 		"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "mount"}],
 		"maskedPaths": ["/proc/kcore", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]}}`
 
+// reading is an actuator that does nothing but read.
+func reading() *Actuator {
+	return &Actuator{c: Config{AllowUnsafeOwners: true, Answers: answers.New(os.Args[0], nil)}}
+}
+
 // inBundle writes a bundle whose specification is usual with changes (JSON
 // merged on top, as one object).
-// reading is an actuator that does nothing but read.
-func reading() *Actuator { return &Actuator{c: Config{AllowUnsafeOwners: true}} }
-
 func inBundle(t *testing.T, changes string) string {
 	t.Helper()
 	var spec map[string]any
@@ -69,7 +72,7 @@ func TestBundleRuns(t *testing.T) {
 		"syscalls": [{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}}`
 	c := desired.Container{Name: "app", RestartPolicy: desired.Never, Bundle: inBundle(t, `{`+deny+`,
 		"process": {"args": ["/workload", "id", "then", "read", "/proc/self/limits", "then", "read", "/proc/self/status", "then", "mkdir", "/dev/shm/x"]}}`)}
-	r.run(reconcile.Declare(sandbox("bundle", c)))
+	r.run(plan.Declare(sandbox("bundle", c)))
 	rec := r.awaitEnded()
 	text := r.output(rec)
 	for _, want := range []string{"uid 5 gid 6 groups", " 7\n", "CapBnd:\t0000000000000021", "Seccomp:\t2", "operation not permitted"} {
@@ -170,11 +173,21 @@ func TestCapabilities(t *testing.T) {
 		applyCapabilities(p, desired.Capabilities{Add: strings.Fields(c.add), Drop: strings.Fields(c.drop)})
 		got := fmt.Sprint(p.Capabilities.Bounding, p.Capabilities.Effective, p.Capabilities.Permitted)
 		set := fmt.Sprint(capabilities(strings.Fields(c.want)).Bounding)
-		if got != set+" "+set+" "+set || p.Capabilities.Inheritable != nil || p.Capabilities.Ambient != nil {
+		if got != set+" "+set+" "+set || len(p.Capabilities.Inheritable)+len(p.Capabilities.Ambient) > 0 {
 			t.Errorf("add %q, drop %q: %s, want %s three times", c.add, c.drop, got, set)
 		}
 	}
-	p := &specs.Process{Capabilities: capabilities(nil)}
+	p := &specs.Process{Capabilities: capabilities([]string{"CHOWN", "KILL"})}
+	p.Capabilities.Inheritable, p.Capabilities.Ambient = []string{"CAP_CHOWN", "CAP_KILL"}, []string{"CAP_KILL"}
+	applyCapabilities(p, desired.Capabilities{Drop: []string{"CHOWN"}, Add: []string{"SYS_TIME"}})
+	if got := fmt.Sprint(p.Capabilities.Inheritable, p.Capabilities.Ambient); got != "[CAP_KILL] [CAP_KILL]" {
+		t.Errorf("a bundle's own are %s without CHOWN", got)
+	}
+	applyCapabilities(p, desired.Capabilities{Drop: []string{"ALL"}, Add: []string{"CHOWN"}})
+	if got := fmt.Sprint(p.Capabilities.Inheritable, p.Capabilities.Ambient); got != "[] []" {
+		t.Errorf("a bundle's own are %s without any", got)
+	}
+	p = &specs.Process{Capabilities: capabilities(nil)}
 	applyCapabilities(p, desired.Capabilities{Add: []string{"ALL"}})
 	if len(p.Capabilities.Bounding) < 38 {
 		t.Errorf("ALL is %q", p.Capabilities.Bounding)

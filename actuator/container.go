@@ -16,20 +16,20 @@ import (
 	"sandboxer/gofer"
 	"sandboxer/internal/shelf"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // start makes a container (anew) and runs its command. What could not be
 // started is recorded as an end with the reason StartError, so that it is
 // seen, and tried again, like any other end.
-func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) start(ctx context.Context, w work, d *plan.Declared) error {
 	sentry, err := w.sentry()
 	if err != nil {
 		return err
 	}
 	c, hash := d.Container(w.Container)
 	if c == nil {
-		return fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, w.Container)
+		return fmt.Errorf("%w: container %q is not declared any more", plan.ErrChanged, w.Container)
 	}
 	rec, hooks, err := a.begin(ctx, &w, sentry, c, hash)
 	if err != nil {
@@ -59,10 +59,13 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 	if keeperErr == nil {
 		defer k.Close()
 		rec.Keeper = k.Process
-	} else if errors.Is(keeperErr, reconcile.ErrGoferLost) {
+	} else if errors.Is(keeperErr, plan.ErrGoferLost) {
 		keeperErr = nil // its gofer has ended, as one does with its container
 	}
-	if err := a.c.Records.SaveContainer(rec); err != nil {
+	a.mu.Lock()
+	saveErr := a.saveRunning(rec)
+	a.mu.Unlock()
+	if err := saveErr; err != nil {
 		// What runs and is not known to run would never be asked to end.
 		return errors.Join(err, a.startFailed(ctx, sentry, rec, started, err))
 	}
@@ -76,9 +79,9 @@ func (a *Actuator) start(ctx context.Context, w work, d *reconcile.Declared) err
 
 // run starts the gofer and hands the container over to the sentry. What a
 // replacement of the gofer needs is in rec before that, and is held afterwards.
-func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *desired.Container, rec *observed.ContainerRecord,
+func (a *Actuator) run(ctx context.Context, w *work, d *plan.Declared, c *desired.Container, rec *observed.ContainerRecord,
 	handOver func(context.Context, gvisor.Start) error,
-) error {
+) (err error) {
 	b, err := a.bundle(d.Sandbox, c)
 	if err != nil {
 		return err
@@ -88,21 +91,34 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if w.restoring {
 		rec.Contents = nil // it goes on with what was read before its checkpoint was made
 	}
+	sentry := gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}
 	if w.restoring && !w.private {
 		b.spec.Mounts = append(b.spec.Mounts, b.restoredMounts()...)
-	} else if err := a.mountVolumes(ctx, w, gvisor.Sentry{Process: w.rec.Sentry, Socket: w.rec.ControlSocket, Timeout: callTimeout}, &b); err != nil {
+	} else if err := a.mountVolumes(ctx, w, sentry, &b); err != nil {
 		return err
 	}
+	// It gets ready while all else is prepared.
+	g, err := a.startGofer(w.rec, *rec, b.mounts)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, discardGofer(g))
+		}
+	}()
+	if !w.restoring { // or the checkpoint has it
+		if rec.SharesShm, err = shareShm(ctx, sentry, &b); err != nil {
+			return err
+		}
+	}
+	b.placeShm(rec.SharesShm)
 	stdio, err := a.openStdio(c, rec)
 	if err != nil {
 		return err
 	}
 	defer stdio.close()
 	b.spec.Process.Terminal = stdio.terminal
-	g, err := a.startGofer(ctx, w.rec, *rec, b.mounts)
-	if err != nil {
-		return err
-	}
 	args := gvisor.Start{
 		ID:          rec.ID,
 		Spec:        b.spec,
@@ -116,57 +132,95 @@ func (a *Actuator) run(ctx context.Context, w *work, d *reconcile.Declared, c *d
 	if b.spec.Root.Readonly {
 		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.NoOverlay})
 	} else {
+		bounded := w.restoring || rec.SharesShm // neither is of an earlier version
+		if !bounded {
+			if bounded, err = a.limitStorage(ctx, sentry, d.Sandbox); err != nil {
+				return err
+			}
+		}
 		layer, err := layerFile(a.c.DataDir)
 		if err != nil {
-			return errors.Join(err, discardGofer(g))
+			return err
 		}
 		defer layer.Close()
 		args.Filestores = []*os.File{layer}
-		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.AnonOverlay})
+		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.AnonOverlay, Size: layerSize(c, bounded)})
 	}
 	for range b.mounts[1:] {
 		args.Mounts = append(args.Mounts, specutils.GoferMountConf{Lower: specutils.Lisafs, Upper: specutils.NoOverlay})
 	}
-	if rec.GoferState, err = goferState(g, b.mounts); err != nil {
-		return errors.Join(err, discardGofer(g))
+	if err := g.Ready(ctx); err != nil {
+		return err
+	}
+	if rec.GoferState, err = a.goferState(g, *rec, nil, b.mounts); err != nil {
+		return err
 	}
 	if rec.Process, err = furtherProcess(b.spec.Process, c); err != nil {
-		return errors.Join(err, discardGofer(g))
+		return err
 	}
 	if err := a.writePIDFile(a.pathsOf(d.Sandbox, c), c.PIDFile, w.rec.Sentry, rec); err != nil {
-		return errors.Join(err, discardGofer(g))
+		return err
 	}
 	rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
-	served, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return handOver(ctx, args) })
+	end, err := whileGoferLives(ctx, g, func(ctx context.Context) error { return handOver(ctx, args) })
 	if err != nil {
 		rec.Gofer, rec.GoferSince, rec.GoferState, rec.Process = observed.Process{}, time.Time{}, nil, nil
-		return errors.Join(b.noMountPoint(err), discardGofer(g))
+		if err = b.noMountPoint(err); end == goferWasEnded {
+			err = fmt.Errorf("%w: %w", errNotStarted, err)
+		}
+		return err
 	}
 	closeAll(g.Sockets)
-	a.grant(*rec)
-	if served {
+	if end == goferLives {
 		a.hold(rec.ID, g.Kept)
 	}
 	return nil
 }
 
+// errNotStarted says that an instance was not started because its gofer was ended
+// meanwhile: its command never ran, and it is no fault of its container's.
+var errNotStarted = errors.New("its gofer was ended while it was started")
+
+// goferEnd is what has become of a gofer while its container was started.
+type goferEnd int
+
+const (
+	goferLives    goferEnd = iota
+	goferHasEnded          // as the sentry let go of it, such as where there is no such command
+	goferWasEnded
+)
+
 // whileGoferLives makes a call to the sentry that lets go of a container's
 // sockets if its gofer ends meanwhile: what waits for its answer would hold up
-// the call. It tells whether the gofer lived on.
-func whileGoferLives(ctx context.Context, g *gofer.Gofer, call func(context.Context) error) (bool, error) {
-	lives := true
+// the call.
+func whileGoferLives(ctx context.Context, g *gofer.Gofer, call func(context.Context) error) (goferEnd, error) {
+	end := goferLives
 	calling, done := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		if g.Process.Await(calling) == nil {
-			lives = false
-			g.Kept.Close()
+		if g.Process.Await(calling) != nil {
+			return
 		}
+		if end = goferWasEnded; hungUp(g.Kept.Sockets) {
+			end = goferHasEnded
+		}
+		g.Kept.Close()
 	})
 	err := call(ctx)
 	done()
 	watching.Wait()
-	return lives, err
+	return end, err
+}
+
+// hungUp says whether the other end of one of some sockets was shut down.
+func hungUp(sockets []*os.File) bool {
+	for _, s := range sockets {
+		fds := []unix.PollFd{{Fd: int32(s.Fd()), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(fds, 0); err == nil && n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // layerFile is a nameless file for the writable layer of a container, which
@@ -197,8 +251,9 @@ func (a *Actuator) startFailed(ctx context.Context, sentry gvisor.Sentry, rec ob
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	err := a.discard(cleanup, sentry, rec)
-	if errors.Is(cause, gvisor.ErrNoAnswer) {
-		// The sandbox is in trouble, not the container: it stays "creating".
+	if errors.Is(cause, gvisor.ErrNoAnswer) || errors.Is(cause, errNotStarted) {
+		// The sandbox is in trouble, not the container: it stays "creating", and is
+		// started again.
 		return err
 	}
 	rec.StartedAt = started
@@ -214,7 +269,7 @@ func (a *Actuator) startFailed(ctx context.Context, sentry gvisor.Sentry, rec ob
 
 // startError is the end of an instance whose command never ran.
 func startError(cause error) *observed.Exit {
-	return &observed.Exit{Known: true, Code: startErrorCode, At: time.Now(), Reason: "StartError", Message: cause.Error()}
+	return &observed.Exit{Known: true, Code: startErrorCode, At: time.Now(), Reason: observed.ReasonStartError, Message: cause.Error()}
 }
 
 // startErrorCode is the exit code of a command that never ran, as containerd
@@ -243,7 +298,6 @@ func (a *Actuator) discard(ctx context.Context, sentry gvisor.Sentry, c observed
 func (a *Actuator) forget(c observed.ContainerRecord) error {
 	a.unwatch(c)
 	a.release(c.ID)
-	a.revoke(c.ID)
 	a.endTerminal(c.ID)
 	return errors.Join(endHelpers(c), a.removePIDFile(c), a.c.Logs.Finish(c.Sandbox, c.Name, c.ID))
 }

@@ -11,6 +11,15 @@ import (
 	"sandboxer/observed"
 )
 
+// AllCPU is the CPU time that all sandboxes have used.
+func (a *Actuator) AllCPU() (time.Duration, error) {
+	used, err := a.c.Cgroups.CPU(a.c.CgroupParent)
+	if errors.Is(err, cgroup.ErrNotFound) {
+		return 0, nil // there was none yet
+	}
+	return used, err
+}
+
 // CPU is the CPU time that each running sandbox has used.
 func (a *Actuator) CPU() (map[crowd.Sandbox]time.Duration, error) {
 	names, err := a.c.Records.List()
@@ -23,21 +32,14 @@ func (a *Actuator) CPU() (map[crowd.Sandbox]time.Duration, error) {
 		if err != nil || w.rec.State != observed.SandboxUp {
 			continue // what can't be read or does not run is not busy
 		}
-		cg, err := a.c.Cgroups.Load(w.rec.Cgroup)
+		used, err := a.c.Cgroups.CPU(w.rec.Cgroup)
 		if errors.Is(err, cgroup.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		used, err := cg.Usage()
-		if errors.Is(err, cgroup.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all[crowd.Sandbox{Name: name, Sentry: w.rec.Sentry.PID}] = used.CPU
+		all[crowd.Sandbox{Name: name, Sentry: w.rec.Sentry.PID}] = used
 	}
 	return all, nil
 }

@@ -180,7 +180,13 @@ func (a *Actuator) Kill(ctx context.Context, sandbox, container string, k Kill) 
 		return gone
 	}
 	sentry := gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}
+	// See gvisor.Sentry.Exec: a signal that was said to be in vain is not to end
+	// anything later.
+	if _, err := sentry.State(ctx, rec.ID); err != nil {
+		return fmt.Errorf("signalling container %s: %w", rec.ID, err)
+	}
 	if k.PID == 0 && !k.Foreground {
+		a.noteSent(rec.ID, k.Signal)
 		err = sentry.Signal(ctx, rec.ID, k.Signal, k.All)
 	} else {
 		err = sentry.SignalProcess(ctx, rec.ID, k.PID, k.Signal, k.Foreground)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -83,7 +84,7 @@ func (a *Actuator) awaitEnd(ctx context.Context, sentry gvisor.Sentry, rec obser
 		case err == nil:
 			err = a.recordEnd(w, exitOf(status, time.Now()))
 		case errors.Is(err, gvisor.ErrUnknownContainer):
-			err = a.recordEnd(w, observed.Exit{At: time.Now(), Reason: "Error", Message: "the sandbox does not know it any more, and nobody saw its end"})
+			err = a.recordEnd(w, observed.Exit{At: time.Now(), Reason: observed.ReasonError, Message: "the sandbox does not know it any more, and nobody saw its end"})
 		}
 		if ctx.Err() != nil {
 			return // discarded meanwhile, or the daemon ends
@@ -122,7 +123,10 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	}
 	if _, held := a.gofers[rec.ID]; !held && exit.Signal == int(unix.SIGKILL) && gone(rec.Gofer) && gone(rec.Keeper) {
 		// The sentry kills a container at whose sockets nobody is left.
-		exit.Reason, exit.Message = "GoferLost", "its gofer died, and so did all that held its sockets"
+		exit.Reason, exit.Message = observed.ReasonGoferLost, "its gofer died, and so did all that held its sockets"
+	}
+	if slices.Contains(rec.Sent, exit.Code-128) {
+		exit = exit.Wanted(observed.ReasonKilled, observed.AsUserAsked)
 	}
 	rec.Exit = &exit
 	if err := moveContainer(&rec, observed.Stopped); err != nil {
@@ -139,6 +143,21 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	return endHelpers(rec)
 }
 
+// noteSent remembers that a user sends a container a signal that may end it, also
+// for another daemon. It is sent all the same where the record can't be written.
+func (a *Actuator) noteSent(id string, sig unix.Signal) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.waiters[id]
+	if w == nil || slices.Contains(w.rec.Sent, int(sig)) {
+		return
+	}
+	w.rec.Sent = append(slices.Clone(w.rec.Sent), int(sig))
+	if err := a.saveRunning(w.rec); err != nil {
+		a.c.Log.V(1).Info("writing a record failed", "sandbox", w.rec.Sandbox, "container", w.rec.Name, "error", err.Error())
+	}
+}
+
 func gone(p observed.Process) bool {
 	alive, err := p.Liveness()
 	return err == nil && alive == observed.Gone
@@ -146,7 +165,7 @@ func gone(p observed.Process) bool {
 
 // exitOf says what a wait status means.
 func exitOf(status unix.WaitStatus, at time.Time) observed.Exit {
-	exit := observed.Exit{Known: true, At: at, Reason: "Completed"}
+	exit := observed.Exit{Known: true, At: at, Reason: observed.ReasonCompleted}
 	if status.Signaled() {
 		exit.Signal = int(status.Signal())
 		exit.Code = 128 + exit.Signal
@@ -155,7 +174,7 @@ func exitOf(status unix.WaitStatus, at time.Time) observed.Exit {
 		exit.Code = status.ExitStatus()
 	}
 	if exit.Code != 0 {
-		exit.Reason = "Error"
+		exit.Reason = observed.ReasonError
 	}
 	return exit
 }

@@ -12,7 +12,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 func TestExitOf(t *testing.T) {
@@ -68,6 +68,44 @@ func TestEndAfterSuccessor(t *testing.T) {
 	}
 }
 
+// An end that a user's signal has brought about is no error; one that comes later,
+// and otherwise, is.
+func TestEndByAUsersSignal(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		sent   []unix.Signal
+		status unix.WaitStatus
+		want   observed.Exit
+	}{
+		{"none was sent", nil, unix.WaitStatus(unix.SIGTERM), observed.Exit{Known: true, Code: 143, Signal: 15, Reason: "Error", Message: "ended by SIGTERM"}},
+		{"one was", []unix.Signal{unix.SIGHUP, unix.SIGTERM}, unix.WaitStatus(unix.SIGTERM),
+			observed.Exit{Known: true, Code: 143, Signal: 15, Reason: "Killed", Message: "ended by SIGTERM, as a user asked"}},
+		{"a shell says so", []unix.Signal{unix.SIGTERM}, 143 << 8, observed.Exit{Known: true, Code: 143, Reason: "Killed", Message: "ended, as a user asked"}},
+		{"it was heeded", []unix.Signal{unix.SIGTERM}, 0, observed.Exit{Known: true, Reason: "Completed"}},
+		{"it crashed later", []unix.Signal{unix.SIGHUP}, 3 << 8, observed.Exit{Known: true, Code: 3, Reason: "Error"}},
+		{"another ended it", []unix.Signal{unix.SIGHUP}, unix.WaitStatus(unix.SIGSEGV), observed.Exit{Known: true, Code: 139, Signal: 11, Reason: "Error", Message: "ended by SIGSEGV"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			rec := running(r, "s", 1)
+			wait := &waiter{cancel: func() {}, rec: rec}
+			r.waiters[rec.ID] = wait
+			for _, sig := range c.sent {
+				r.noteSent(rec.ID, sig)
+				r.noteSent("s.other.1", unix.SIGSEGV)
+			}
+			check(t, r.update(rec)) // such as with another gofer, from what was read before
+			// Another daemon knows as much as this one.
+			wait = &waiter{cancel: func() {}, rec: r.container("s", "app")}
+			r.waiters[rec.ID] = wait
+			check(t, r.recordEnd(wait, exitOf(c.status, time.Time{})))
+			if got := r.container("s", "app").Exit; got == nil || *got != c.want {
+				t.Errorf("the end is %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
 // Ends that nobody saw are recorded when the sandbox is stopped, and one that
 // was seen while it was being stopped is not overwritten.
 func TestStopRecordsEnds(t *testing.T) {
@@ -84,7 +122,7 @@ func TestStopRecordsEnds(t *testing.T) {
 			r := newRig(t)
 			rec := running(r, "s", 1)
 			check(t, r.c.Records.Save(observed.Record{Name: "s", State: observed.SandboxUp, Cgroup: r.cgroupPath("s")}))
-			w, err := r.load(reconcile.Action{Verb: reconcile.Stop, Sandbox: "s", ExitReason: c.reason})
+			w, err := r.load(plan.Action{Verb: plan.Stop, Sandbox: "s", ExitReason: c.reason})
 			check(t, err)
 			if c.seen { // after the action has read the records
 				wait := &waiter{cancel: func() {}, rec: rec}
@@ -117,7 +155,7 @@ func TestStopOfAHalfMadeContainer(t *testing.T) {
 		rec.State = observed.Creating
 		check(t, r.c.Records.SaveContainer(rec))
 		check(t, r.c.Records.Save(observed.Record{Name: "s", State: observed.SandboxUp, Cgroup: r.cgroupPath("s")}))
-		check(t, r.do(reconcile.Action{Verb: reconcile.Stop, Sandbox: "s", ExitReason: reason}, nil))
+		check(t, r.do(plan.Action{Verb: plan.Stop, Sandbox: "s", ExitReason: reason}, nil))
 		if got := r.container("s", "app"); got.Exit != nil || got.State != observed.Creating || got.Attempt != 3 {
 			t.Errorf("stopped for %q: the record says %+v, its end is %+v", reason, got, got.Exit)
 		}
@@ -128,7 +166,7 @@ func TestStopOfAHalfMadeContainer(t *testing.T) {
 // an idle sentry would else be woken at each resync from then on.
 func TestProbeAfterAFailedWait(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("asked", app(t, "sleep")))
+	d := plan.Declare(sandbox("asked", app(t, "sleep")))
 	r.run(d)
 	rec := r.record("asked")
 	ids := []string{r.container("asked", "app").ID}
@@ -159,13 +197,13 @@ func TestActionMeetsAnother(t *testing.T) {
 	running(r, "s", 1)
 	check(t, r.c.Records.Save(observed.Record{Name: "s", State: observed.SandboxUp, Cgroup: r.cgroupPath("s"),
 		Sentry: observed.Process{PID: 1, StartTime: 2}}))
-	for _, do := range []reconcile.Action{
-		{Verb: reconcile.Stop, Sandbox: "s", Sentry: observed.Process{PID: 1, StartTime: 3}},
-		{Verb: reconcile.Stop, Sandbox: "s"},
-		{Verb: reconcile.Kill, Sandbox: "s", Container: "app", ContainerID: "s.app.2", Sentry: observed.Process{PID: 1, StartTime: 2}},
-		{Verb: reconcile.Kill, Sandbox: "s", Container: "other", ContainerID: "s.other.1", Sentry: observed.Process{PID: 1, StartTime: 2}},
+	for _, do := range []plan.Action{
+		{Verb: plan.Stop, Sandbox: "s", Sentry: observed.Process{PID: 1, StartTime: 3}},
+		{Verb: plan.Stop, Sandbox: "s"},
+		{Verb: plan.Kill, Sandbox: "s", Container: "app", ContainerID: "s.app.2", Sentry: observed.Process{PID: 1, StartTime: 2}},
+		{Verb: plan.Kill, Sandbox: "s", Container: "other", ContainerID: "s.other.1", Sentry: observed.Process{PID: 1, StartTime: 2}},
 	} {
-		if err := r.Do(context.Background(), do, nil); !errors.Is(err, reconcile.ErrChanged) {
+		if err := r.Do(context.Background(), do, nil); !errors.Is(err, plan.ErrChanged) {
 			t.Errorf("%+v: %v, want ErrChanged", do, err)
 		}
 	}
@@ -175,7 +213,7 @@ func TestActionMeetsAnother(t *testing.T) {
 // it had taken it out, counts as ended and not as running for ever.
 func TestUnknownContainerEnds(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("unknown", app(t, "sleep")))
+	d := plan.Declare(sandbox("unknown", app(t, "sleep")))
 	r.run(d)
 	rec := r.container("unknown", "app")
 	sentry := gvisor.Sentry{Socket: r.record("unknown").ControlSocket, Timeout: callTimeout}

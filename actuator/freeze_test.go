@@ -18,7 +18,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A daemon that was killed while it froze or thawed a sandbox left a record
@@ -26,7 +26,7 @@ import (
 // reaches what is declared, and the sandbox lives: one resume too many ends it.
 func TestFreezeAfterCrash(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("frozen", app(t, "sleep")))
+	d := plan.Declare(sandbox("frozen", app(t, "sleep")))
 	r.run(d)
 	sentry := gvisor.Sentry{Socket: r.record("frozen").ControlSocket, Timeout: callTimeout}
 	ctx := context.Background()
@@ -40,7 +40,7 @@ func TestFreezeAfterCrash(t *testing.T) {
 	paused := false
 	for _, left := range []observed.SandboxState{observed.SandboxPausing, observed.SandboxResuming} {
 		for _, really := range []bool{false, true} {
-			for _, verb := range []reconcile.Verb{reconcile.Pause, reconcile.Resume} {
+			for _, verb := range []plan.Verb{plan.Pause, plan.Resume} {
 				if really != paused {
 					set := sentry.Resume
 					if really {
@@ -53,7 +53,7 @@ func TestFreezeAfterCrash(t *testing.T) {
 				check(t, r.c.Records.Save(rec))
 
 				r.must(verb, d, "")
-				paused = verb == reconcile.Pause
+				paused = verb == plan.Pause
 				what := fmt.Sprintf("left %s, paused %v, then %s", left, really, verb)
 				want := observed.SandboxUp
 				if paused {
@@ -69,9 +69,9 @@ func TestFreezeAfterCrash(t *testing.T) {
 		}
 	}
 	if paused {
-		r.must(reconcile.Resume, d, "")
+		r.must(plan.Resume, d, "")
 	}
-	r.must(reconcile.Kill, d, "app") // it is alive and well
+	r.must(plan.Kill, d, "app") // it is alive and well
 	r.awaitEnded()
 }
 
@@ -79,10 +79,10 @@ func TestFreezeAfterCrash(t *testing.T) {
 // written it is not done.
 func TestFreezeNeedsARecord(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("full", app(t, "sleep")))
+	d := plan.Declare(sandbox("full", app(t, "sleep")))
 	r.run(d)
 	rec := r.record("full")
-	w, err := r.load(reconcile.Action{Verb: reconcile.Pause, Sandbox: "full", Sentry: rec.Sentry})
+	w, err := r.load(plan.Action{Verb: plan.Pause, Sandbox: "full", Sentry: rec.Sentry})
 	check(t, err)
 	w.rec.Name = "../full" // a name that nothing can be stored under
 	if err := r.pause(context.Background(), w); err == nil || !strings.Contains(err.Error(), "name") {
@@ -165,24 +165,24 @@ func TestPauseThatTakesLong(t *testing.T) {
 			rec := observed.Record{Name: "slow", State: observed.SandboxUp, Cgroup: r.cgroupPath("slow"),
 				ControlSocket: s.serve(t), Sentry: observed.Process{PID: 1, StartTime: 2}}
 			check(t, r.c.Records.Save(rec))
-			do := func(verb reconcile.Verb, within time.Duration) error {
+			do := func(verb plan.Verb, within time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.Background(), within)
 				defer cancel()
-				return r.Do(ctx, reconcile.Action{Verb: verb, Sandbox: "slow", Sentry: rec.Sentry}, nil)
+				return r.Do(ctx, plan.Action{Verb: verb, Sandbox: "slow", Sentry: rec.Sentry}, nil)
 			}
-			if err := do(reconcile.Pause, 50*time.Millisecond); !errors.Is(err, gvisor.ErrNoAnswer) {
+			if err := do(plan.Pause, 50*time.Millisecond); !errors.Is(err, gvisor.ErrNoAnswer) {
 				t.Fatalf("paused without an answer: %v", err)
 			}
 			if early {
 				// It hangs, and the resume is what it waits for.
-				check(t, do(reconcile.Resume, patience))
-			} else if err := do(reconcile.Resume, patience); !errors.Is(err, gvisor.ErrNoAnswer) {
+				check(t, do(plan.Resume, patience))
+			} else if err := do(plan.Resume, patience); !errors.Is(err, gvisor.ErrNoAnswer) {
 				t.Errorf("resumed while a pause was on its way: %v", err)
 			}
 			s.release()
 			r.awaitPoke("slow", func() bool { return r.unanswered(rec.Sentry) == nil })
 			if !early {
-				check(t, do(reconcile.Resume, patience))
+				check(t, do(plan.Resume, patience))
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -196,19 +196,19 @@ func TestPauseThatTakesLong(t *testing.T) {
 // The same with a sentry that is held up for longer than it is given.
 func TestPauseOfAStoppedSentry(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("held", app(t, "sleep")))
+	d := plan.Declare(sandbox("held", app(t, "sleep")))
 	r.run(d)
 	rec := r.record("held")
 	check(t, rec.Sentry.Signal(unix.SIGSTOP))
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	err := r.Do(ctx, reconcile.Action{Verb: reconcile.Pause, Sandbox: "held", Sentry: rec.Sentry}, d)
+	err := r.Do(ctx, plan.Action{Verb: plan.Pause, Sandbox: "held", Sentry: rec.Sentry}, d)
 	check(t, rec.Sentry.Signal(unix.SIGCONT))
 	if !errors.Is(err, gvisor.ErrNoAnswer) {
 		t.Fatalf("paused a sentry that is stopped: %v", err)
 	}
 	r.awaitPoke("held", func() bool { return r.unanswered(rec.Sentry) == nil })
-	r.must(reconcile.Resume, d, "")
+	r.must(plan.Resume, d, "")
 	sentry := gvisor.Sentry{Socket: rec.ControlSocket, Timeout: callTimeout}
 	if paused, err := sentry.Paused(context.Background(), "held"); err != nil || paused || r.record("held").State != observed.SandboxUp {
 		t.Errorf("paused: %v, %v; the record says %s", paused, err, r.record("held").State)

@@ -16,7 +16,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/gofer"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A state directory that is full keeps nothing new from being begun without a
@@ -26,34 +26,34 @@ func TestFullStateDirectory(t *testing.T) {
 	check(t, unix.Mount("full", state, "tmpfs", 0, "size=256k"))
 	t.Cleanup(func() { check(t, unix.Unmount(state, unix.MNT_DETACH)) })
 	r := newRigIn(t, state)
-	d := reconcile.Declare(sandbox("full", app(t, "sleep")))
-	other := reconcile.Declare(sandbox("other", app(t, "sleep")))
+	d := plan.Declare(sandbox("full", app(t, "sleep")))
+	other := plan.Declare(sandbox("other", app(t, "sleep")))
 	r.run(d)
 	sentry, server := r.record("full").Sentry, r.container("full", "app").Gofer
 
 	ballast := fill(t, state)
-	refused := func(verb reconcile.Verb, d *reconcile.Declared, container string) {
+	refused := func(verb plan.Verb, d *plan.Declared, container string) {
 		t.Helper()
-		if err := r.do(reconcile.Action{Verb: verb, Sandbox: d.Name, Container: container}, d); !errors.Is(err, unix.ENOSPC) {
+		if err := r.do(plan.Action{Verb: verb, Sandbox: d.Name, Container: container}, d); !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("%s %s: %v, want no space left", verb, d.Name, err)
 		}
 	}
-	refused(reconcile.Create, other, "")
+	refused(plan.Create, other, "")
 	if _, exists, err := r.c.Cgroups.Procs(r.cgroupPath("other")); err != nil || exists {
 		t.Errorf("a cgroup without a record: %v, %v", exists, err)
 	}
-	refused(reconcile.Pause, d, "")
+	refused(plan.Pause, d, "")
 	if got := r.record("full"); got.State != observed.SandboxUp || got.Sentry != sentry {
 		t.Errorf("the record is now %+v", got)
 	}
-	refused(reconcile.Stop, d, "")
+	refused(plan.Stop, d, "")
 	for _, p := range []observed.Process{sentry, server} {
 		if alive, err := p.Liveness(); err != nil || alive != observed.Gone {
 			t.Errorf("process %d is %v, %v", p.PID, alive, err)
 		}
 	}
 	check(t, os.Remove(ballast))
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	if got := r.container("full", "app"); got.Exit == nil || got.Exit.Signal != 9 {
 		t.Errorf("the end is recorded as %+v", got.Exit)
 	}
@@ -91,8 +91,8 @@ func TestStartThatCannotBeRecorded(t *testing.T) {
 	}
 	s := sandbox("full", c)
 	s.Spec.Volumes = []desired.Volume{{Name: "v", EmptyDir: &desired.EmptyDir{}}}
-	d := reconcile.Declare(s)
-	r.must(reconcile.Create, d, "")
+	d := plan.Declare(s)
+	r.must(plan.Create, d, "")
 
 	// There is room for the record of a container that is made, and not for the
 	// one that says that it runs.
@@ -100,7 +100,7 @@ func TestStartThatCannotBeRecorded(t *testing.T) {
 	info, err := os.Stat(ballast)
 	check(t, err)
 	check(t, os.Truncate(ballast, info.Size()-2*page))
-	if err := r.do(reconcile.Action{Verb: reconcile.Start, Sandbox: "full", Container: "app"}, d); !errors.Is(err, unix.ENOSPC) {
+	if err := r.do(plan.Action{Verb: plan.Start, Sandbox: "full", Container: "app"}, d); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("started: %v, want no space left", err)
 	}
 	rec := r.container("full", "app")
@@ -131,7 +131,7 @@ func TestStartThatCannotBeRecorded(t *testing.T) {
 	}
 
 	check(t, os.Remove(ballast))
-	r.must(reconcile.Start, d, "app")
+	r.must(plan.Start, d, "app")
 	if rec := r.container("full", "app"); rec.State != observed.Running || rec.Attempt != 2 {
 		t.Errorf("the next attempt is recorded as %+v", rec)
 	}

@@ -16,7 +16,7 @@ import (
 	"sandboxer/gofer/serve"
 	"sandboxer/internal/shelf"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // goferLived is how long a gofer must have lived for its successor to come at
@@ -37,9 +37,9 @@ type replacement struct {
 	Shares []share `json:"shares,omitempty"`
 }
 
-func replacementOf(g *gofer.Gofer, all []served) (r replacement, err error) {
+func (a *Actuator) replacementOf(g *gofer.Gofer, all []served) (r replacement, err error) {
 	r.Mounts = g.Kept.Number(mountsOf(all))
-	if r.Grants, err = grantsOf(all); err != nil {
+	if r.Grants, err = a.grantsOf(all); err != nil {
 		return r, err
 	}
 	for _, s := range g.Sockets {
@@ -52,22 +52,28 @@ func replacementOf(g *gofer.Gofer, all []served) (r replacement, err error) {
 	return r, nil
 }
 
-func goferState(g *gofer.Gofer, all []served) (json.RawMessage, error) {
-	r, err := replacementOf(g, all)
+// goferState is what is kept of a gofer and its mounts. From then on its container
+// may write where they say.
+func (a *Actuator) goferState(g *gofer.Gofer, rec observed.ContainerRecord, shares []share, all []served) (json.RawMessage, error) {
+	r, err := a.replacementOf(g, all)
+	if err == nil && len(r.Grants) > 0 {
+		err = a.c.Written.Begin(rec.Sandbox, r.Grants)
+	}
 	if err != nil {
 		return nil, err
 	}
+	r.Shares = shares
 	return json.Marshal(r)
 }
 
 // startGofer puts a container's mounts into its sandbox and starts a gofer for
-// them in the sandbox's cgroup.
-func (a *Actuator) startGofer(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served) (*gofer.Gofer, error) {
+// them in the sandbox's cgroup. Whether it serves is for the caller to ask.
+func (a *Actuator) startGofer(rec *observed.Record, c observed.ContainerRecord, all []served) (*gofer.Gofer, error) {
 	g, err := gofer.Open(len(all))
 	if err != nil {
 		return nil, err
 	}
-	if err := a.startOpened(ctx, rec, c, all, g); err != nil {
+	if err := a.startOpened(rec, c, all, g); err != nil {
 		g.Close()
 		return nil, err
 	}
@@ -75,12 +81,8 @@ func (a *Actuator) startGofer(ctx context.Context, rec *observed.Record, c obser
 }
 
 // startOpened does so where the sockets are there already.
-func (a *Actuator) startOpened(ctx context.Context, rec *observed.Record, c observed.ContainerRecord, all []served, g *gofer.Gofer) error {
-	guard, err := a.c.Guard()
-	if err != nil {
-		return err
-	}
-	root, emptied, err := shelf.Put(rec.Sentry, c.ID, treesOf(all), guard)
+func (a *Actuator) startOpened(rec *observed.Record, c observed.ContainerRecord, all []served, g *gofer.Gofer) error {
+	root, emptied, err := a.put(rec.Sentry, c.ID, treesOf(all))
 	if err != nil {
 		return err
 	}
@@ -88,10 +90,42 @@ func (a *Actuator) startOpened(ctx context.Context, rec *observed.Record, c obse
 	for _, why := range emptied {
 		a.c.Emptied(c, why)
 	}
-	return a.inCgroup(rec.Cgroup, func(config gofer.Config) error {
+	err = a.inCgroup(rec.Cgroup, func(config gofer.Config) error {
 		config.ID, config.Mounts, config.Root = c.ID, mountsOf(all), root
-		return g.Start(ctx, config)
+		return g.Start(config)
 	})
+	if err != nil {
+		err = errors.Join(err, shelf.Remove(rec.Sentry, c.ID))
+	}
+	return err
+}
+
+// put puts trees into a sandbox. A daemon that claims something meanwhile sees either
+// them, and covers what is its own in them, or has claimed it before what is the
+// last claims here: these are looked at again once the trees are there.
+func (a *Actuator) put(sentry observed.Process, id string, trees []shelf.Tree) (root *os.File, emptied []string, err error) {
+	claims, err := a.c.Claims()
+	for err == nil {
+		var guard shelf.Guard
+		if guard, err = a.c.Guard(); err != nil {
+			break
+		}
+		if root, emptied, err = shelf.Put(sentry, id, trees, guard); err != nil {
+			break
+		}
+		before := claims
+		if claims, err = a.c.Claims(); err == nil && claims == before {
+			return root, emptied, nil
+		}
+		root.Close()
+		if err == nil {
+			continue
+		}
+		if left := shelf.Remove(sentry, id); left != nil {
+			err = errors.Join(err, left)
+		}
+	}
+	return nil, nil, err
 }
 
 // inCgroup gives start a configuration for a gofer in a sandbox's cgroup.
@@ -113,7 +147,7 @@ func (a *Actuator) replaceGofer(ctx context.Context, w work) error {
 	}
 	var r replacement
 	if err := json.Unmarshal(rec.GoferState, &r); err != nil {
-		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+		return fmt.Errorf("%w: %w", plan.ErrGoferLost, err)
 	}
 	kept, err := a.kept(*rec)
 	if err != nil {
@@ -166,7 +200,7 @@ func (a *Actuator) mountsAgain(rec observed.ContainerRecord, sentry observed.Pro
 	// It was started by a version that had the mounts in its gofer's namespace:
 	// what was covered there is so as long as that lasts.
 	if err := shelf.Keep(sentry, rec.ID, rec.Gofer); err != nil && hadMasks(rec) {
-		return nil, fmt.Errorf("%w: what it covered would show: %w", reconcile.ErrGoferLost, err)
+		return nil, fmt.Errorf("%w: what it covered would show: %w", plan.ErrGoferLost, err)
 	}
 	var all []served
 	defer func() { closeServed(all) }()
@@ -179,13 +213,9 @@ func (a *Actuator) mountsAgain(rec observed.ContainerRecord, sentry observed.Pro
 		s.tree.Own = within(filepath.Join(a.c.DataDir, "volumes"), m.Source)
 		all = append(all, s)
 	}
-	guard, err := a.c.Guard()
-	if err != nil {
-		return nil, err
-	}
-	root, _, err = shelf.Put(sentry, rec.ID, treesOf(all), guard)
+	root, _, err = a.put(sentry, rec.ID, treesOf(all))
 	if errors.Is(err, shelf.ErrRefused) {
-		err = fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+		err = fmt.Errorf("%w: %w", plan.ErrGoferLost, err)
 	}
 	return root, err
 }
@@ -199,27 +229,19 @@ func hadMasks(rec observed.ContainerRecord) bool {
 	return slices.ContainsFunc(was.Mounts, func(m struct{ Masks []string }) bool { return len(m.Masks) > 0 })
 }
 
-// grant notes where a container that runs can write to.
-func (a *Actuator) grant(rec observed.ContainerRecord) {
+// grant writes down where a container that runs can write to, if that is not known
+// any more.
+func (a *Actuator) grant(rec observed.ContainerRecord) error {
 	var r replacement
 	if json.Unmarshal(rec.GoferState, &r) != nil || len(r.Grants) == 0 {
-		return
+		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.grants[rec.ID] = r.Grants
-}
-
-// revoke notes that it can't any more.
-func (a *Actuator) revoke(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.grants, id)
+	return a.c.Written.Begin(rec.Sandbox, r.Grants)
 }
 
 func asLost(err error) error {
 	if errors.Is(err, gofer.ErrLost) {
-		return fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+		return fmt.Errorf("%w: %w", plan.ErrGoferLost, err)
 	}
 	return err
 }
@@ -272,7 +294,7 @@ func (a *Actuator) startKeeper(cgroupPath string, rec observed.ContainerRecord) 
 }
 
 // errEnded says that a container has ended, and its end is on record.
-var errEnded = fmt.Errorf("%w: the container has ended", reconcile.ErrChanged)
+var errEnded = fmt.Errorf("%w: the container has ended", plan.ErrChanged)
 
 // update writes the record of a container that runs, with another gofer or
 // keeper, unless it has ended meanwhile.
@@ -283,8 +305,9 @@ func (a *Actuator) update(rec observed.ContainerRecord) error {
 	if w == nil {
 		return errEnded
 	}
-	rec.HookPhase = w.rec.HookPhase // hooks may be over since rec was read
-	if err := a.c.Records.SaveContainer(rec); err != nil {
+	// Hooks may be over, and signals sent, since rec was read.
+	rec.HookPhase, rec.Sent = w.rec.HookPhase, w.rec.Sent
+	if err := a.saveRunning(rec); err != nil {
 		return err
 	}
 	a.unwatchHelpers(w.rec)
@@ -303,7 +326,7 @@ func (a *Actuator) kept(rec observed.ContainerRecord) (gofer.Kept, error) {
 	}
 	var r replacement
 	if err := json.Unmarshal(rec.GoferState, &r); err != nil {
-		return gofer.Kept{}, fmt.Errorf("%w: %w", reconcile.ErrGoferLost, err)
+		return gofer.Kept{}, fmt.Errorf("%w: %w", plan.ErrGoferLost, err)
 	}
 	for _, p := range []observed.Process{rec.Keeper, rec.Gofer} {
 		kept, err := gofer.Take(p, r.Mounts)
@@ -316,7 +339,7 @@ func (a *Actuator) kept(rec observed.ContainerRecord) (gofer.Kept, error) {
 		a.hold(rec.ID, kept)
 		return kept, nil
 	}
-	return gofer.Kept{}, fmt.Errorf("%w: nobody held its sockets when it died", reconcile.ErrGoferLost)
+	return gofer.Kept{}, fmt.Errorf("%w: nobody held its sockets when it died", plan.ErrGoferLost)
 }
 
 // errGoferDied ends a call that may wait for a dead gofer's answer.

@@ -52,7 +52,11 @@ func (a *Actuator) bendable(d *desired.Sandbox, f hostpath.File) bool {
 	if err != nil || len(grants) == 0 {
 		return false
 	}
-	where, err := shelf.Locate(f.File)
+	mounts, _, err := a.mounts.Read()
+	if err != nil {
+		return false
+	}
+	where, err := shelf.Locate(f.File, mounts)
 	return err == nil && slices.ContainsFunc(grants, func(g shelf.Place) bool { return g.At != where.At && where.In([]shelf.Place{g}) })
 }
 

@@ -14,7 +14,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/hook"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // errNotWanted ends hooks whose container is not to be started any more.
@@ -81,7 +81,7 @@ func (a *Actuator) poststarted(id string, next observed.HookPhase) error {
 	}
 	rec := w.rec
 	rec.HookPhase = next
-	if err := a.c.Records.SaveContainer(rec); err != nil {
+	if err := a.saveRunning(rec); err != nil {
 		return err
 	}
 	w.rec = rec
@@ -93,7 +93,7 @@ func (a *Actuator) poststarted(id string, next observed.HookPhase) error {
 func (a *Actuator) releaseInstance(ctx context.Context, w work) error {
 	c := w.container()
 	if c == nil {
-		return fmt.Errorf("%w: container %q is not there any more", reconcile.ErrChanged, w.Container)
+		return fmt.Errorf("%w: container %q is not there any more", plan.ErrChanged, w.Container)
 	}
 	if err := a.endCreateHooks(ctx, c); err != nil {
 		return err
@@ -218,9 +218,11 @@ func (a *Actuator) runHooks(ctx context.Context, c observed.ContainerRecord, poi
 			dir = "/" // it was begun with and could not be made
 		}
 		began := time.Now()
-		said, err := "", a.outOfReach(h.Path)
+		said := ""
+		folder, name, err := a.program(h.Path)
 		if err == nil {
-			said, err = hook.Run(ctx, a.c.Reaper, hook.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Dir: dir, Timeout: h.Limit()}, state)
+			said, err = hook.Run(ctx, a.c.Reaper, hook.Hook{Path: h.Path, Folder: folder, Name: name, Args: h.Args, Env: h.Env, Dir: dir, Timeout: h.Limit()}, state)
+			folder.Close()
 		}
 		a.c.Hooked(HookEnd{Sandbox: c.Sandbox, Container: c.Name, Point: point, Path: h.Path, Output: said, Err: err, Took: time.Since(began)})
 		if err != nil {

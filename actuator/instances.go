@@ -1,6 +1,9 @@
 package actuator
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,16 +23,17 @@ func (a *Actuator) instances(w *work) ([]observed.ContainerRecord, error) {
 		return nil, nil
 	}
 	prefix := w.Sandbox + "." + w.Container + "."
-	pipes, err := filepath.Glob(filepath.Join(a.c.Records.Dir(w.Sandbox), "io", prefix+"*"))
-	if err != nil {
+	pipes, err := os.ReadDir(filepath.Join(a.c.Records.Dir(w.Sandbox), "io"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var found []observed.ContainerRecord
 	for _, pipe := range pipes {
 		// Both pipes of an instance have its ID and a suffix.
-		id := strings.TrimSuffix(filepath.Base(pipe), filepath.Ext(pipe))
-		attempt, err := strconv.Atoi(strings.TrimPrefix(id, prefix))
-		if err == nil && !slices.ContainsFunc(found, func(c observed.ContainerRecord) bool { return c.ID == id }) {
+		id := strings.TrimSuffix(pipe.Name(), filepath.Ext(pipe.Name()))
+		number, ours := strings.CutPrefix(id, prefix)
+		attempt, err := strconv.Atoi(number)
+		if ours && err == nil && !slices.ContainsFunc(found, func(c observed.ContainerRecord) bool { return c.ID == id }) {
 			found = append(found, observed.ContainerRecord{Sandbox: w.Sandbox, Name: w.Container, ID: id, Attempt: attempt})
 		}
 	}

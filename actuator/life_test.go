@@ -8,19 +8,20 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // From nothing to running, ended, made anew, and to nothing again.
 func TestLife(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("life", app(t, "print", "hello", "then", "exit", "3")))
+	d := plan.Declare(sandbox("life", app(t, "print", "hello", "then", "exit", "3")))
 	r.run(d)
 	rec := r.awaitEnded()
 	if rec.ID != "life.app.1" || !rec.Exit.Known || rec.Exit.Code != 3 || rec.StartedAt.IsZero() {
@@ -29,7 +30,7 @@ func TestLife(t *testing.T) {
 	if got := r.output(rec); got != "hello\n" {
 		t.Errorf("the output is %q", got)
 	}
-	r.must(reconcile.Start, d, "app")
+	r.must(plan.Start, d, "app")
 	if again := r.awaitEnded(); again.ID != "life.app.2" {
 		t.Errorf("the second instance is %s", again.ID)
 	}
@@ -37,14 +38,14 @@ func TestLife(t *testing.T) {
 	if up.State != observed.SandboxUp || up.SandboxHash != d.SandboxHash || up.LimitsHash != d.LimitsHash {
 		t.Errorf("the record is %+v", up)
 	}
-	r.must(reconcile.Remove, d, "app")
+	r.must(plan.Remove, d, "app")
 	loaded, err := r.c.Records.Load("life")
 	check(t, err)
 	if len(loaded.Containers) > 0 {
 		t.Errorf("records are left: %+v", loaded.Containers)
 	}
 
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	down := r.record("life")
 	if down.State != observed.SandboxStopped || down.Sentry != (observed.Process{}) || down.ControlSocket != "" {
 		t.Errorf("the record after the stop is %+v", down)
@@ -55,10 +56,10 @@ func TestLife(t *testing.T) {
 	if _, exists, err := r.c.Cgroups.Procs(up.Cgroup); err != nil || exists {
 		t.Errorf("the cgroup exists: %v, %v", exists, err)
 	}
-	r.must(reconcile.Stop, d, "") // again is nothing
+	r.must(plan.Stop, d, "") // again is nothing
 
-	r.must(reconcile.Create, d, "")
-	r.must(reconcile.Destroy, d, "")
+	r.must(plan.Create, d, "")
+	r.must(plan.Destroy, d, "")
 	for _, path := range []string{r.c.Records.Dir("life"), filepath.Join(r.data, "logs", "life"), r.volumesDir("life")} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", path, err)
@@ -92,12 +93,12 @@ func TestStartFailure(t *testing.T) {
 			}
 			good := app(t, "sleep")
 			good.Name = "good"
-			d := reconcile.Declare(sandbox("failing", good, a))
-			r.must(reconcile.Create, d, "")
-			r.must(reconcile.Start, d, "good")
+			d := plan.Declare(sandbox("failing", good, a))
+			r.must(plan.Create, d, "")
+			r.must(plan.Start, d, "good")
 			before, _, err := r.c.Cgroups.Procs(r.cgroupPath("failing"))
 			check(t, err)
-			err = r.do(reconcile.Action{Verb: reconcile.Start, Sandbox: "failing", Container: "app"}, d)
+			err = r.do(plan.Action{Verb: plan.Start, Sandbox: "failing", Container: "app"}, d)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("started: %v, want %q", err, c.want)
 			}
@@ -119,6 +120,61 @@ func TestStartFailure(t *testing.T) {
 				t.Errorf("the sibling's gofer is %v, %v (%v)", alive, err, before)
 			}
 		})
+	}
+}
+
+// begun is the start of a sandbox's first container that has begun.
+func (r *rig) begun(d *plan.Declared) (work, gvisor.Sentry, observed.ContainerRecord) {
+	r.t.Helper()
+	r.must(plan.Create, d, "")
+	w, err := r.load(plan.Action{Verb: plan.Start, Sandbox: d.Name, Container: d.Spec.Containers[0].Name, Sentry: r.record(d.Name).Sentry})
+	check(r.t, err)
+	sentry, err := w.sentry()
+	check(r.t, err)
+	rec, _, err := r.begin(r.t.Context(), &w, sentry, &d.Spec.Containers[0], d.ContainerHash[0])
+	check(r.t, err)
+	return w, sentry, rec
+}
+
+// A gofer that is ended while its container is started costs that nothing but time,
+// whatever its restart policy: the command has not run.
+func TestGoferEndedByAStart(t *testing.T) {
+	r := newRig(t)
+	d := plan.Declare(sandbox("early", app(t, "print", "once")))
+	w, sentry, rec := r.begun(d)
+	err := r.Actuator.run(t.Context(), &w, d, &d.Spec.Containers[0], &rec, func(ctx context.Context, args gvisor.Start) error {
+		check(t, rec.Gofer.Signal(unix.SIGKILL))
+		check(t, rec.Gofer.Await(ctx))
+		return sentry.StartContainer(ctx, args)
+	})
+	if !errors.Is(err, errNotStarted) {
+		t.Fatalf("started: %v", err)
+	}
+	check(t, r.startFailed(t.Context(), sentry, rec, time.Now(), err))
+	if left := r.container("early", "app"); left.State != observed.Creating || left.Exit != nil {
+		t.Errorf("recorded: %+v, %+v", left, left.Exit)
+	}
+	r.must(plan.Start, d, "app")
+	if rec := r.awaitEnded(); rec.Exit.Reason != observed.ReasonCompleted || r.output(rec) != "once\n" {
+		t.Errorf("then it has ended so: %+v", rec.Exit)
+	}
+}
+
+// One that ends since its sandbox has let go of it was not ended: the container is
+// at fault.
+func TestGoferThatEndsAfterAFailedStart(t *testing.T) {
+	r := newRig(t)
+	c := app(t)
+	c.Command = []string{"/no/such/command"}
+	d := plan.Declare(sandbox("wrong", c))
+	w, sentry, rec := r.begun(d)
+	err := r.Actuator.run(t.Context(), &w, d, &d.Spec.Containers[0], &rec, func(ctx context.Context, args gvisor.Start) error {
+		failed := sentry.StartContainer(ctx, args)
+		check(t, rec.Gofer.Await(ctx)) // before the answer has come
+		return failed
+	})
+	if err == nil || errors.Is(err, errNotStarted) || !strings.Contains(err.Error(), "/no/such/command") {
+		t.Errorf("started: %v", err)
 	}
 }
 
@@ -148,8 +204,8 @@ func TestCreateFailure(t *testing.T) {
 	r := newRig(t)
 	s := sandbox("half", app(t, "sleep"))
 	s.Spec.Volumes = []desired.Volume{{Name: "v", Files: map[string]string{"no/such/folder": ""}}}
-	d := reconcile.Declare(s)
-	if err := r.do(reconcile.Action{Verb: reconcile.Create, Sandbox: "half"}, d); err == nil {
+	d := plan.Declare(s)
+	if err := r.do(plan.Action{Verb: plan.Create, Sandbox: "half"}, d); err == nil {
 		t.Fatal("created with a volume that can't be made")
 	}
 	if rec := r.record("half"); rec.State != observed.SandboxStopped {
@@ -157,26 +213,26 @@ func TestCreateFailure(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	w, err := r.load(reconcile.Action{Verb: reconcile.Create, Sandbox: "half"})
+	w, err := r.load(plan.Action{Verb: plan.Create, Sandbox: "half"})
 	check(t, err)
 	s.Spec.Volumes = nil
-	if err := r.create(ctx, w, reconcile.Declare(s)); !errors.Is(err, context.Canceled) {
+	if err := r.create(ctx, w, plan.Declare(s)); !errors.Is(err, context.Canceled) {
 		t.Errorf("created with no time left: %v", err)
 	}
 	if _, exists, err := r.c.Cgroups.Procs(r.cgroupPath("half")); err != nil || exists {
 		t.Errorf("the cgroup exists: %v, %v", exists, err)
 	}
-	r.must(reconcile.Create, reconcile.Declare(s), "")
+	r.must(plan.Create, plan.Declare(s), "")
 }
 
 // Signals reach a container by name, and one that has ended, or is not known,
 // makes no error but a look.
 func TestSignal(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("signal", app(t, "sleep")))
+	d := plan.Declare(sandbox("signal", app(t, "sleep")))
 	r.run(d)
 	send := func(sig string) error {
-		return r.do(reconcile.Action{Verb: reconcile.Signal, Sandbox: "signal", Container: "app", Signal: sig}, d)
+		return r.do(plan.Action{Verb: plan.Signal, Sandbox: "signal", Container: "app", Signal: sig}, d)
 	}
 	if err := send("SIGNONE"); err == nil {
 		t.Error("a signal that does not exist was sent")
@@ -194,8 +250,8 @@ func TestSignal(t *testing.T) {
 		t.Errorf("ended with %+v", rec.Exit)
 	}
 	check(t, send("SIGTERM"))
-	r.must(reconcile.Start, d, "app")
-	r.must(reconcile.Kill, d, "app")
+	r.must(plan.Start, d, "app")
+	r.must(plan.Kill, d, "app")
 	if rec := r.awaitEnded(); rec.Exit.Signal != 9 {
 		t.Errorf("ended with %+v, want signal 9", rec.Exit)
 	}
@@ -204,10 +260,10 @@ func TestSignal(t *testing.T) {
 // A record that does not say where the sandbox's processes are holds up
 // neither their end nor its own.
 func TestNoCgroupInTheRecord(t *testing.T) {
-	for _, verb := range []reconcile.Verb{reconcile.Stop, reconcile.Destroy} {
+	for _, verb := range []plan.Verb{plan.Stop, plan.Destroy} {
 		t.Run(string(verb), func(t *testing.T) {
 			r := newRig(t)
-			d := reconcile.Declare(sandbox("where", app(t, "sleep")))
+			d := plan.Declare(sandbox("where", app(t, "sleep")))
 			r.run(d)
 			rec := r.record("where")
 			sentry, cgroup := rec.Sentry, rec.Cgroup

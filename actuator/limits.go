@@ -10,7 +10,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/sentry"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // The memory that a sandbox's cgroup gets on top of its containers' limits,
@@ -62,7 +62,7 @@ func (a *Actuator) limitTasks(ctx context.Context, s gvisor.Sentry, d *desired.S
 }
 
 func limits(d *desired.Sandbox) (inside, outside cgroup.Limits) {
-	sum := reconcile.SumLimits(d)
+	sum := plan.SumLimits(d)
 	if sum.CPU != nil {
 		inside.CPUQuota = sum.CPU.AsApproximateFloat64()
 	}
@@ -84,7 +84,7 @@ func limits(d *desired.Sandbox) (inside, outside cgroup.Limits) {
 }
 
 // setLimits puts the declared limits in force.
-func (a *Actuator) setLimits(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) setLimits(ctx context.Context, w work, d *plan.Declared) error {
 	if w.rec == nil {
 		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
 	}
@@ -103,7 +103,8 @@ func (a *Actuator) setLimits(ctx context.Context, w work, d *reconcile.Declared)
 		outside.Tasks, err = 0, nil
 	}
 	// Also where the sentry does not answer: it may be for want of memory.
-	if err := errors.Join(err, cg.Set(outside)); err != nil {
+	_, storageErr := a.limitStorage(ctx, s, d.Sandbox)
+	if err := errors.Join(err, storageErr, a.limitDisk(d.Sandbox), cg.Set(outside)); err != nil {
 		return err
 	}
 	w.rec.LimitsHash = d.LimitsHash

@@ -6,7 +6,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // memoryWatch is what is known of a sandbox's memory between looks.
@@ -52,7 +52,7 @@ func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs
 	a.mu.Lock()
 	w := a.memoryOf(rec)
 	kills := now.Kills != w.kills
-	changed := w.containers != nil && max(now.Usage-w.at, w.at-now.Usage) >= reconcile.MemoryStep
+	changed := w.containers != nil && max(now.Usage-w.at, w.at-now.Usage) >= plan.MemoryStep
 	ask := len(containerIDs) > 0 && w.mark != 0 && (now.Usage >= w.mark || changed || now.Full)
 	a.mu.Unlock()
 

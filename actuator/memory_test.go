@@ -12,7 +12,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/internal/logs"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 const mib = 1 << 20
@@ -62,14 +62,15 @@ func between(t *testing.T, what string, got, from, to int64) {
 
 // The sentry tells containers' memory apart: what their processes and their
 // children's have, what they share once, and their file systems in memory; not
-// what is on a disk; and nothing of an instance that has ended.
+// what is on a disk; and nothing of an instance that has ended, not even what
+// that has left in /dev/shm.
 func TestMemoryByContainer(t *testing.T) {
 	r := newRig(t)
 	first := app(t, "allocate", "40", "then", "fill", "/dev/shm/x", "20", "then", "spawn", "2", "then", "print", "ready", "then", "sleep")
 	second := app(t, "fill", "/x", "60", "then", "map", "/x", "then", "map", "/big", "then", "sleep")
 	second.Name = "second"
 	check(t, os.WriteFile(filepath.Join(second.Rootfs.Path, "big"), make([]byte, 50*mib), 0o644))
-	d := reconcile.Declare(sandbox("mem", first, second))
+	d := plan.Declare(sandbox("mem", first, second))
 	r.run(d)
 	r.awaitOutput("mem", "app", "ready")
 	r.awaitOutput("mem", "second", "mapped 52428800")
@@ -79,12 +80,12 @@ func TestMemoryByContainer(t *testing.T) {
 	between(t, "the infra container", used["mem"], 0, mib)
 	between(t, "none", used["mem.none.1"], 0, 0)
 
-	r.must(reconcile.Kill, d, "app")
+	r.must(plan.Kill, d, "app")
 	r.awaitEnded()
 	changed := *d.Sandbox
-	changed.Spec.Containers[0].Command = []string{"/workload", "print", "again", "then", "sleep"}
-	d = reconcile.Declare(&changed)
-	r.must(reconcile.Start, d, "app")
+	changed.Spec.Containers[0].Command = []string{"/workload", "map", "/dev/shm/x", "then", "print", "again", "then", "sleep"}
+	d = plan.Declare(&changed)
+	r.must(plan.Start, d, "app")
 	r.awaitOutput("mem", "app", "again")
 	between(t, "app, made anew,", r.memoryOf("mem", "mem.app.2")["mem.app.2"], 0, 8*mib)
 }
@@ -94,7 +95,7 @@ func TestMemoryByContainer(t *testing.T) {
 func TestMemoryWatch(t *testing.T) {
 	r := newRig(t)
 	const much = 64
-	d := reconcile.Declare(sandbox("mem", app(t, "sleep", "1", "then", "allocate", strconv.Itoa(much), "100", "then", "sleep")))
+	d := plan.Declare(sandbox("mem", app(t, "sleep", "1", "then", "allocate", strconv.Itoa(much), "100", "then", "sleep")))
 	r.run(d)
 	rec := r.record("mem")
 	look := func() observed.Memory {

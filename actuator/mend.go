@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,29 +16,47 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/sentry"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // mend repairs the records of a sandbox whose sentry is left alone.
-func (a *Actuator) mend(ctx context.Context, w work, d *reconcile.Declared) error {
-	if err := a.c.Records.Mend(w.Sandbox); err != nil {
-		return err
+func (a *Actuator) mend(ctx context.Context, w work, d *plan.Declared) error {
+	err := a.c.Records.Mend(w.Sandbox)
+	if err == nil && w.rec == nil && d != nil {
+		err = a.rebuild(ctx, w, d)
 	}
-	if w.rec != nil || d == nil {
-		return nil
+	if err == nil {
+		err = a.rebuildContainers(w.Sandbox, w.Container)
 	}
-	return a.rebuild(ctx, w, d)
+	if isPassing(err) {
+		err = fmt.Errorf("%w: %w", plan.ErrChanged, err)
+	}
+	return err
+}
+
+// isPassing says whether an error says nothing of what runs, and may be none later: a
+// sentry does not answer, the host is short of something, or its disk is full or ill.
+func isPassing(err error) bool {
+	return isShortage(err) || isAny(err, gvisor.ErrNoAnswer, unix.EAGAIN, unix.ENOSPC, unix.EDQUOT, unix.EIO)
+}
+
+// isShortage says whether an error is of this process or the host, which lack
+// descriptors or memory, and says nothing of what was looked for.
+func isShortage(err error) bool { return isAny(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM) }
+
+func isAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // rebuild makes a sandbox's record from its sentry, which is found in its
 // cgroup and must answer. What nobody can tell, as what it was made from, is
 // taken to be as it is declared.
-func (a *Actuator) rebuild(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) rebuild(ctx context.Context, w work, d *plan.Declared) error {
 	process, err := a.findSentry(a.cgroupPath(w.Sandbox))
 	if err != nil {
 		return err
 	}
-	sockets, err := filepath.Glob(filepath.Join(a.c.Records.Dir(w.Sandbox), "runsc-*.sock"))
+	sockets, err := gvisor.Sockets(a.c.Records.Dir(w.Sandbox))
 	if err != nil {
 		return err
 	}
@@ -54,7 +71,12 @@ func (a *Actuator) rebuild(ctx context.Context, w work, d *reconcile.Declared) e
 	if err != nil {
 		return err
 	}
+	version, err := gvisorOf(process)
+	if err != nil {
+		a.c.Log.V(1).Info("which gVisor a sentry is of can't be told", "sandbox", w.Sandbox, "error", err.Error())
+	}
 	rec := observed.Record{
+		GVisor:              version,
 		Name:                w.Sandbox,
 		Runtime:             d.Spec.Runtime,
 		SandboxHash:         d.SandboxHash,
@@ -71,7 +93,10 @@ func (a *Actuator) rebuild(ctx context.Context, w work, d *reconcile.Declared) e
 	if err := a.c.Records.Save(rec); err != nil {
 		return err
 	}
-	return a.adopt(w.Sandbox)
+	if err := a.adopt(w.Sandbox); err != nil {
+		return fmt.Errorf("%w: %w", plan.ErrChanged, err) // there is a record now: its containers' are next
+	}
+	return nil
 }
 
 // findSentry identifies the one sentry in a sandbox's cgroup.
@@ -82,14 +107,14 @@ func (a *Actuator) findSentry(cgroup string) (observed.Process, error) {
 	}
 	var found []observed.Process
 	for _, p := range members {
-		name, err := arg0(p)
+		args, err := commandLine(p)
 		if errors.Is(err, observed.ErrGone) {
 			continue
 		}
 		if err != nil {
 			return observed.Process{}, err
 		}
-		if name == sentry.Arg0 {
+		if args[0] == sentry.Arg0 {
 			found = append(found, p)
 		}
 	}
@@ -97,21 +122,6 @@ func (a *Actuator) findSentry(cgroup string) (observed.Process, error) {
 		return observed.Process{}, fmt.Errorf("%d sentries are in the sandbox's cgroup, of %d processes", len(found), len(members))
 	}
 	return found[0], nil
-}
-
-// arg0 is the name that a process was started by. ErrGone where it has ended.
-func arg0(p observed.Process) (string, error) {
-	dir, err := p.OpenDir()
-	if err != nil {
-		return "", err
-	}
-	defer dir.Close()
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/cmdline", dir.Fd()))
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
-		return "", observed.ErrGone
-	}
-	name, _, _ := strings.Cut(string(cmdline), "\x00")
-	return name, err
 }
 
 // ownScore is this process's OOM score, which sentries begin with unless it

@@ -1,14 +1,14 @@
 package actuator
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path"
+	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/specutils"
+
+	"sandboxer/internal/hostpath"
 )
 
 // noMountPoint says of a container that could not be started what of its root
@@ -20,43 +20,35 @@ func (b *bundle) noMountPoint(cause error) error {
 		if !strings.Contains(cause.Error(), "creating mount point "+strconv.Quote(m.Destination)) {
 			continue
 		}
-		if why := inTheWay(b.mounts[0].tree.File, m.Destination); why != "" {
+		if why := hostpath.InTheWay(b.mounts[0].tree.File, hostpath.Place{At: m.Destination, File: b.mountsFile(m.Destination),
+			ReadOnly: b.spec.Root.Readonly}); why != "" {
 			return fmt.Errorf("there is no place for the mount at %s: in the root %s, %s: %w", m.Destination, b.root, why, cause)
 		}
 	}
 	return cause
 }
 
-// inTheWay says why a path in a root can be no mount point; empty: nobody knows.
-func inTheWay(root *os.File, name string) string {
-	walked := "/"
-	for part := range strings.SplitSeq(strings.Trim(path.Clean(name), "/"), "/") {
-		walked = path.Join(walked, part)
-		err := lookIn(root, walked, 0)
-		switch {
-		case err == nil:
-			continue
-		case errors.Is(err, unix.ENOTDIR):
-			return path.Dir(walked) + " is no directory: mount elsewhere, or make it one"
-		case lookIn(root, walked, unix.O_NOFOLLOW) != nil:
-			return "" // it is missing, and would be made
+// mountsFile says whether what is mounted at a path is a file.
+func (b *bundle) mountsFile(at string) bool {
+	i := 0
+	for _, m := range b.spec.Mounts {
+		source := slices.IndexFunc(b.volumes, func(v volumeMount) bool { return v.mount.Destination == m.Destination })
+		switch here := m.Destination == at; {
+		case source >= 0 && here:
+			return isFile(b.volumes[source].served)
+		case source < 0 && specutils.IsGoferMount(m):
+			if i++; here && i < len(b.mounts) { // the first is the root
+				return isFile(b.mounts[i])
+			}
 		}
-		const remedy = "mount where it is meant to lead, or make a directory of it"
-		if errors.Is(err, unix.ELOOP) {
-			return walked + " is a link that leads back to itself: " + remedy
-		}
-		return walked + " is a link that leads to nothing: " + remedy
 	}
-	return ""
+	return false
 }
 
-// lookIn opens nothing but a place: links lead no further than the root.
-func lookIn(root *os.File, name string, flags uint64) error {
-	fd, err := unix.Openat2(int(root.Fd()), name, &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return err
+func isFile(s served) bool {
+	if s.tree.File == nil {
+		return false
 	}
-	return unix.Close(fd)
+	info, err := s.tree.File.Stat()
+	return err == nil && !info.IsDir()
 }

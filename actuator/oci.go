@@ -22,6 +22,7 @@ func (a *Actuator) readBundle(paths hostpath.Resolver, c *desired.Container, hos
 	if err := a.outOfReach(filepath.Join(c.Bundle, "config.json")); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
+	paths.Found = a.openedOrder
 	spec, err := oci.Read(paths, c.Bundle, oci.Manifest{Container: c, Hostname: hostname, Hooks: a.c.AllowBundleHooks})
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)

@@ -2,7 +2,6 @@ package actuator
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,9 +11,11 @@ import (
 	"path/filepath"
 	"reflect"
 
-	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
+	"sandboxer/internal/hook"
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/owner"
 	"sandboxer/observed"
 )
@@ -28,34 +29,142 @@ func (a *Actuator) ordered(path string) error {
 	return owner.Check(path)
 }
 
-// outOfReach is ordered for what is more than a value: a file with orders must not
-// be in a volume that a container can write, nor be reached through a link that one
-// could have made.
+// outOfReach is an error unless obeyed has nothing against a path.
 func (a *Actuator) outOfReach(path string) error {
-	if err := a.ordered(path); err != nil || a.c.AllowUnsafeOwners {
-		return err
-	}
-	f, err := a.paths().Open(path)
+	f, err := a.obeyed(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	sandbox, err := a.writer(f.File)
-	if err == nil && sandbox != "" {
-		err = fmt.Errorf("%s is refused: it is in a volume that sandbox %q can write, and no container may write what is obeyed: mount that readOnly, or keep the file elsewhere", f.Real, sandbox)
+	return f.Close()
+}
+
+// obeyed opens what is more than a value. A file with orders must be root's, not be
+// in a volume that a container can write, nor be reached through a link that one
+// could have made. What goes on is the descriptor: who exchanges the file meanwhile
+// is late.
+func (a *Actuator) obeyed(path string) (hostpath.File, error) {
+	if err := a.ordered(path); err != nil {
+		return hostpath.File{}, err
+	}
+	paths := a.paths()
+	paths.Found = a.openedOrder
+	if a.c.AllowUnsafeOwners {
+		paths.Link = hostpath.AnyLink
+	}
+	f, err := paths.Open(path)
+	if err != nil || a.c.AllowUnsafeOwners {
+		return f, err
+	}
+	all, err := a.writers()
+	if err == nil {
+		err = all.Refusal(f.File, f.Real)
+	}
+	if err != nil {
+		f.Close()
+		return hostpath.File{}, err
+	}
+	return f, nil
+}
+
+// openedOrder is ordered for what is open: it may be another one than was at the
+// path before.
+func (a *Actuator) openedOrder(f hostpath.File) error {
+	if a.c.AllowUnsafeOwners {
+		return nil
+	}
+	if !f.Earlier {
+		return owner.CheckOpened(f.File, f.Real)
+	}
+	info, err := f.Stat()
+	if err == nil && owner.Others(info) != "" {
+		err = fmt.Errorf("%s is refused: it %s", f.Real, owner.Others(info))
 	}
 	return err
 }
 
-// orderedAll is outOfReach for a directory, and ordered for all files in it.
-func (a *Actuator) orderedAll(dir string) error {
-	if err := a.answersAll(dir); err != nil || a.c.AllowUnsafeOwners {
-		return err
+// obeyedAll is obeyed for a directory and for all files in it.
+func (a *Actuator) obeyedAll(dir string) (hostpath.File, error) {
+	if err := a.answersAll(dir); err != nil {
+		return hostpath.File{}, err
 	}
-	if err := a.outOfReach(dir); err != nil {
-		return err
+	f, err := a.obeyed(dir)
+	if err != nil || a.c.AllowUnsafeOwners {
+		return f, err
 	}
-	return owner.CheckAll(dir)
+	if err = owner.CheckIn(f.File, f.Real); err == nil {
+		err = a.eachOutOfReach(f)
+	}
+	if err != nil {
+		f.Close()
+	}
+	return f, err
+}
+
+// eachOutOfReach is outOfReach for what is in a directory.
+func (a *Actuator) eachOutOfReach(dir hostpath.File) error {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	for _, e := range entries {
+		err = errors.Join(err, a.outOfReach(filepath.Join(dir.Real, e.Name())))
+	}
+	return err
+}
+
+// program opens the folder of a program that root is to run, and gives its name
+// there: nobody but root can put another one in its place. What the kernel opens to
+// run it answers.
+func (a *Actuator) program(path string) (folder *os.File, name string, err error) {
+	f, err := a.obeyed(path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	if err := f.IsRegular(); err != nil {
+		return nil, "", err
+	}
+	if err := a.interpretersAnswer(f.File); err != nil {
+		return nil, "", fmt.Errorf("%s: %w", path, err)
+	}
+	paths := a.paths()
+	paths.Found = a.openedOrder
+	in, name, err := paths.Parent(f.Real) // which has no links
+	if err != nil {
+		return nil, "", err
+	}
+	var was, is unix.Stat_t
+	err = errors.Join(unix.Fstat(int(f.Fd()), &was), unix.Fstatat(int(in.Fd()), name, &is, unix.AT_SYMLINK_NOFOLLOW))
+	if err == nil && (was.Dev != is.Dev || was.Ino != is.Ino) {
+		err = fmt.Errorf("%s is refused: it was exchanged while it was looked at", f.Real)
+	}
+	if err != nil {
+		in.Close()
+		return nil, "", err
+	}
+	return in.File, name, nil
+}
+
+// interpretersMost is how many interpreters the kernel follows.
+const interpretersMost = 5
+
+// interpretersAnswer is an error where the interpreter that a script names, or that
+// one's, is on a file system that does not answer: the kernel would wait for it, and
+// so would whoever starts a process meanwhile.
+func (a *Actuator) interpretersAnswer(program *os.File) error {
+	for range interpretersMost {
+		next, err := hook.Interpreter(program)
+		if err != nil || !filepath.IsAbs(next) {
+			return err
+		}
+		if err := a.c.Answers.Check(next); err != nil {
+			return err
+		}
+		fd, err := unix.Open(next, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &os.PathError{Op: "open", Path: next, Err: err}
+		}
+		program = os.NewFile(uintptr(fd), next)
+		defer program.Close()
+	}
+	return nil
 }
 
 // answersAll is an error unless a directory and all files in it can be touched.
@@ -68,22 +177,6 @@ func (a *Actuator) answersAll(dir string) error {
 		err = errors.Join(err, a.c.Answers.Check(filepath.Join(dir, e.Name())))
 	}
 	return err
-}
-
-// hookKey reads the key that hooks and pid files in records are sealed with, and
-// contents identified, or makes one.
-func hookKey(path string) ([]byte, error) {
-	const size = 32
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) == size {
-		return key, nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	key = make([]byte, size)
-	_, _ = rand.Read(key) // it never fails
-	return key, renameio.WriteFile(path, key, 0o600)
 }
 
 // setHooks notes the hooks that an instance is made with. The seal says that

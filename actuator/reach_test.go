@@ -13,7 +13,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/probe"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // The loopback interface of a sandbox without a network can be reached. A port
@@ -21,7 +21,7 @@ import (
 // takes no more connections, holds up nobody else.
 func TestDial(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("dial", app(t, "serve", "80", "then", "deaf", "81", "then", "print", "ready", "then", "sleep")))
+	d := plan.Declare(sandbox("dial", app(t, "serve", "80", "then", "deaf", "81", "then", "print", "ready", "then", "sleep")))
 	r.run(d)
 	r.awaitOutput("dial", "app", "ready")
 	sentry := gvisor.Sentry{Socket: r.record("dial").ControlSocket, Timeout: patience}
@@ -70,7 +70,7 @@ func TestDial(t *testing.T) {
 // with what it has started; what holds its output open holds up nobody.
 func TestReachExec(t *testing.T) {
 	r := newRig(t)
-	d := reconcile.Declare(sandbox("reach", app(t, "print", "ready", "then", "sleep")))
+	d := plan.Declare(sandbox("reach", app(t, "print", "ready", "then", "sleep")))
 	r.run(d)
 	r.awaitOutput("reach", "app", "ready")
 	c := r.Reach("reach", "app", "reach.app.1")
@@ -107,7 +107,7 @@ func TestReachExec(t *testing.T) {
 	if _, err := r.Reach("reach", "app", "reach.app.2").Exec(ctx, []string{"/workload"}, io.Discard); !errors.Is(err, probe.ErrUnknown) {
 		t.Errorf("another instance: %v", err)
 	}
-	r.must(reconcile.Pause, d, "")
+	r.must(plan.Pause, d, "")
 	if _, _, err := run(ctx, "exit", "0"); !errors.Is(err, probe.ErrUnknown) {
 		t.Errorf("paused: %v", err)
 	}
@@ -146,12 +146,12 @@ func TestPreStop(t *testing.T) {
 	r := newRig(t)
 	failed := make(chan error, 10)
 	r.c.PreStopped = func(_ observed.ContainerRecord, err error, _ time.Duration) { failed <- err }
-	d := reconcile.Declare(sandbox("before", app(t, "ignore-term", "then", "print", "ready", "then", "sleep")))
+	d := plan.Declare(sandbox("before", app(t, "ignore-term", "then", "print", "ready", "then", "sleep")))
 	r.run(d)
 	r.awaitOutput("before", "app", "ready")
 	begin := func(lasts time.Duration, command ...string) {
 		t.Helper()
-		check(t, r.do(reconcile.Action{Verb: reconcile.PreStop, Sandbox: "before", Container: "app", Until: time.Now().Add(lasts),
+		check(t, r.do(plan.Action{Verb: plan.PreStop, Sandbox: "before", Container: "app", Until: time.Now().Add(lasts),
 			PreStop: &desired.PreStop{Exec: &desired.ExecAction{Command: append([]string{"/workload"}, command...)}}}, d))
 	}
 	const id = "before.app.1"
@@ -170,7 +170,7 @@ func TestPreStop(t *testing.T) {
 	if is := r.PreStop(id); is != observed.PreStopRuns {
 		t.Errorf("while it goes on it is %v", is)
 	}
-	r.must(reconcile.Signal, d, "app")
+	r.must(plan.Signal, d, "app")
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), "not over within the grace period") {
 		t.Errorf("cut off: %v", err)
 	}
@@ -180,7 +180,7 @@ func TestPreStop(t *testing.T) {
 		t.Errorf("at its deadline: %v", err)
 	}
 	begin(patience, "sleep")
-	r.must(reconcile.Kill, d, "app")
+	r.must(plan.Kill, d, "app")
 	r.awaitEnded()
 	if is := r.PreStop(id); is != observed.PreStopNone {
 		t.Errorf("after the end it is %v", is)

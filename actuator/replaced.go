@@ -23,7 +23,7 @@ const touchTime = 100 * time.Millisecond
 // wherever follows every link: what is found is compared, and given to nobody.
 func (a *Actuator) wherever() hostpath.Resolver {
 	check := a.c.Answers.Scan(touchTime)
-	return hostpath.Resolver{Answers: func(path string) error { return check(path, false) }, Link: hostpath.AnyLink}
+	return hostpath.Resolver{Answers: func(path string) error { return check(path, false) }, Do: a.c.Answers.Do, Link: hostpath.AnyLink}
 }
 
 // contentsOf are the files that are read for a container. They are read before
@@ -75,19 +75,23 @@ func (a *Actuator) Replaced(rec observed.ContainerRecord) (replaced []string) {
 	}
 	paths := a.wherever()
 	for _, o := range rec.Objects {
-		f, err := paths.Open(o.Path)
-		var st unix.Stat_t
-		if err == nil {
-			err = unix.Fstat(int(f.Fd()), &st)
-			f.Close()
-		}
-		replaced = append(replaced, difference(o.What+" "+o.Path, "replaced", st.Dev == o.Device && st.Ino == o.Inode, err)...)
+		replaced = append(replaced, replacedObject(paths, o)...)
 	}
 	for _, c := range rec.Contents {
 		digest, err := a.digestOf(paths, c.Path)
 		replaced = append(replaced, difference(c.What+" "+c.Path, "changed", digest == c.Digest, err)...)
 	}
 	return replaced
+}
+
+func replacedObject(paths hostpath.Resolver, o observed.Object) []string {
+	f, err := paths.Open(o.Path)
+	var st unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(int(f.Fd()), &st)
+		f.Close()
+	}
+	return difference(o.What+" "+o.Path, "replaced", st.Dev == o.Device && st.Ino == o.Inode, err)
 }
 
 // difference says what has been done to something since it was looked at.

@@ -14,7 +14,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // source is what a sandbox is restored from.
@@ -22,20 +22,29 @@ type source struct {
 	*observed.Image
 	dir string
 	own bool // it is the sandbox's own and goes once it is restored
+	// folder is what dir is a name of; nil where it is own.
+	folder *os.File
+}
+
+func (s *source) close() {
+	if s.folder != nil {
+		s.folder.Close()
+	}
 }
 
 // restore makes a sandbox from its checkpoint, or else from the one that its
 // declaration names. It runs before this is over: where a daemon was killed
 // meanwhile, the sentry tells how far it came.
-func (a *Actuator) restore(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) restore(ctx context.Context, w work, d *plan.Declared) error {
 	if w.rec != nil && w.rec.State == observed.SandboxRestoring {
-		return a.restoreOn(ctx, w)
+		return a.restoreOn(ctx, w, d)
 	}
 	from, err := a.source(d)
 	if err != nil {
 		return err
 	}
-	if why := reconcile.Refusal(from.Image, d); why != "" {
+	defer from.close()
+	if why := plan.Refusal(from.Image, d); why != "" {
 		return errors.New(why)
 	}
 	if err := a.checkVolumes(d.Sandbox, from); err != nil {
@@ -44,16 +53,22 @@ func (a *Actuator) restore(ctx context.Context, w work, d *reconcile.Declared) e
 	return a.make(ctx, w, d, from)
 }
 
-func (a *Actuator) source(d *reconcile.Declared) (*source, error) {
+func (a *Actuator) source(d *plan.Declared) (*source, error) {
 	image, err := a.c.Checkpoints.Read(d.Name)
 	if err != nil {
 		return nil, err
 	}
 	if image != nil {
-		return &source{image, a.c.Checkpoints.Path(d.Name), true}, nil
+		return &source{Image: image, dir: a.c.Checkpoints.Path(d.Name), own: true}, nil
 	}
-	if err = a.orderedAll(d.Spec.RestoreFrom); err == nil {
-		image, err = checkpoint.Read(d.Spec.RestoreFrom, a.c.Checkpoints.Runtime)
+	// All of it is of the folder that was checked, whatever the path leads to by now.
+	folder, err := a.obeyedAll(d.Spec.RestoreFrom)
+	from := &source{folder: folder.File}
+	if err == nil {
+		from.dir = fmt.Sprintf("/proc/self/fd/%d", folder.Fd())
+		if from.Image, err = checkpoint.Read(from.dir, a.c.Checkpoints.Runtime); err != nil {
+			from.close()
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("restoreFrom: there is no checkpoint at %s: %w; make one with \"sandboxer checkpoint\", or leave restoreFrom out", d.Spec.RestoreFrom, fs.ErrNotExist)
@@ -61,7 +76,7 @@ func (a *Actuator) source(d *reconcile.Declared) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restoreFrom: %w", err)
 	}
-	return &source{image, d.Spec.RestoreFrom, false}, nil
+	return from, nil
 }
 
 // checkVolumes refuses a sandbox's own checkpoint where a volume that it had
@@ -84,12 +99,13 @@ func (a *Actuator) checkVolumes(d *desired.Sandbox, from *source) error {
 
 // restoreContainers gives the sentry all containers that were running. The
 // last of them sets the sandbox going, all of it at once.
-func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, d *reconcile.Declared, from *source, servers []observed.ContainerRecord) (err error) {
-	w := work{Action: reconcile.Action{Sandbox: d.Name}, rec: rec, servers: servers, restoring: true, private: len(from.Shares) == 0}
+func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, d *plan.Declared, from *source, servers []observed.ContainerRecord) (err error) {
+	w := work{Action: plan.Action{Sandbox: d.Name}, rec: rec, servers: servers, restoring: true, private: len(from.Shares) == 0}
 	sentry, err := w.sentry()
 	if err != nil {
 		return err
 	}
+	defer func() { err = a.unrestored(ctx, err, sentry, d.Sandbox, from) }()
 	loaded, err := a.c.Records.Load(d.Name)
 	if err != nil {
 		return err
@@ -123,17 +139,17 @@ func (a *Actuator) restoreContainers(ctx context.Context, rec *observed.Record, 
 	if err := sentry.Restored(ctx); err != nil {
 		return err
 	}
-	return a.restored(ctx, rec, sentry, ended)
+	return a.restored(ctx, rec, sentry, d, ended)
 }
 
 // restoreContainer gives the sentry one of them. It returns the gofers of all
 // that it has, any of which may hold up the last container.
-func (a *Actuator) restoreContainer(ctx context.Context, sentry gvisor.Sentry, w *work, d *reconcile.Declared, rec observed.ContainerRecord,
+func (a *Actuator) restoreContainer(ctx context.Context, sentry gvisor.Sentry, w *work, d *plan.Declared, rec observed.ContainerRecord,
 	gofers []observed.Process,
 ) ([]observed.Process, error) {
 	c, _ := d.Container(rec.Name)
 	if c == nil {
-		return nil, fmt.Errorf("%w: container %q is not declared any more", reconcile.ErrChanged, rec.Name)
+		return nil, fmt.Errorf("%w: container %q is not declared any more", plan.ErrChanged, rec.Name)
 	}
 	rec.State = observed.Creating
 	// The record is there before the container is, so that its gofer is known
@@ -151,7 +167,7 @@ func (a *Actuator) restoreContainer(ctx context.Context, sentry gvisor.Sentry, w
 // restoreOn deals with a sandbox that an earlier daemon left while it was being
 // restored: one that has begun to run is kept, whatever it has done since; one
 // that has not is ended and restored again.
-func (a *Actuator) restoreOn(ctx context.Context, w work) error {
+func (a *Actuator) restoreOn(ctx context.Context, w work, d *plan.Declared) error {
 	sentry, err := w.sentry()
 	if err != nil {
 		return err
@@ -172,7 +188,7 @@ func (a *Actuator) restoreOn(ctx context.Context, w work) error {
 	if image != nil {
 		ended = slices.DeleteFunc(image.Containers, func(c observed.ContainerRecord) bool { return c.State != observed.Stopped })
 	}
-	return a.restored(ctx, w.rec, sentry, ended)
+	return a.restored(ctx, w.rec, sentry, d, ended)
 }
 
 // unrestore ends what was not restored to the end, as if it had never been
@@ -195,7 +211,7 @@ func (a *Actuator) unrestore(ctx context.Context, w work) error {
 // restored takes over what now runs, and records what had ended. The checkpoint
 // goes last but for the sandbox's own record, which says until then that it may
 // be stale.
-func (a *Actuator) restored(ctx context.Context, rec *observed.Record, sentry gvisor.Sentry, ended []observed.ContainerRecord) error {
+func (a *Actuator) restored(ctx context.Context, rec *observed.Record, sentry gvisor.Sentry, d *plan.Declared, ended []observed.ContainerRecord) error {
 	for _, c := range ended {
 		if err := a.c.Records.SaveContainer(c); err != nil {
 			return err
@@ -206,6 +222,10 @@ func (a *Actuator) restored(ctx context.Context, rec *observed.Record, sentry gv
 		return err
 	}
 	if err := a.shareAgain(ctx, sentry, loaded.Servers); err != nil {
+		return err
+	}
+	// Layers have the bounds of when they were saved.
+	if _, err := a.limitStorage(ctx, sentry, d.Sandbox); err != nil {
 		return err
 	}
 	for _, c := range loaded.Containers {
@@ -255,7 +275,7 @@ func (a *Actuator) recordDiscarded(w work, image *observed.Image) error {
 	}
 	for _, c := range image.Containers {
 		if c.Exit == nil {
-			c.Exit = &observed.Exit{At: time.Now(), Reason: "Discarded", Message: "it was suspended, and its checkpoint was discarded"}
+			c.Exit = &observed.Exit{At: time.Now(), Reason: observed.ReasonDiscarded, Message: "it was suspended, and its checkpoint was discarded"}
 		}
 		c.State = observed.Stopped
 		if err := a.c.Records.SaveContainer(c); err != nil {

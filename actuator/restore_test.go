@@ -19,7 +19,7 @@ import (
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A sandbox that can't be restored leaves nothing but its checkpoint, which is
@@ -28,12 +28,12 @@ func TestRestoreFails(t *testing.T) {
 	r := newRig(t)
 	d, volume := witnesses(r, "lost")
 	sentry := r.record("lost").Sentry
-	r.must(reconcile.Suspend, d, "")
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Suspend, d, "")
+	r.must(plan.Stop, d, "")
 	n := r.steps("lost", "app")
-	fails := func(d *reconcile.Declared, want string) {
+	fails := func(d *plan.Declared, want string) {
 		t.Helper()
-		err := r.do(reconcile.Action{Verb: reconcile.Restore, Sandbox: "lost"}, d)
+		err := r.do(plan.Action{Verb: plan.Restore, Sandbox: "lost"}, d)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("restored: %v, want %q", err, want)
 		}
@@ -47,23 +47,24 @@ func TestRestoreFails(t *testing.T) {
 	}
 	shared := filepath.Join(volume, "shared")
 	check(t, os.Rename(shared, shared+".away"))
-	fails(d, `failed to walk "shared"`)
+	fails(d, fmt.Sprintf(`has the file "shared" of volume "v" (%s on the host) open, and that is not there`, shared))
+	fails(d, "or declare Stopped to discard the checkpoint")
 	check(t, os.Rename(shared+".away", shared))
 
 	changed := *d.Sandbox
 	changed.Spec.Containers = append([]desired.Container{}, d.Spec.Containers...)
 	changed.Spec.Containers[0].Command = []string{"/workload", "sleep"}
-	fails(reconcile.Declare(&changed), "in spec.containers[app].command")
+	fails(plan.Declare(&changed), "in spec.containers[app].command")
 
 	store := r.c.Checkpoints
 	r.c.Checkpoints.Runtime = "newer"
-	err := r.do(reconcile.Action{Verb: reconcile.Restore, Sandbox: "lost"}, d)
+	err := r.do(plan.Action{Verb: plan.Restore, Sandbox: "lost"}, d)
 	if err == nil || !strings.Contains(err.Error(), "it was written by test, and this build has newer") {
 		t.Errorf("restored what another version wrote: %v", err)
 	}
 	r.c.Checkpoints = store
 
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	r.stepsOn("lost", "app", n)
 }
 
@@ -75,18 +76,18 @@ func TestRestoreWithoutMemory(t *testing.T) {
 	a.VolumeMounts = []desired.VolumeMount{{Name: "scratch", MountPath: "/scratch"}}
 	s := sandbox("rebooted", a)
 	s.Spec.Volumes = []desired.Volume{{Name: "scratch", EmptyDir: &desired.EmptyDir{SizeLimit: quantity("1Mi")}}}
-	d := reconcile.Declare(s)
+	d := plan.Declare(s)
 	r.run(d)
 	r.stepsOn("rebooted", "app", 0)
-	r.must(reconcile.Suspend, d, "")
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Suspend, d, "")
+	r.must(plan.Stop, d, "")
 	n := r.steps("rebooted", "app")
-	r.must(reconcile.Restore, d, "") // it is kept, as in Stopped
+	r.must(plan.Restore, d, "") // it is kept, as in Stopped
 	r.stepsOn("rebooted", "app", n)
-	r.must(reconcile.Suspend, d, "")
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Suspend, d, "")
+	r.must(plan.Stop, d, "")
 	check(t, unix.Unmount(filepath.Join(r.volumesDir("rebooted"), "scratch"), 0))
-	err := r.do(reconcile.Action{Verb: reconcile.Restore, Sandbox: "rebooted"}, d)
+	err := r.do(plan.Action{Verb: plan.Restore, Sandbox: "rebooted"}, d)
 	if err == nil || !strings.Contains(err.Error(), `volume "scratch" was in memory`) {
 		t.Errorf("restored: %v", err)
 	}
@@ -98,11 +99,11 @@ func TestRestoreWithoutMemory(t *testing.T) {
 func TestRestoreAfterCrash(t *testing.T) {
 	r := newRig(t)
 	d, _ := witnesses(r, "half")
-	r.must(reconcile.Suspend, d, "")
+	r.must(plan.Suspend, d, "")
 	copyOf := filepath.Join(r.data, "copy")
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	check(t, os.CopyFS(copyOf, os.DirFS(r.c.Checkpoints.Path("half"))))
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	n := r.stepsOn("half", "app", r.steps("half", "app"))
 
 	// It ran, and nothing was recorded of that.
@@ -124,7 +125,7 @@ func TestRestoreAfterCrash(t *testing.T) {
 	sentry := r.record("half").Sentry
 	crashed()
 	check(t, os.CopyFS(r.c.Checkpoints.Path("half"), os.DirFS(copyOf)))
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	r.stepsOn("half", "app", n)
 	if rec := r.record("half"); rec.Sentry != sentry || rec.State != observed.SandboxUp || !rec.Restored {
 		t.Errorf("the record is %+v", rec)
@@ -135,19 +136,19 @@ func TestRestoreAfterCrash(t *testing.T) {
 	if image, err := r.c.Checkpoints.Read("half"); err != nil || image != nil {
 		t.Errorf("a checkpoint that is stale is left: %v", err)
 	}
-	r.must(reconcile.Kill, d, "second")
+	r.must(plan.Kill, d, "second")
 	if rec := r.awaitEnded(); rec.ID != "half.second.2" {
 		t.Errorf("ended: %+v", rec)
 	}
 
 	// The sentry is there, and waits for containers that nobody gives it.
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	check(t, os.CopyFS(r.c.Checkpoints.Path("half"), os.DirFS(copyOf)))
 	r.launch(d)
 	sentry = r.record("half").Sentry
-	r.must(reconcile.Restore, d, "") // ends it
+	r.must(plan.Restore, d, "") // ends it
 	r.gone(d, sentry)
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	if rec := r.record("half"); rec.State != observed.SandboxUp || !rec.Restored || rec.Sentry == sentry {
 		t.Errorf("the record is %+v", rec)
 	}
@@ -155,7 +156,7 @@ func TestRestoreAfterCrash(t *testing.T) {
 
 // launch makes a sentry that waits for the containers of the sandbox's
 // checkpoint, and leaves it at that.
-func (r *rig) launch(d *reconcile.Declared) {
+func (r *rig) launch(d *plan.Declared) {
 	r.t.Helper()
 	rec := r.record(d.Name)
 	cg, err := r.c.Cgroups.Create(rec.Cgroup, cgroup.Limits{})
@@ -164,13 +165,11 @@ func (r *rig) launch(d *reconcile.Declared) {
 	check(r.t, err)
 	defer image.Close()
 	made, err := gvisor.CreateSandbox(context.Background(), gvisor.Create{
-		LaunchConfig: gvisor.LaunchConfig{ID: d.Name, Hostname: d.Spec.Hostname, Dir: r.c.Records.Dir(d.Name)},
-		Exe:          r.c.Exe, Image: r.c.Image, Cgroup: cg, Checkpoint: image, Children: r.c.Reaper,
+		ID: d.Name, Hostname: d.Spec.Hostname, Dir: r.c.Records.Dir(d.Name),
+		Exe: r.c.Exe, Image: r.c.Image, Cgroup: cg, Checkpoint: image,
 	})
 	check(r.t, err)
-	rec.Sentry, err = observed.Identify(made.PID)
-	check(r.t, err)
-	rec.ControlSocket, rec.State = made.ControlSocket, observed.SandboxRestoring
+	rec.Sentry, rec.ControlSocket, rec.State = made.Sentry, made.ControlSocket, observed.SandboxRestoring
 	check(r.t, r.c.Records.Save(rec))
 }
 
@@ -180,12 +179,12 @@ func TestDiscard(t *testing.T) {
 	for _, records := range []bool{true, false} {
 		r := newRig(t)
 		d, _ := witnesses(r, "over")
-		r.must(reconcile.Suspend, d, "")
-		r.must(reconcile.Stop, d, "")
+		r.must(plan.Suspend, d, "")
+		r.must(plan.Stop, d, "")
 		if !records {
 			check(t, os.RemoveAll(r.c.Records.Dir("over")))
 		}
-		r.must(reconcile.Discard, d, "")
+		r.must(plan.Discard, d, "")
 		if rec := r.record("over"); rec.State != observed.SandboxStopped {
 			t.Errorf("the record says %s", rec.State)
 		}
@@ -197,7 +196,7 @@ func TestDiscard(t *testing.T) {
 		if entries, err := os.ReadDir(r.c.Checkpoints.Dir); err != nil || len(entries) > 0 {
 			t.Errorf("left: %v, %v", entries, err)
 		}
-		r.must(reconcile.Discard, d, "") // again is nothing
+		r.must(plan.Discard, d, "") // again is nothing
 	}
 }
 
@@ -210,7 +209,7 @@ func TestCheckpointElsewhere(t *testing.T) {
 	early.Name = "early"
 	s := sandbox("origin", a, early)
 	s.Spec.Hostname = "twin"
-	d := reconcile.Declare(s)
+	d := plan.Declare(s)
 	r.run(d)
 	r.awaitEnded()
 	r.stepsOn("origin", "app", 3)
@@ -225,12 +224,12 @@ func TestCheckpointElsewhere(t *testing.T) {
 	if err := r.Checkpoint(ctx, "origin", dir, d); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("written over another: %v", err)
 	}
-	r.must(reconcile.Pause, d, "")
+	r.must(plan.Pause, d, "")
 	check(t, r.Checkpoint(ctx, "origin", dir+"2", d))
 	if got := r.record("origin").State; got != observed.SandboxPaused {
 		t.Errorf("the record says %s", got)
 	}
-	r.must(reconcile.Destroy, d, "")
+	r.must(plan.Destroy, d, "")
 	if err := r.Checkpoint(ctx, "origin", dir+"3", d); err == nil || !strings.Contains(err.Error(), "does not run") {
 		t.Errorf("written of nothing: %v", err)
 	}
@@ -238,11 +237,11 @@ func TestCheckpointElsewhere(t *testing.T) {
 	for i, name := range []string{"one", "two"} {
 		twin := *s
 		twin.Name, twin.Spec.RestoreFrom = name, dir
-		d := reconcile.Declare(&twin)
+		d := plan.Declare(&twin)
 		for attempt := 1; attempt <= 2; attempt++ {
 			check(t, os.RemoveAll(filepath.Join(r.data, "logs", name)))
 			began := time.Now()
-			r.must(reconcile.Restore, d, "")
+			r.must(plan.Restore, d, "")
 			c := r.container(name, "app")
 			if c.ID != fmt.Sprintf("%s.app.%d", name, attempt) || c.State != observed.Running || c.StartedAt.Before(began) {
 				t.Errorf("%s is %+v", name, c)
@@ -251,7 +250,7 @@ func TestCheckpointElsewhere(t *testing.T) {
 				t.Errorf("%s: what had ended is %+v", name, e)
 			}
 			r.saysStep(name, n+1)
-			r.must(reconcile.Stop, d, "")
+			r.must(plan.Stop, d, "")
 		}
 		if image, err := checkpoint.Read(dir, "test"); err != nil || image.Sandbox != "origin" {
 			t.Errorf("after %d: %+v, %v", i, image, err)
@@ -259,7 +258,7 @@ func TestCheckpointElsewhere(t *testing.T) {
 	}
 	twin := *s
 	twin.Spec.RestoreFrom = "/no/such/image"
-	err := r.do(reconcile.Action{Verb: reconcile.Restore, Sandbox: "origin"}, reconcile.Declare(&twin))
+	err := r.do(plan.Action{Verb: plan.Restore, Sandbox: "origin"}, plan.Declare(&twin))
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "restoreFrom") {
 		t.Errorf("restored from nothing: %v", err)
 	}

@@ -17,8 +17,9 @@ import (
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/shelf"
+	"sandboxer/internal/written"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // patience bounds every wait of a test for what takes milliseconds.
@@ -74,7 +75,7 @@ func newRigIn(t *testing.T, state string) *rig {
 
 	bootID, err := observed.BootID()
 	check(t, err)
-	records, err := observed.NewRecords(r.state, bootID)
+	records, err := observed.NewRecords(observed.RecordsConfig{StateDir: r.state, BootID: bootID, Key: []byte("key"), Spares: filepath.Join(r.data, "records")})
 	check(t, err)
 	image, err := infra.File()
 	check(t, err)
@@ -86,7 +87,8 @@ func newRigIn(t *testing.T, state string) *rig {
 		}
 	})
 	r.Actuator = r.attach(Config{
-		Exe: program, StateDir: r.state, DataDir: r.data, Guard: r.guard, Declared: func() []*desired.Sandbox { return r.declared },
+		Written: written.New(filepath.Join(r.data, "written"), r.state, func(string) error { return nil }),
+		Exe:     program, StateDir: r.state, DataDir: r.data, Guard: r.guard, Claims: func() (string, error) { return "", nil }, Declared: func() []*desired.Sandbox { return r.declared },
 		Image: image, CgroupParent: parent, Cgroups: cgroups, Alarms: alarms, Records: records, Watcher: watcher, Reaper: reaper,
 		Checkpoints: checkpoint.Store{Dir: filepath.Join(r.data, "checkpoints"), Runtime: "test"},
 		Poke:        func(name string) { r.pokes <- name },
@@ -138,14 +140,14 @@ func (r *rig) end() {
 		r.t.Error(err)
 	}
 	for _, name := range append(names, below...) {
-		if err := r.do(reconcile.Action{Verb: reconcile.Destroy, Sandbox: name}, nil); err != nil {
+		if err := r.do(plan.Action{Verb: plan.Destroy, Sandbox: name}, nil); err != nil {
 			r.t.Errorf("destroying sandbox %s: %v", name, err)
 		}
 	}
 }
 
 // do carries out an action that expects to meet what is there.
-func (r *rig) do(do reconcile.Action, d *reconcile.Declared) error {
+func (r *rig) do(do plan.Action, d *plan.Declared) error {
 	r.t.Helper()
 	loaded, err := r.c.Records.Load(do.Sandbox)
 	check(r.t, err)
@@ -163,19 +165,19 @@ func (r *rig) do(do reconcile.Action, d *reconcile.Declared) error {
 }
 
 // must carries out an action that has to succeed.
-func (r *rig) must(verb reconcile.Verb, d *reconcile.Declared, container string) {
+func (r *rig) must(verb plan.Verb, d *plan.Declared, container string) {
 	r.t.Helper()
-	if err := r.do(reconcile.Action{Verb: verb, Sandbox: d.Name, Container: container, Signal: "SIGTERM"}, d); err != nil {
+	if err := r.do(plan.Action{Verb: verb, Sandbox: d.Name, Container: container, Signal: "SIGTERM"}, d); err != nil {
 		r.t.Fatalf("%s %s %s: %v", verb, d.Name, container, err)
 	}
 }
 
 // run creates the sandbox and starts its containers.
-func (r *rig) run(d *reconcile.Declared) {
+func (r *rig) run(d *plan.Declared) {
 	r.t.Helper()
-	r.must(reconcile.Create, d, "")
+	r.must(plan.Create, d, "")
 	for i := range d.Spec.Containers {
-		r.must(reconcile.Start, d, d.Spec.Containers[i].Name)
+		r.must(plan.Start, d, d.Spec.Containers[i].Name)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,25 +17,28 @@ import (
 	"sandboxer/internal/cgroup"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // create makes the sandbox with its infra container.
-func (a *Actuator) create(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) create(ctx context.Context, w work, d *plan.Declared) error {
 	return a.make(ctx, w, d, nil)
 }
 
 // make makes the sandbox with its infra container, from nothing or from a
 // checkpoint. The order is such that a crash at any step leaves a record that
 // says how far it came or a cgroup that says whose it is.
-func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from *source) (err error) {
+func (a *Actuator) make(ctx context.Context, w work, d *plan.Declared, from *source) (err error) {
 	rec := observed.Record{
 		Name:        w.Sandbox,
 		Runtime:     d.Spec.Runtime,
 		SandboxHash: d.SandboxHash,
 		Fields:      d.Fields(),
+		Written:     d.Written(),
 		LimitsHash:  d.LimitsHash,
 		Cgroup:      a.cgroupPath(w.Sandbox),
 		CreatedAt:   time.Now(),
+		GVisor:      a.c.GVisor,
 		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
 	}
 	if w.rec != nil {
@@ -53,7 +58,7 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 			err = errors.Join(err, a.unrestore(cleanup, w))
 		}
 	}()
-	if err := a.prepareVolumes(d.Sandbox); err != nil {
+	if err := a.prepareVolumes(ctx, d.Sandbox); err != nil {
 		return err
 	}
 	inside, outside := limits(d.Sandbox)
@@ -67,6 +72,9 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	}
 	if log != nil {
 		defer log.Close()
+		if rec.UserLog, err = userLogObject(userLog(d), log); err != nil {
+			return fmt.Errorf("userLog: %w", err)
+		}
 	}
 	checkpoint, err := openSource(from)
 	if err != nil {
@@ -82,36 +90,31 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 	defer volumes.close()
 	served := work{Action: w.Action, rec: &rec}
 	made, err := gvisor.CreateSandbox(ctx, gvisor.Create{
-		LaunchConfig: gvisor.LaunchConfig{
-			ID:          w.Sandbox,
-			Hostname:    d.Spec.Hostname,
-			HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
-			Dir:         a.c.Records.Dir(w.Sandbox),
-			MemoryBytes: inside.MemoryBytes,
-			CPUs:        inside.CPUQuota,
-			Shares:      volumes.keys(),
-		},
-		Exe:        a.c.Exe,
-		Image:      a.c.Image,
-		Cgroup:     cg,
-		Checkpoint: checkpoint,
-		UserLog:    log,
-		Sockets:    volumes.sockets(),
-		Serve: func(pid int) (err error) {
-			if rec.Sentry, err = observed.Identify(pid); err == nil {
-				volumes.rec, err = a.startServer(ctx, &served, volumes.gofer, volumes.shares, volumes.mounts)
-			}
+		ID:          w.Sandbox,
+		Hostname:    d.Spec.Hostname,
+		HostNetwork: d.Spec.Network.Mode == desired.NetworkHost,
+		Dir:         a.c.Records.Dir(w.Sandbox),
+		MemoryBytes: inside.MemoryBytes,
+		CPUs:        inside.CPUQuota,
+		Exe:         a.c.Exe,
+		Image:       a.c.Image,
+		Cgroup:      cg,
+		Checkpoint:  checkpoint,
+		UserLog:     log,
+		Shares:      volumes.keys(),
+		Sockets:     volumes.sockets(),
+		Serve: func(sentry observed.Process) (err error) {
+			rec.Sentry = sentry
+			volumes.rec, err = a.startServer(ctx, &served, volumes.gofer, volumes.shares, volumes.mounts)
 			return err
 		},
-		Children: a.c.Reaper,
 	})
 	if err != nil {
 		return err
 	}
-	if rec.Sentry, err = observed.Identify(made.PID); err != nil {
-		return fmt.Errorf("identifying the sentry: %w", err)
-	}
+	rec.Sentry = made.Sentry
 	if volumes.gofer != nil {
+		volumes.handedOver = true
 		if err := a.serverStarted(&served, volumes.rec, volumes.gofer, true); err != nil {
 			return err
 		}
@@ -138,40 +141,6 @@ func (a *Actuator) make(ctx context.Context, w work, d *reconcile.Declared, from
 		}
 	}
 	return a.watchSentry(rec)
-}
-
-// userLog is what one of the containers declares.
-func userLog(d *reconcile.Declared) string {
-	for i := range d.Spec.Containers {
-		if path := d.Spec.Containers[i].UserLog; path != "" {
-			return path
-		}
-	}
-	return ""
-}
-
-// openUserLog opens it, as a descriptor that can't be written by; nil: there is
-// none. What is missing on the way there is made.
-func (a *Actuator) openUserLog(d *reconcile.Declared) (*os.File, error) {
-	path := userLog(d)
-	if path == "" {
-		return nil, nil
-	}
-	paths := a.paths()
-	folder, err := paths.Make(filepath.Dir(path), 0o755)
-	if err != nil {
-		return nil, err
-	}
-	folder.Close()
-	f, err := paths.MakeFile(path, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.IsRegular(); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f.File, nil
 }
 
 // watchSentry has the loop poked when the sentry ends.
@@ -229,6 +198,11 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 		a.mu.Unlock()
 	}
 	a.unwatchMemory(name)
+	if w.rec != nil {
+		// It ends while the rest is looked for. Who it can't be told to is in the
+		// cgroup, or is met by endMoved.
+		_ = w.rec.Sentry.Signal(unix.SIGKILL)
+	}
 	cg, err := a.c.Cgroups.Load(name)
 	there := !errors.Is(err, cgroup.ErrNotFound)
 	if there && err != nil {
@@ -247,7 +221,7 @@ func (a *Actuator) endProcesses(ctx context.Context, w work) error {
 			return fmt.Errorf("removing the sandbox's cgroup: %w", err)
 		}
 	}
-	return nil
+	return a.c.Written.End(w.Sandbox)
 }
 
 // endMoved kills those processes on record that have outlived the cgroup's end:
@@ -295,32 +269,53 @@ func (a *Actuator) recordLostEnd(c observed.ContainerRecord, reason, message str
 	return a.c.Records.SaveContainer(c)
 }
 
+// earlierBundle is a folder that sandboxes have that an earlier version made.
+const earlierBundle = "infra"
+
 // clearDir removes what a sandbox that is not running has no use for.
 func (a *Actuator) clearDir(sandbox string) error {
 	dir := a.c.Records.Dir(sandbox)
-	sockets, err := filepath.Glob(filepath.Join(dir, "runsc-*.sock"))
+	sockets, err := gvisor.Sockets(dir)
 	if err != nil {
 		return err
 	}
-	errs := []error{os.RemoveAll(filepath.Join(dir, gvisor.Bundle))}
+	errs := []error{os.RemoveAll(filepath.Join(dir, earlierBundle))}
 	for _, s := range sockets {
 		errs = append(errs, os.Remove(s))
 	}
 	return errors.Join(errs...)
 }
 
-// destroy leaves nothing of the sandbox.
+// destroy leaves nothing of the sandbox. A sentry takes its time to end: where
+// nothing runs in it any more, what neither it nor who has to do this again needs is
+// removed meanwhile. The record is last.
 func (a *Actuator) destroy(ctx context.Context, w work) error {
-	if err := a.endProcesses(ctx, w); err != nil {
+	tidy := func() (err error) {
+		defer reconcile.Contain(&err)
+		return errors.Join(a.c.Logs.Remove(w.Sandbox), a.clearDir(w.Sandbox), a.c.Checkpoints.Remove(w.Sandbox))
+	}
+	// What runs may yet say something to somebody who listens.
+	running := slices.ContainsFunc(w.containers, func(c observed.ContainerRecord) bool { return c.State == observed.Running })
+	var cleared error
+	var clearing sync.WaitGroup
+	if !running {
+		clearing.Go(func() { cleared = tidy() })
+	}
+	err := a.endProcesses(ctx, w)
+	clearing.Wait()
+	if err := errors.Join(err, cleared); err != nil {
 		return err
 	}
 	var errs []error
+	if running {
+		errs = append(errs, tidy())
+	}
 	for _, c := range w.containers {
 		a.endHeld(c.Sandbox, c.Name)
 		errs = append(errs, a.endHooks(ctx, c), a.forget(c))
 	}
 	errs = append(errs, a.forgetServers(w.servers))
-	errs = append(errs, a.c.Checkpoints.Remove(w.Sandbox), os.RemoveAll(a.hookDirs(w.Sandbox)), a.clearDir(w.Sandbox), a.c.Logs.Remove(w.Sandbox), a.removeVolumes(w.Sandbox))
+	errs = append(errs, os.RemoveAll(a.hookDirs(w.Sandbox)), a.removeVolumes(w.Sandbox))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -6,14 +6,14 @@ import (
 
 	"sandboxer/observed"
 	"sandboxer/oom"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // setScores gives every process of the sandbox its declared OOM score: a
 // container's gofer and keeper that container's own, the sentry and all below
 // it the lowest of all that count, and whoever has none declared the one that the sandbox
 // was born with.
-func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
+func (a *Actuator) setScores(w work, d *plan.Declared) error {
 	if w.rec == nil || d == nil {
 		return &StateError{ID: "sandbox " + w.Sandbox, State: "absent", Action: string(w.Verb)}
 	}
@@ -71,7 +71,7 @@ func (a *Actuator) setScores(w work, d *reconcile.Declared) error {
 		}
 	}
 	if denied != nil {
-		errs = append(errs, &reconcile.ScoreDeniedError{Lowest: denied.Got, Err: denied})
+		errs = append(errs, &plan.ScoreDeniedError{Lowest: denied.Got, Err: denied})
 	}
 	return errors.Join(errs...)
 }

@@ -7,7 +7,7 @@ import (
 
 	"sandboxer/observed"
 	"sandboxer/oom"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A container's score is its gofer's, the lowest of all the sentry's; whoever
@@ -17,7 +17,7 @@ func TestScores(t *testing.T) {
 	a, b := app(t, "sleep"), app(t, "sleep")
 	a.OOMScoreAdj, b.OOMScoreAdj, b.Name = new(300), new(200), "other"
 	s := sandbox("scored", a, b)
-	r.run(reconcile.Declare(s))
+	r.run(plan.Declare(s))
 	rec := r.record("scored")
 	gofers := []observed.Process{r.container("scored", "app").Gofer, r.container("scored", "app").Keeper,
 		r.container("scored", "other").Gofer, r.container("scored", "other").Keeper}
@@ -40,25 +40,25 @@ func TestScores(t *testing.T) {
 			}
 		}
 	}
-	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	r.must(plan.SetOOMScore, plan.Declare(s), "")
 	want(200, 300, 300, 200, 200)
 	s.Spec.Containers[0].OOMScoreAdj, s.Spec.Containers[1].OOMScoreAdj = nil, new(500)
-	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	r.must(plan.SetOOMScore, plan.Declare(s), "")
 	want(500, rec.OriginalOOMScoreAdj, rec.OriginalOOMScoreAdj, 500, 500)
 	s.Spec.Containers[1].OOMScoreAdj = nil
-	r.must(reconcile.SetOOMScore, reconcile.Declare(s), "")
+	r.must(plan.SetOOMScore, plan.Declare(s), "")
 	o := rec.OriginalOOMScoreAdj
 	want(o, o, o, o, o)
 
 	// A score that the kernel denies is told from every other failure, and the
 	// nearest one is in force. Whoever has the capability is not denied.
 	s.Spec.Containers[0].OOMScoreAdj = new(-900)
-	err := r.do(reconcile.Action{Verb: reconcile.SetOOMScore, Sandbox: "scored"}, reconcile.Declare(s))
+	err := r.do(plan.Action{Verb: plan.SetOOMScore, Sandbox: "scored"}, plan.Declare(s))
 	got, readErr := oom.Read(rec.Sentry)
 	check(t, readErr)
 	switch {
 	case err == nil && got == -900:
-	case errors.Is(err, reconcile.ErrScoreDenied) && strings.Contains(err.Error(), "CAP_SYS_RESOURCE") && got > -900 && got <= rec.OriginalOOMScoreAdj:
+	case errors.Is(err, plan.ErrScoreDenied) && strings.Contains(err.Error(), "CAP_SYS_RESOURCE") && got > -900 && got <= rec.OriginalOOMScoreAdj:
 	default:
 		t.Errorf("score -900: %v, in force is %d", err, got)
 	}
@@ -68,14 +68,14 @@ func TestScores(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRig(t)
 	s := sandbox("limited", app(t, "sleep"))
-	r.run(reconcile.Declare(s))
+	r.run(plan.Declare(s))
 	sentry := r.record("limited").Sentry
 	s.Spec.Containers[0].Resources.Limits.Memory = quantity("64Mi")
-	d := reconcile.Declare(s)
+	d := plan.Declare(s)
 	if inside, outside := limits(s); inside.MemoryBytes != 64<<20 || outside.MemoryBytes != 64<<20+sentryHeadroom+goferHeadroom {
 		t.Errorf("limits %+v, %+v", inside, outside)
 	}
-	r.must(reconcile.SetLimits, d, "")
+	r.must(plan.SetLimits, d, "")
 	if rec := r.record("limited"); rec.LimitsHash != d.LimitsHash || rec.Sentry != sentry {
 		t.Errorf("recorded %+v", rec)
 	}

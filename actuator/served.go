@@ -3,17 +3,22 @@ package actuator
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
 	"sandboxer/gofer/serve"
 	"sandboxer/internal/hostpath"
+	"sandboxer/internal/mountinfo"
 	"sandboxer/internal/shelf"
-	"sandboxer/observed"
+	"sandboxer/internal/written"
 )
 
 // served is a mount of a container's: what it is of the host, which is open, and
@@ -106,15 +111,15 @@ func openHostPath(paths hostpath.Resolver, h *desired.HostPath) (f hostpath.File
 // checkType holds what was found to a hostPath's type. A device would be of no
 // use, and a pipe's or socket's mount is of the file alone.
 func checkType(f hostpath.File, kind string) error {
-	info, err := f.Stat()
+	is, err := f.Kind()
 	switch {
 	case err != nil:
 		return err
-	case strings.HasPrefix(kind, "Directory") && !info.IsDir():
+	case strings.HasPrefix(kind, "Directory") && is != unix.S_IFDIR:
 		return fmt.Errorf("%s is not a directory", f.Name())
-	case strings.HasPrefix(kind, "File") && !info.Mode().IsRegular():
+	case strings.HasPrefix(kind, "File") && is != unix.S_IFREG:
 		return fmt.Errorf("%s is not a regular file", f.Name())
-	case info.Mode()&os.ModeDevice != 0:
+	case is == unix.S_IFCHR || is == unix.S_IFBLK:
 		return fmt.Errorf("%s is a device, which containers are not given", f.Name())
 	}
 	return nil
@@ -124,119 +129,82 @@ func checkType(f hostpath.File, kind string) error {
 // write are not followed, and neither are those that a container could have
 // made.
 func (a *Actuator) paths() hostpath.Resolver {
-	return hostpath.Resolver{Answers: a.c.Answers.Check, Link: func(folder *os.File, _ string) error {
+	return hostpath.Resolver{Answers: a.c.Answers.Check, Do: a.c.Answers.Do, Link: func(folder *os.File, changed time.Time) error {
 		if err := hostpath.OnlyRoots(folder); err != nil {
 			return err
 		}
-		sandbox, err := a.writer(folder)
-		if err == nil && sandbox != "" {
-			err = fmt.Errorf("%w: the folder %s is in a volume that sandbox %q can write, which could have made it", hostpath.ErrLink, folder.Name(), sandbox)
+		mounts, _, err := a.mounts.Read()
+		if err != nil {
+			return err
 		}
-		return err
+		where, err := shelf.Around(folder, mounts, a.c.Answers.Check)
+		if err != nil {
+			return err
+		}
+		all, err := a.writers()
+		if err != nil {
+			return err
+		}
+		return all.RefusalLink(folder, where, changed)
 	}}
 }
 
-// writer is a sandbox of which a container can write to a folder of the host,
-// or could once it is started; "" where there is none.
-func (a *Actuator) writer(folder *os.File) (string, error) {
-	where, err := shelf.Locate(folder)
-	if err != nil {
-		return "", err
-	}
-	a.mu.Lock()
-	for id, places := range a.grants {
-		if where.In(places) {
-			a.mu.Unlock()
-			sandbox, _, _ := strings.Cut(id, ".")
-			return sandbox, nil
+// ManifestsReach returns what says why a manifest, a folder or a link is not obeyed that
+// was found at a path, by what containers can write now, or could, and what is kept from
+// them: it is looked for when it is first needed. elsewhere says that it is in none of
+// the manifests' directories.
+func (a *Actuator) ManifestsReach(kept []shelf.Kept) desired.Reach {
+	writers := sync.OnceValues(a.writers)
+	mounted := sync.OnceValues(func() (map[string]bool, error) {
+		mounts, err := mountinfo.Read()
+		points := map[string]bool{}
+		for _, m := range mounts {
+			points[m.Point] = true
 		}
-	}
-	a.mu.Unlock()
-	for _, d := range a.c.Declared() {
-		places, err := a.declaredGrants(d)
+		return points, err
+	})
+	exposed := map[string]bool{} // folders
+	return func(real string, info fs.FileInfo, elsewhere bool) error {
+		all, err := writers()
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		linked := info.Mode().IsRegular() && info.Sys().(*syscall.Stat_t).Nlink > 1
+		if !elsewhere && !linked {
+			points, err := mounted()
+			if err != nil {
+				return err
+			}
+			if folder := filepath.Dir(real); !points[real] {
+				is, known := exposed[folder]
+				if !known {
+					if is, err = couldWrite(all, folder); err != nil {
+						return err
+					}
+					exposed[folder] = is
+				}
+				if !is {
+					return nil
+				}
+			}
+		}
+		f, err := os.OpenFile(real, unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
-			return "", err
+			return err
 		}
-		if where.In(places) {
-			return d.Name, nil
+		defer f.Close()
+		if elsewhere {
+			return all.Refusal(f, real)
 		}
+		return errors.Join(all.Planted(f, real, kept), all.RefusalElse(f, real))
 	}
-	return "", nil
 }
 
-// declaredGrants are the places that a sandbox's containers can write to, wherever
-// links lead by now.
-func (a *Actuator) declaredGrants(d *desired.Sandbox) (places []shelf.Place, err error) {
-	wherever := hostpath.Resolver{Answers: a.c.Answers.Check, Link: hostpath.AnyLink}
-	for i := range d.Spec.Volumes {
-		v := &d.Spec.Volumes[i]
-		if v.HostPath == nil || !d.Writes(v.Name) {
-			continue
-		}
-		f, err := wherever.Open(v.HostPath.Path)
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
-			return nil, err // says nothing of the path
-		}
-		if err != nil {
-			continue // nobody can write what is not there or does not answer
-		}
-		more, err := shelf.Places(f.File)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, more...)
-	}
-	return places, nil
-}
-
-// grantsOf are the places that a container with these mounts can write to.
-func grantsOf(all []served) (places []shelf.Place, err error) {
-	for _, s := range all {
-		if s.ReadOnly || s.tree.Own || s.earlier {
-			continue // what is there from earlier is inside another one
-		}
-		more, err := shelf.Places(s.tree.File)
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, more...)
-	}
-	return places, nil
-}
-
-// Cover hides from containers that run what is to be hidden by now.
-func (a *Actuator) Cover() error {
-	guard, err := a.c.Guard()
+func couldWrite(all written.Writers, folder string) (bool, error) {
+	f, err := os.OpenFile(folder, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return err
+		return false, err
 	}
-	now, err := guard.Where()
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	known := a.covered == now
-	a.mu.Unlock()
-	if known {
-		return nil
-	}
-	names, err := a.c.Records.List()
-	errs := []error{err}
-	for _, name := range names {
-		loaded, err := a.c.Records.Load(name)
-		if err != nil || loaded.Record == nil {
-			continue // the loop deals with those
-		}
-		if err := shelf.Cover(loaded.Record.Sentry, guard); err != nil && !errors.Is(err, observed.ErrGone) {
-			errs = append(errs, fmt.Errorf("sandbox %q: %w", name, err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.covered = now
-	return nil
+	defer f.Close()
+	return all.Can(f)
 }

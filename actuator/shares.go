@@ -19,7 +19,7 @@ import (
 	"sandboxer/gofer"
 	"sandboxer/internal/shelf"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // Volumes are served by gofers of the sandbox, which outlive every container,
@@ -45,6 +45,12 @@ type object struct {
 	Sockets  bool   `json:"sockets,omitempty"`
 	Device   uint64 `json:"device"`
 	Inode    uint64 `json:"inode"`
+}
+
+// written is the same where it can be written.
+func (o object) written() object {
+	o.ReadOnly = false
+	return o
 }
 
 func objectOf(m served) (object, error) {
@@ -88,7 +94,9 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 	if err != nil {
 		return err
 	}
-	w.servers = loaded.Servers
+	if w.servers, err = a.toldOf(ctx, w.rec.Sentry, sentry, loaded.Servers); err != nil {
+		return err
+	}
 	known, err := sharesOf(w.servers)
 	if err != nil {
 		return err
@@ -100,10 +108,17 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 	var objects []object
 	var shares []share
 	var mounts []served
-	for _, v := range b.volumes {
+	for i := range b.volumes {
+		v := &b.volumes[i]
+		if slices.Contains(w.rec.Written, v.name) { // also where nobody does for now
+			v.served.ReadOnly, v.served.tree.ReadOnly = false, false
+		}
 		o, err := objectOf(v.served)
 		if err != nil {
 			return fmt.Errorf("volume %q: %w", v.name, err)
+		}
+		if o.ReadOnly && keys[o.written()] != "" {
+			o = o.written() // a container that wrote it has gone
 		}
 		objects = append(objects, o)
 		if keys[o] == "" {
@@ -132,6 +147,29 @@ func (a *Actuator) mountVolumes(ctx context.Context, w *work, sentry gvisor.Sent
 		b.spec.Mounts = append(b.spec.Mounts, gvisor.ShareMount(keys[objects[i]], v.mount.Destination, v.readOnly))
 	}
 	return nil
+}
+
+// toldOf are the gofers of volumes of which the sandbox was told. A daemon that died
+// before it did so has left one that has no keeper yet; a container whose volume is
+// not known has none.
+func (a *Actuator) toldOf(ctx context.Context, ns observed.Process, sentry gvisor.Sentry, servers []observed.ContainerRecord) (told []observed.ContainerRecord, err error) {
+	for _, s := range servers {
+		err := error(nil)
+		if s.Keeper.PID == 0 {
+			err = a.shareAgain(ctx, sentry, []observed.ContainerRecord{s}) // which it refuses where it knows nothing of it
+		}
+		switch {
+		case err == nil:
+			told = append(told, s)
+			continue
+		case isPassing(err):
+			return nil, err
+		}
+		if err := errors.Join(a.forgetServers([]observed.ContainerRecord{s}), shelf.Remove(ns, s.ID)); err != nil {
+			return nil, err
+		}
+	}
+	return told, nil
 }
 
 // sharingIn orders what makes a sandbox's volumes known to it.
@@ -167,12 +205,12 @@ func (a *Actuator) serveShares(ctx context.Context, w *work, shares []share, mou
 		g.Close()
 		return err
 	}
-	lives, err := whileGoferLives(ctx, g, func(context.Context) error { return handOver(g.Sockets) })
+	end, err := whileGoferLives(ctx, g, func(context.Context) error { return handOver(g.Sockets) })
 	if err != nil {
 		g.Close()
 		return errors.Join(err, a.forgetServers([]observed.ContainerRecord{rec}), shelf.Remove(w.rec.Sentry, rec.ID))
 	}
-	return a.serverStarted(w, rec, g, lives)
+	return a.serverStarted(w, rec, g, end == goferLives)
 }
 
 // startServer has a gofer that is not started yet serve volumes, and writes its
@@ -180,16 +218,16 @@ func (a *Actuator) serveShares(ctx context.Context, w *work, shares []share, mou
 func (a *Actuator) startServer(ctx context.Context, w *work, g *gofer.Gofer, shares []share, mounts []served) (observed.ContainerRecord, error) {
 	name := observed.Server(int(time.Now().UnixNano()))
 	rec := observed.ContainerRecord{Sandbox: w.Sandbox, Name: name, ID: w.Sandbox + "." + name, State: observed.Running, StartedAt: time.Now()}
-	if err := a.startOpened(ctx, w.rec, rec, mounts, g); err != nil {
+	if err := a.startOpened(w.rec, rec, mounts, g); err != nil {
 		return rec, err
 	}
-	r, err := replacementOf(g, mounts)
-	if err == nil {
-		r.Shares = shares
-		rec.GoferState, err = json.Marshal(r)
+	if err := g.Ready(ctx); err != nil {
+		return rec, errors.Join(err, shelf.Remove(w.rec.Sentry, rec.ID))
 	}
-	if err == nil {
+	var err error
+	if rec.GoferState, err = a.goferState(g, rec, shares, mounts); err == nil {
 		rec.Gofer, rec.GoferSince, rec.GoferVersion = g.Process, time.Now(), a.c.Version
+		a.note(g.Kept, rec)
 		err = a.c.Records.SaveContainer(rec)
 	}
 	if err != nil {
@@ -206,12 +244,11 @@ func (a *Actuator) serverStarted(w *work, rec observed.ContainerRecord, g *gofer
 		a.hold(rec.ID, g.Kept)
 	}
 	w.servers = append(w.servers, rec)
-	a.grant(rec)
 	if err := a.watchServer(rec); err != nil {
 		return err
 	}
 	k, err := a.startKeeper(w.rec.Cgroup, rec)
-	if errors.Is(err, reconcile.ErrGoferLost) {
+	if errors.Is(err, plan.ErrGoferLost) {
 		return nil // it died, and the loop sees that
 	}
 	if err != nil {
@@ -237,12 +274,13 @@ func (a *Actuator) watchServer(rec observed.ContainerRecord) error {
 
 // adoptServer takes over what a gofer of volumes may leave.
 func (a *Actuator) adoptServer(rec observed.ContainerRecord) error {
-	a.grant(rec)
-	_, err := a.kept(rec)
-	if errors.Is(err, reconcile.ErrGoferLost) {
+	kept, err := a.kept(rec)
+	if errors.Is(err, plan.ErrGoferLost) {
 		err = nil // what is lost is dealt with when it is needed
+	} else if err == nil {
+		a.note(kept, rec)
 	}
-	return errors.Join(err, a.watchServer(rec))
+	return errors.Join(err, a.grant(rec), a.watchServer(rec))
 }
 
 // forgetServers ends all that serves a sandbox's volumes.
@@ -251,7 +289,6 @@ func (a *Actuator) forgetServers(servers []observed.ContainerRecord) error {
 	for _, rec := range servers {
 		a.unwatch(rec)
 		a.release(rec.ID)
-		a.revoke(rec.ID)
 		errs = append(errs, endHelpers(rec), a.c.Records.DeleteContainer(rec.Sandbox, rec.Name))
 	}
 	return errors.Join(errs...)
@@ -264,6 +301,8 @@ type restoring struct {
 	mounts []served
 	gofer  *gofer.Gofer
 	rec    observed.ContainerRecord
+	// handedOver: what the gofer needs is kept with the sandbox's.
+	handedOver bool
 }
 
 // openShares opens the volumes that a checkpoint's containers share, by the keys
@@ -280,7 +319,7 @@ func (a *Actuator) openShares(d *desired.Sandbox, from *source) (r restoring, er
 	for _, s := range from.Shares {
 		v := volume(d, s.Volume)
 		if v == nil {
-			return r, fmt.Errorf("%w: volume %q is not declared any more", reconcile.ErrChanged, s.Volume)
+			return r, fmt.Errorf("%w: volume %q is not declared any more", plan.ErrChanged, s.Volume)
 		}
 		m, err := a.serveVolume(a.paths(), d, v, s.ReadOnly)
 		if err != nil {
@@ -301,8 +340,8 @@ func (a *Actuator) openShares(d *desired.Sandbox, from *source) (r restoring, er
 
 func (r *restoring) close() {
 	closeServed(r.mounts)
-	if r.gofer != nil && r.gofer.Process.PID == 0 {
-		r.gofer.Close() // it was never started
+	if r.gofer != nil && !r.handedOver {
+		r.gofer.Close()
 	}
 }
 
@@ -321,19 +360,24 @@ func (r *restoring) keys() (keys []string) {
 	return keys
 }
 
-// shareAgain makes known to a sandbox that was restored what volumes it has.
+// shareAgain makes known to a sandbox that was restored what volumes it has. It is an
+// error where it has one of them not.
 func (a *Actuator) shareAgain(ctx context.Context, sentry gvisor.Sentry, servers []observed.ContainerRecord) error {
 	shares, err := sharesOf(servers)
 	if err != nil {
 		return err
 	}
-	null, err := os.Open(os.DevNull)
+	// A socket at whose other end nobody is, since a sandbox that does not know the
+	// volume talks to it.
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socketpair", err)
 	}
-	defer null.Close()
+	unix.Close(pair[1])
+	nobody := os.NewFile(uintptr(pair[0]), "nobody")
+	defer nobody.Close()
 	for _, s := range shares {
-		if err := sentry.Share(ctx, s.Key, null); err != nil {
+		if err := sentry.Share(ctx, s.Key, nobody); err != nil {
 			return err
 		}
 	}

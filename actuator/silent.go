@@ -90,13 +90,20 @@ func (a *Actuator) silent(sandbox observed.Record, rec observed.ContainerRecord)
 	if !silent {
 		return 0, false, nil
 	}
-	cg, err := a.c.Cgroups.Load(sandbox.Cgroup)
+	frozen, err := a.Frozen(sandbox.Cgroup)
+	return served, !frozen, err
+}
+
+// Frozen says whether the kernel's freezer holds what is in a cgroup; see
+// observed.Config.
+func (a *Actuator) Frozen(path string) (bool, error) {
+	cg, err := a.c.Cgroups.Load(path)
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
 	frozen, err := cg.Frozen()
 	if errors.Is(err, cgroup.ErrNotFound) {
 		err = observed.ErrGone
 	}
-	return served, !frozen, err
+	return frozen, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,22 +16,24 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/checkpoint"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // suspend writes the sandbox's checkpoint and leaves it frozen. From then on
 // either the sandbox is ended, or the checkpoint is removed before anything
 // runs on.
-func (a *Actuator) suspend(ctx context.Context, w work, d *reconcile.Declared) error {
+func (a *Actuator) suspend(ctx context.Context, w work, d *plan.Declared) error {
 	return a.checkpoint(ctx, w, d, true, func(image observed.Image, fill func(string) error) error {
-		return a.c.Checkpoints.Write(w.Sandbox, image, fill)
+		images := a.c.Checkpoints
+		images.Runtime = a.readableBy(w.rec)
+		return images.Write(w.Sandbox, image, fill)
 	})
 }
 
 // Checkpoint writes a checkpoint of a sandbox into dir, which must not be
 // there or be empty, and lets the sandbox go on as it was. Nothing else may be
 // done to the sandbox at the same time.
-func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *reconcile.Declared) error {
+func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *plan.Declared) error {
 	if err := a.c.Answers.Check(dir); err != nil {
 		return err
 	}
@@ -39,12 +42,13 @@ func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *recon
 		return err
 	}
 	defer folder.Close()
-	dir = filepath.Join(folder.Real, name)
+	// It is made in the folder that was found, whatever the path leads to by then.
+	at := fmt.Sprintf("/proc/self/fd/%d", folder.Fd())
 	loaded, err := a.c.Records.Load(sandbox)
 	if err != nil {
 		return err
 	}
-	w := work{Action: reconcile.Action{Sandbox: sandbox, Verb: "checkpoint"}, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers, servers: loaded.Servers}
+	w := work{Action: plan.Action{Sandbox: sandbox, Verb: "checkpoint"}, rec: loaded.Record, containers: loaded.Containers, broken: loaded.BrokenContainers, servers: loaded.Servers}
 	switch image, err := a.c.Checkpoints.Read(sandbox); {
 	case err != nil:
 		return err
@@ -53,14 +57,27 @@ func (a *Actuator) Checkpoint(ctx context.Context, sandbox, dir string, d *recon
 	case w.rec == nil || w.rec.State != observed.SandboxUp && w.rec.State != observed.SandboxPaused:
 		return errors.New("it does not run")
 	}
-	return a.checkpoint(ctx, w, d, false, func(image observed.Image, fill func(string) error) error {
-		return checkpoint.Write(dir, a.c.Checkpoints.Runtime, image, fill)
+	err = a.checkpoint(ctx, w, d, false, func(image observed.Image, fill func(string) error) error {
+		return checkpoint.Write(filepath.Join(at, name), a.readableBy(w.rec), image, fill)
 	})
+	if err != nil {
+		err = &renamed{err, strings.ReplaceAll(err.Error(), at, folder.Real)}
+	}
+	return err
 }
+
+// renamed is an error whose text names a path that means something to a user.
+type renamed struct {
+	error
+	text string
+}
+
+func (r *renamed) Error() string { return r.text }
+func (r *renamed) Unwrap() error { return r.error }
 
 // checkpoint freezes the sandbox, has write write it, and thaws it unless it
 // was frozen before or is to stay so. A failure leaves it as it was.
-func (a *Actuator) checkpoint(ctx context.Context, w work, d *reconcile.Declared, stay bool,
+func (a *Actuator) checkpoint(ctx context.Context, w work, d *plan.Declared, stay bool,
 	write func(image observed.Image, fill func(dir string) error) error,
 ) error {
 	sentry, err := w.sentry()
@@ -77,7 +94,7 @@ func (a *Actuator) checkpoint(ctx context.Context, w work, d *reconcile.Declared
 	}
 	image, err := a.imageOf(ctx, sentry, w, d)
 	if err == nil {
-		err = write(image, func(dir string) error { return sentry.Checkpoint(ctx, dir) })
+		err = write(image, func(dir string) error { return unsaved(sentry.Checkpoint(ctx, dir), d.Sandbox) })
 	}
 	if err == nil && stay {
 		was = observed.SandboxPaused
@@ -159,7 +176,7 @@ func (a *Actuator) insist(ctx context.Context, w work, through, to observed.Sand
 
 // checkpointable says what stands in the way of a checkpoint, as far as that
 // can be told before anything is frozen.
-func checkpointable(ctx context.Context, sentry gvisor.Sentry, w work, d *reconcile.Declared) error {
+func checkpointable(ctx context.Context, sentry gvisor.Sentry, w work, d *plan.Declared) error {
 	if d.Spec.Network.Mode == desired.NetworkHost {
 		return errors.New("gVisor can't write a checkpoint of a sandbox with the host's network")
 	}
@@ -182,6 +199,28 @@ func checkpointable(ctx context.Context, sentry gvisor.Sentry, w work, d *reconc
 	return nil
 }
 
+// unsaved says in the manifest's words why gVisor could not write a checkpoint,
+// where what it says means something to those alone who know its program.
+func unsaved(err error, d *desired.Sandbox) error {
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "endpoint with bound host socket"):
+		var names []string
+		for _, v := range d.Spec.Volumes {
+			if v.HostPath != nil && v.HostPath.Sockets {
+				names = append(names, strconv.Quote(v.Name))
+			}
+		}
+		return &renamed{err, fmt.Sprintf("a program in it listens on a socket in a volume with sockets: true (%s), and gVisor can't save such a one: "+
+			"end that program, or declare the volume without sockets: true, or another state", strings.Join(names, ", "))}
+	case strings.Contains(err.Error(), "only deleted dentries for regular files"):
+		return &renamed{err, "a program in it has a socket, FIFO or device open that was removed from a volume or a root, and gVisor can't save such a one: end that program, or declare another state: " + err.Error()}
+	case strings.Contains(err.Error(), "invalidated dentries"):
+		return &renamed{err, "a program in it has a file open that was replaced on the host meanwhile, and gVisor can't save such a one: end that program, or declare another state: " + err.Error()}
+	}
+	return err
+}
+
 // endTime is how long a container may take to end that is about to, and
 // saidTime how long the sentry to say how one has ended.
 const (
@@ -192,8 +231,8 @@ const (
 // imageOf describes a frozen sandbox. Containers that have ended are taken out
 // of it: their records say all that there is to come back, and a sentry would
 // show them as running again.
-func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d *reconcile.Declared) (observed.Image, error) {
-	if w.rec.SandboxHash != d.SandboxHash {
+func (a *Actuator) imageOf(ctx context.Context, sentry gvisor.Sentry, w work, d *plan.Declared) (observed.Image, error) {
+	if !d.IsOf(w.rec) {
 		return observed.Image{}, errors.New("the sandbox does not run as it is declared yet")
 	}
 	loaded, err := a.c.Records.Load(w.Sandbox)

@@ -17,7 +17,7 @@ import (
 	"sandboxer/actuator/gvisor"
 	"sandboxer/desired"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A suspended sandbox leaves nothing but its checkpoint, and comes back from
@@ -40,18 +40,18 @@ func TestSuspend(t *testing.T) {
 		},
 	} {
 		sentry := r.record("bear").Sentry
-		r.must(reconcile.Suspend, d, "")
+		r.must(plan.Suspend, d, "")
 		if got := r.record("bear").State; got != observed.SandboxPaused {
 			t.Errorf("round %d: the record says %s", round, got)
 		}
-		r.must(reconcile.Stop, d, "")
+		r.must(plan.Stop, d, "")
 		r.gone(d, sentry)
 		if loaded, err := r.c.Records.Load("bear"); err != nil || len(loaded.Containers) > 0 {
 			t.Errorf("round %d: records are left: %+v, %v", round, loaded.Containers, err)
 		}
 		n, m := r.steps("bear", "app"), r.steps("bear", "second")
 		between()
-		r.must(reconcile.Restore, d, "")
+		r.must(plan.Restore, d, "")
 		r.stepsOn("bear", "app", n)
 		r.stepsOn("bear", "second", m)
 		if rec := r.record("bear"); rec.State != observed.SandboxUp || !rec.Restored || rec.SandboxHash != d.SandboxHash || rec.LimitsHash != d.LimitsHash {
@@ -74,16 +74,16 @@ func TestSuspend(t *testing.T) {
 	gofer := r.container("bear", "app").Gofer
 	check(t, gofer.Signal(unix.SIGKILL))
 	r.awaitPoke("bear", func() bool { alive, err := gofer.Liveness(); return err == nil && alive == observed.Gone })
-	check(t, r.do(reconcile.Action{Verb: reconcile.ReplaceGofer, Sandbox: "bear", Container: "app", Replaced: gofer}, d))
+	check(t, r.do(plan.Action{Verb: plan.ReplaceGofer, Sandbox: "bear", Container: "app", Replaced: gofer}, d))
 	r.stepsOn("bear", "app", r.steps("bear", "app"))
 	if n := r.container("bear", "app").GoferRestarts; n != 1 {
 		t.Errorf("%d gofers replaced", n)
 	}
-	r.must(reconcile.Kill, d, "second")
+	r.must(plan.Kill, d, "second")
 	if rec := r.awaitEnded(); rec.ID != "bear.second.2" || rec.Exit.Signal != 9 {
 		t.Errorf("ended: %+v, %+v", rec, rec.Exit)
 	}
-	r.must(reconcile.Start, d, "early")
+	r.must(plan.Start, d, "early")
 	if rec := r.awaitEnded(); rec.ID != "bear.early.2" || rec.Exit.Code != 4 {
 		t.Errorf("ended: %+v, %+v", rec, rec.Exit)
 	}
@@ -99,7 +99,7 @@ func TestSuspendWhileWriting(t *testing.T) {
 	s := sandbox("loud", a)
 	volume := t.TempDir()
 	s.Spec.Volumes = []desired.Volume{{Name: "v", HostPath: &desired.HostPath{Path: volume}}}
-	d := reconcile.Declare(s)
+	d := plan.Declare(s)
 	r.run(d)
 	r.detach() // nobody reads
 	check(t, os.WriteFile(filepath.Join(volume, "go"), nil, 0o600))
@@ -113,7 +113,7 @@ func TestSuspendWhileWriting(t *testing.T) {
 	}
 	r.Actuator = r.attach(r.c)
 	suspended := make(chan error, 1)
-	go func() { suspended <- r.do(reconcile.Action{Verb: reconcile.Suspend, Sandbox: "loud"}, d) }()
+	go func() { suspended <- r.do(plan.Action{Verb: plan.Suspend, Sandbox: "loud"}, d) }()
 	select {
 	case err := <-suspended:
 		t.Fatalf("written while the pipes were full: %v", err)
@@ -122,7 +122,7 @@ func TestSuspendWhileWriting(t *testing.T) {
 	check(t, r.Adopt()) // now somebody does
 	check(t, <-suspended)
 	rec := r.container("loud", "app")
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	if out := r.output(rec); !strings.HasSuffix(out, fmt.Sprintf("line %d\n", lines)) {
 		t.Errorf("the output ends with %q", out[max(0, len(out)-20):])
 	}
@@ -133,19 +133,19 @@ func TestSuspendWhileWriting(t *testing.T) {
 func TestSuspendPaused(t *testing.T) {
 	r := newRig(t)
 	d, _ := witnesses(r, "frog")
-	r.must(reconcile.Pause, d, "")
+	r.must(plan.Pause, d, "")
 	n := r.steps("frog", "app")
 	check(t, os.WriteFile(r.c.Checkpoints.Dir, nil, 0o600)) // nowhere to write to
-	if err := r.do(reconcile.Action{Verb: reconcile.Suspend, Sandbox: "frog"}, d); err == nil {
+	if err := r.do(plan.Action{Verb: plan.Suspend, Sandbox: "frog"}, d); err == nil {
 		t.Fatal("suspended into a file")
 	}
 	if got := r.record("frog").State; got != observed.SandboxPaused || r.steps("frog", "app") != n {
 		t.Errorf("the record says %s; step %d, was %d", got, r.steps("frog", "app"), n)
 	}
 	check(t, os.Remove(r.c.Checkpoints.Dir))
-	r.must(reconcile.Suspend, d, "")
-	r.must(reconcile.Stop, d, "")
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Suspend, d, "")
+	r.must(plan.Stop, d, "")
+	r.must(plan.Restore, d, "")
 	r.stepsOn("frog", "app", n)
 }
 
@@ -157,7 +157,7 @@ func TestSuspendFails(t *testing.T) {
 	fails := func(want string) {
 		t.Helper()
 		n := r.steps("full", "app")
-		err := r.do(reconcile.Action{Verb: reconcile.Suspend, Sandbox: "full"}, d)
+		err := r.do(plan.Action{Verb: plan.Suspend, Sandbox: "full"}, d)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "goroutine") || len(err.Error()) > 300 {
 			t.Errorf("suspended: %v, want %q", err, want)
 		}
@@ -181,9 +181,9 @@ func TestSuspendFails(t *testing.T) {
 	r.execute("full", "app", "/workload", "sleep")
 	fails(`a session of exec runs "workload" in container "app"`)
 
-	r.must(reconcile.Start, d, "app") // ends the session too
-	other := reconcile.Declare(sandbox("full"))
-	if err := r.do(reconcile.Action{Verb: reconcile.Suspend, Sandbox: "full"}, other); err == nil || !strings.Contains(err.Error(), "as it is declared") {
+	r.must(plan.Start, d, "app") // ends the session too
+	other := plan.Declare(sandbox("full"))
+	if err := r.do(plan.Action{Verb: plan.Suspend, Sandbox: "full"}, other); err == nil || !strings.Contains(err.Error(), "as it is declared") {
 		t.Errorf("suspended under another declaration: %v", err)
 	}
 }
@@ -199,33 +199,33 @@ func TestSuspendWhileEnding(t *testing.T) {
 			t.Fatal("no container was ever frozen on its way to the end")
 		}
 	}
-	r.must(reconcile.Suspend, d, "")
+	r.must(plan.Suspend, d, "")
 	if rec := r.awaitEnded(); rec.Name != "early" || rec.Exit.Code != 4 {
 		t.Errorf("ended: %+v, %+v", rec, rec.Exit)
 	}
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	n := r.steps("ending", "app")
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	r.stepsOn("ending", "app", n)
 }
 
 // frozenWhileEnding starts a container that ends, and freezes the sandbox again
 // and again until it has, or is about to.
-func (r *rig) frozenWhileEnding(d *reconcile.Declared, sentry gvisor.Sentry) bool {
+func (r *rig) frozenWhileEnding(d *plan.Declared, sentry gvisor.Sentry) bool {
 	r.t.Helper()
-	r.must(reconcile.Start, d, "early")
+	r.must(plan.Start, d, "early")
 	id := r.container(d.Name, "early").ID
 	// A container's end takes its gofer along, and that gives up a call, which
 	// the sentry may carry out later.
-	insist := func(verb reconcile.Verb) {
+	insist := func(verb plan.Verb) {
 		err := errGoferDied
 		for end := time.Now().Add(patience); time.Now().Before(end) && (errors.Is(err, errGoferDied) || errors.Is(err, gvisor.ErrNoAnswer)); {
-			err = r.do(reconcile.Action{Verb: verb, Sandbox: d.Name}, d)
+			err = r.do(plan.Action{Verb: verb, Sandbox: d.Name}, d)
 		}
 		check(r.t, err)
 	}
 	for ctx := context.Background(); ; {
-		insist(reconcile.Pause)
+		insist(plan.Pause)
 		state, err := sentry.State(ctx, id)
 		check(r.t, err)
 		if state == boot.RuntimeStateStopped {
@@ -236,7 +236,7 @@ func (r *rig) frozenWhileEnding(d *reconcile.Declared, sentry gvisor.Sentry) boo
 				return true
 			}
 		}
-		insist(reconcile.Resume)
+		insist(plan.Resume)
 		if state == boot.RuntimeStateStopped {
 			r.awaitEnded()
 			return false
@@ -257,9 +257,9 @@ func TestSuspendWithoutGofers(t *testing.T) {
 		}
 	}
 	kill()
-	r.must(reconcile.Suspend, d, "")
+	r.must(plan.Suspend, d, "")
 	check(t, r.c.Checkpoints.Remove("lone"))
-	r.must(reconcile.Resume, d, "")
+	r.must(plan.Resume, d, "")
 	for i := range 8 {
 		timer := time.AfterFunc(time.Duration(i)*15*time.Millisecond, kill)
 		if err := r.Checkpoint(context.Background(), "lone", filepath.Join(t.TempDir(), "image"), d); err != nil {
@@ -272,11 +272,11 @@ func TestSuspendWithoutGofers(t *testing.T) {
 	if replaced < 2 {
 		t.Errorf("%d gofers replaced", replaced)
 	}
-	r.must(reconcile.Suspend, d, "")
+	r.must(plan.Suspend, d, "")
 	kill()
-	r.must(reconcile.Stop, d, "")
+	r.must(plan.Stop, d, "")
 	n := r.steps("lone", "app")
-	r.must(reconcile.Restore, d, "")
+	r.must(plan.Restore, d, "")
 	r.stepsOn("lone", "app", n)
 	if now := r.container("lone", "app").GoferRestarts; now < replaced {
 		t.Errorf("%d gofers replaced, %d before", now, replaced)

@@ -11,7 +11,7 @@ import (
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // tendEvery is how often gofers are looked at while they are tended.
@@ -56,7 +56,7 @@ func (a *Actuator) replaceDead(ctx context.Context, sentry gvisor.Sentry, w work
 		}
 		w.Container = c.Name
 		err = a.replaceGofer(ctx, w)
-		if errors.Is(err, reconcile.ErrGoferLost) {
+		if errors.Is(err, plan.ErrGoferLost) {
 			a.release(c.ID) // or the sentry waits for it for ever
 		}
 		if err != nil {

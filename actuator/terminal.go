@@ -12,7 +12,6 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/gofer"
-	"sandboxer/internal/hostpath"
 	"sandboxer/internal/pty"
 	"sandboxer/observed"
 )
@@ -37,7 +36,7 @@ func (a *Actuator) openTerminal(c *desired.Container, rec *observed.ContainerRec
 	case err != nil:
 		master.Close()
 	case c.ConsoleSocket != "":
-		err = sendMaster(a.paths(), c.ConsoleSocket, master)
+		err = a.sendMaster(c.ConsoleSocket, master)
 		master.Close()
 	default:
 		rec.Terminal = true
@@ -53,13 +52,22 @@ func (a *Actuator) openTerminal(c *desired.Container, rec *observed.ContainerRec
 // consoleTime is how long a console socket may take.
 const consoleTime = 5 * time.Second
 
-// sendMaster sends a terminal's master to a socket, as OCI runtimes do.
-func sendMaster(paths hostpath.Resolver, path string, master *os.File) error {
-	f, err := paths.Open(path)
+// sendMaster sends a terminal's master to a socket, as OCI runtimes do. It must not
+// be where a container can write: that could listen there, and have the terminal of
+// another sandbox.
+func (a *Actuator) sendMaster(path string, master *os.File) error {
+	f, err := a.paths().Open(path)
 	if err != nil {
 		return fmt.Errorf("consoleSocket: %w", err)
 	}
 	defer f.Close()
+	all, err := a.writers()
+	if err == nil {
+		err = all.Refusal(f.File, f.Real)
+	}
+	if err != nil {
+		return fmt.Errorf("consoleSocket: %w", err)
+	}
 	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()), consoleTime)
 	if err != nil {
 		return fmt.Errorf("consoleSocket: %w", err)

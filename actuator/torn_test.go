@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator/gvisor"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // A record that was torn says no more which instance it was of. That one must
 // be found all the same: the container would run twice.
 func TestTornContainerRecord(t *testing.T) {
-	for _, verb := range []reconcile.Verb{reconcile.Start, reconcile.Remove} {
+	for _, verb := range []plan.Verb{plan.Start, plan.Remove} {
 		t.Run(string(verb), func(t *testing.T) {
 			r := newRig(t)
-			d := reconcile.Declare(sandbox("torn", app(t, "sleep")))
+			d := plan.Declare(sandbox("torn", app(t, "sleep")))
 			r.run(d)
-			r.must(reconcile.Start, d, "app") // the second instance
+			r.must(plan.Start, d, "app") // the second instance
 			old := r.container("torn", "app")
 			file := filepath.Join(r.c.Records.Dir("torn"), "containers", "app.json")
 			check(t, os.Truncate(file, 10))
@@ -35,7 +35,7 @@ func TestTornContainerRecord(t *testing.T) {
 			if !errors.Is(err, gvisor.ErrNoProcess) {
 				t.Errorf("instance %s of the torn record: %v; want it gone", old.ID, err)
 			}
-			if verb == reconcile.Start {
+			if verb == plan.Start {
 				if now := r.container("torn", "app"); now.Attempt <= old.Attempt {
 					t.Errorf("the new instance is %s, as another was before", now.ID)
 				}

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"sandboxer/desired"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // status is what the lines of /proc/self/status say, by their names.
@@ -37,7 +37,7 @@ func TestUserHasNoCapabilities(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := app(t, "read", "/proc/self/status")
 			a.SecurityContext = c.sc
-			d := reconcile.Declare(sandbox("user-"+c.name, a))
+			d := plan.Declare(sandbox("user-"+c.name, a))
 			r.run(d)
 			got := statusOf(r.output(r.awaitEnded()))
 			if got["CapEff"] != c.effective || got["CapPrm"] != c.effective || got["CapBnd"] != c.bnd {

@@ -1,6 +1,7 @@
 package actuator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func (a *Actuator) volumesDir(sandbox string) string {
 
 // prepareVolumes makes the volumes that are the daemon's own. It can be done
 // again and again: what is in an emptyDir stays, for as long as it is declared.
-func (a *Actuator) prepareVolumes(d *desired.Sandbox) error {
+func (a *Actuator) prepareVolumes(ctx context.Context, d *desired.Sandbox) error {
 	err := a.removeVolumesBut(d.Name, func(name string) bool {
 		v := volume(d, name)
 		return v != nil && v.EmptyDir != nil
@@ -33,11 +34,20 @@ func (a *Actuator) prepareVolumes(d *desired.Sandbox) error {
 	if err != nil {
 		return fmt.Errorf("removing volumes that are not declared any more: %w", err)
 	}
+	if err := a.unmountOthers(d); err != nil {
+		return err
+	}
+	onDisk, err := a.prepareDisk(ctx, d)
+	if err != nil {
+		return err
+	}
 	for i := range d.Spec.Volumes {
 		v := &d.Spec.Volumes[i]
 		dir := filepath.Join(a.volumesDir(d.Name), v.Name)
 		var err error
 		switch {
+		case onDisk && isPlain(v):
+			err = a.disk(d.Name).volume(v.Name)
 		case v.EmptyDir != nil:
 			err = prepareEmptyDir(dir, v.EmptyDir)
 		case v.Files != nil:
@@ -45,6 +55,31 @@ func (a *Actuator) prepareVolumes(d *desired.Sandbox) error {
 		}
 		if err != nil {
 			return fmt.Errorf("volume %q: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
+// unmountOthers unmounts what emptyDirs were before they were declared otherwise.
+func (a *Actuator) unmountOthers(d *desired.Sandbox) error {
+	k := a.disk(d.Name)
+	for i := range d.Spec.Volumes {
+		v := &d.Spec.Volumes[i]
+		if v.EmptyDir == nil {
+			continue
+		}
+		mounted, err := isMountPoint(k.at(v.Name))
+		if err := ignoreMissing(err); err != nil {
+			return err
+		}
+		held, err := k.holds(v.Name)
+		if err != nil {
+			return err
+		}
+		if mounted && held != isPlain(v) {
+			if err := k.release(v.Name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -65,7 +100,15 @@ func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
 		if mounted {
 			flags |= unix.MS_REMOUNT
 		}
-		options := fmt.Sprintf("mode=0777,size=%d", e.SizeLimit.Value())
+		files := emptyDirFiles(e.SizeLimit.Value())
+		if mounted {
+			var st unix.Statfs_t
+			if err := unix.Statfs(dir, &st); err != nil {
+				return &os.PathError{Op: "statfs", Path: dir, Err: err}
+			}
+			files = max(files, st.Files-st.Ffree) // the kernel takes no less than there are
+		}
+		options := fmt.Sprintf("mode=0777,size=%d,nr_inodes=%d", e.SizeLimit.Value(), files)
 		if err := unix.Mount("sandboxer", dir, "tmpfs", flags, options); err != nil {
 			return fmt.Errorf("mounting %s: %w", dir, tooSmall(dir, e.SizeLimit, err))
 		}
@@ -75,6 +118,14 @@ func prepareEmptyDir(dir string, e *desired.EmptyDir) error {
 		}
 	}
 	return os.Chmod(dir, 0o777)
+}
+
+// emptyDirFiles is how many files there may be in an emptyDir of a size: one for each
+// page, which is what one takes that is not empty, and never few. What the kernel
+// remembers of each belongs to no sandbox.
+func emptyDirFiles(size int64) uint64 {
+	const least, most = 1024, 1 << 20
+	return uint64(min(max(size/int64(os.Getpagesize()), least), most))
 }
 
 // tooSmall says what to do about a limit that is less than what is there.
@@ -104,7 +155,7 @@ func prepareFiles(dir string, files map[string]string) error {
 // removeVolumes takes away all that prepareVolumes ever made for a sandbox.
 func (a *Actuator) removeVolumes(sandbox string) error {
 	err := a.removeVolumesBut(sandbox, func(string) bool { return false })
-	return errors.Join(err, removeDir(a.volumesDir(sandbox)))
+	return errors.Join(err, a.disk(sandbox).remove(), removeDir(a.volumesDir(sandbox)))
 }
 
 // removeDir removes an empty directory; one that is not there is removed.
@@ -126,8 +177,8 @@ func (a *Actuator) removeVolumesBut(sandbox string, keep func(name string) bool)
 		return err
 	}
 	for _, e := range entries {
-		if keep(e.Name()) {
-			continue
+		if strings.HasPrefix(e.Name(), ".") || keep(e.Name()) {
+			continue // the first are the disk's
 		}
 		path := filepath.Join(dir, e.Name())
 		mounted, err := isMountPoint(path)
@@ -135,8 +186,8 @@ func (a *Actuator) removeVolumesBut(sandbox string, keep func(name string) bool)
 			return err
 		}
 		if mounted {
-			if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
-				return fmt.Errorf("unmounting %s: %w", path, err)
+			if err := a.disk(sandbox).release(e.Name()); err != nil {
+				return err
 			}
 		}
 		if err := os.RemoveAll(path); err != nil {

@@ -1,7 +1,9 @@
 package actuator
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +35,7 @@ func TestEmptyDir(t *testing.T) {
 	prepare := func(v ...desired.Volume) {
 		t.Helper()
 		s.Spec.Volumes = v
-		check(t, r.prepareVolumes(s))
+		check(t, r.prepareVolumes(context.Background(), s))
 	}
 	limited := func(size string) desired.Volume {
 		return desired.Volume{Name: "v", EmptyDir: &desired.EmptyDir{SizeLimit: quantity(size)}}
@@ -82,17 +84,51 @@ func TestEmptyDir(t *testing.T) {
 	}
 }
 
+// An emptyDir in memory holds no more files than its size is for, also one of an earlier
+// version, but for those that are there.
+func TestEmptyDirFiles(t *testing.T) {
+	r := newRig(t)
+	s := sandbox("vol")
+	dir := filepath.Join(r.volumesDir("vol"), "v")
+	t.Cleanup(func() { check(t, r.removeVolumes("vol")) })
+	for _, c := range []struct {
+		size    string
+		options string // of an earlier version
+		made    int
+		want    uint64
+	}{
+		{"1Mi", "", 0, 1024}, {"64Mi", "", 0, uint64(64<<20) / uint64(os.Getpagesize())}, {"64Gi", "", 0, 1 << 20},
+		{"1Mi", "mode=0777,size=1048576,nr_inodes=10000", 0, 1024}, {"1Mi", "mode=0777,size=1048576,nr_inodes=10000", 2000, 2001},
+	} {
+		check(t, r.removeVolumes("vol"))
+		if c.options != "" {
+			check(t, os.MkdirAll(dir, 0o700))
+			check(t, unix.Mount("sandboxer", dir, "tmpfs", 0, c.options))
+		}
+		for i := range c.made {
+			check(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600))
+		}
+		s.Spec.Volumes = []desired.Volume{{Name: "v", EmptyDir: &desired.EmptyDir{SizeLimit: quantity(c.size)}}}
+		check(t, r.prepareVolumes(t.Context(), s))
+		var st unix.Statfs_t
+		check(t, unix.Statfs(dir, &st))
+		if st.Files != c.want {
+			t.Errorf("%+v: %d files", c, st.Files)
+		}
+	}
+}
+
 // A limit below what is there is refused in words that help, and changes nothing.
 func TestEmptyDirLimitTooLow(t *testing.T) {
 	r := newRig(t)
 	s := sandbox("vol")
 	s.Spec.Volumes = []desired.Volume{{Name: "scratch", EmptyDir: &desired.EmptyDir{SizeLimit: quantity("4Mi")}}}
-	check(t, r.prepareVolumes(s))
+	check(t, r.prepareVolumes(context.Background(), s))
 	t.Cleanup(func() { check(t, r.removeVolumes("vol")) })
 	dir := filepath.Join(r.volumesDir("vol"), "scratch")
 	check(t, os.WriteFile(filepath.Join(dir, "file"), make([]byte, 3<<20), 0o600))
 	s.Spec.Volumes[0].EmptyDir.SizeLimit = quantity("1Mi")
-	err := r.prepareVolumes(s)
+	err := r.prepareVolumes(context.Background(), s)
 	if !errors.Is(err, unix.EINVAL) {
 		t.Fatalf("%v, want EINVAL", err)
 	}
@@ -113,7 +149,7 @@ func TestFilesVolume(t *testing.T) {
 	dir := filepath.Join(r.volumesDir("vol"), "v")
 	for _, files := range []map[string]string{{"a": "1", "b": "2"}, {"b": "3"}} {
 		s.Spec.Volumes = []desired.Volume{{Name: "v", Files: files}}
-		check(t, r.prepareVolumes(s))
+		check(t, r.prepareVolumes(context.Background(), s))
 		entries, err := os.ReadDir(dir)
 		check(t, err)
 		if len(entries) != len(files) {

@@ -17,7 +17,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // steps are how far a witness has counted, as its log tells; it fails the test
@@ -61,7 +61,7 @@ func (r *rig) stepsOn(sandbox, container string, n int) int {
 
 // witnesses are a sandbox with everything in it: two that count, one of them in
 // its second instance and on a volume, and one that has ended.
-func witnesses(r *rig, name string) (*reconcile.Declared, string) {
+func witnesses(r *rig, name string) (*plan.Declared, string) {
 	r.t.Helper()
 	a := app(r.t, "witness", "/own", "/volume/shared")
 	a.VolumeMounts = []desired.VolumeMount{{Name: "v", MountPath: "/volume"}}
@@ -72,25 +72,25 @@ func witnesses(r *rig, name string) (*reconcile.Declared, string) {
 	s := sandbox(name, a, b, early)
 	volume := r.t.TempDir()
 	s.Spec.Volumes = []desired.Volume{{Name: "v", HostPath: &desired.HostPath{Path: volume}}}
-	d := reconcile.Declare(s)
-	r.must(reconcile.Create, d, "")
-	r.must(reconcile.Start, d, "early")
+	d := plan.Declare(s)
+	r.must(plan.Create, d, "")
+	r.must(plan.Start, d, "early")
 	if rec := r.awaitEnded(); rec.Name != "early" {
 		r.t.Fatalf("%s ended", rec.ID)
 	}
-	r.must(reconcile.Start, d, "second")
-	r.must(reconcile.Kill, d, "second")
+	r.must(plan.Start, d, "second")
+	r.must(plan.Kill, d, "second")
 	r.awaitEnded()
 	check(r.t, os.RemoveAll(filepath.Join(r.data, "logs", name, "second.log")))
-	r.must(reconcile.Start, d, "second")
-	r.must(reconcile.Start, d, "app")
+	r.must(plan.Start, d, "second")
+	r.must(plan.Start, d, "app")
 	r.stepsOn(name, "app", 2)
 	r.stepsOn(name, "second", 2)
 	return d, volume
 }
 
 // gone makes sure that no process is left, and the checkpoint is.
-func (r *rig) gone(d *reconcile.Declared, sentry observed.Process) {
+func (r *rig) gone(d *plan.Declared, sentry observed.Process) {
 	r.t.Helper()
 	if alive, err := sentry.Liveness(); err != nil || alive != observed.Gone {
 		r.t.Errorf("the sentry is %v, %v", alive, err)

@@ -162,7 +162,7 @@ func (c *checker) hostPathType(at, t string) {
 
 func (c *checker) files(at string, files map[string]string) {
 	if len(files) == 0 {
-		c.add(at, "must name at least one file")
+		c.missing(at, "must name at least one file")
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if !isFileName(name) {

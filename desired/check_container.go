@@ -13,12 +13,14 @@ import (
 // The least that a container can be given, and a bound for what it can ask,
 // far beyond any machine, so that no arithmetic on it overflows.
 const (
-	minCPU    = "1m"
-	maxCPU    = "100k"
-	minMemory = "4Mi"
-	maxMemory = "1Ei"
-	minPids   = 1
-	maxPids   = 4 << 20 // as many as Linux can count
+	minCPU     = "1m"
+	maxCPU     = "100k"
+	minMemory  = "4Mi"
+	maxMemory  = "1Ei"
+	minStorage = "4Ki"
+	maxStorage = "1Ei"
+	minPids    = 1
+	maxPids    = 4 << 20 // as many as Linux can count
 )
 
 func (c *checker) container(at string, ct *Container, volumes []string) {
@@ -33,6 +35,7 @@ func (c *checker) container(at string, ct *Container, volumes []string) {
 	limits := ct.Resources.Limits
 	c.limit(at+".resources.limits.cpu", limits.CPU, minCPU, maxCPU)
 	c.limit(at+".resources.limits.memory", limits.Memory, minMemory, maxMemory)
+	c.limit(at+".resources.limits.ephemeral-storage", limits.EphemeralStorage, minStorage, maxStorage)
 	if p := limits.Pids; p != nil && (*p < minPids || *p > maxPids) {
 		c.add(at+".resources.limits.pids", "%d is out of range: %d to %d", *p, minPids, maxPids)
 	}

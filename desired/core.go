@@ -13,6 +13,7 @@ import (
 type rules struct {
 	settle time.Duration
 	guard  float64
+	most   int // problems of one folder that are no sandbox's; 0: all
 }
 
 // stamp identifies a state of a file or folder: it changes whenever the
@@ -30,6 +31,7 @@ type scan struct {
 	folders  map[string]stamp // by the path that a user would name it by
 	problems []Problem        // of paths that give no file
 	skipped  []Problem
+	refused  []refused // folders that are not looked into
 	// faulty are paths that could not be looked at: nothing at or below them
 	// counts as absent.
 	faulty []string
@@ -38,6 +40,9 @@ type scan struct {
 	// confirmed are the names whose held removal the user lets go ahead.
 	confirmed map[string]bool
 }
+
+// refused is a folder in which nothing is obeyed.
+type refused struct{ path, shown, why string }
 
 // file is one manifest file.
 type file struct {
@@ -53,6 +58,11 @@ type entry struct {
 	sandbox *Sandbox
 	path    string    // of the file that declares it
 	since   time.Time // when it was first declared; zero: before this daemon began
+	// file is what its file was when it was accepted last; zero: before this daemon
+	// began. partial is what that has become since which is less, and seen when it
+	// was first so: see unfinished.
+	file, partial stamp
+	seen          time.Time
 	// absent is when its document was first missed, in a file or folder whose
 	// stamp was where; zero while it is there or nothing can be said.
 	absent time.Time
@@ -139,6 +149,7 @@ func decide(r rules, prev state, sc scan) outcome {
 		s.wakeAt(sc.at) // what is gone may have been part of the cycle
 	}
 	s.attribute(missing)
+	s.refusals(claims)
 	return outcome{state: s.next, set: s.set(), wake: s.wake}
 }
 
@@ -199,14 +210,17 @@ func (s *step) duplicate(name string, cs []claim) {
 		var others []string
 		for j, o := range cs[:min(len(cs), namedPlaces+1)] {
 			if i != j && len(others) < namedPlaces {
-				others = append(others, fmt.Sprintf("%s:%d", o.file.shown, o.doc.Line))
+				others = append(others, fmt.Sprintf("%s:%d", o.file.shown, cmp.Or(o.doc.nameLine, o.doc.Line)))
 			}
 		}
 		if more := len(cs) - 1 - len(others); more > 0 {
 			others = append(others, fmt.Sprintf("%d more places", more))
 		}
 		s.rejected[c.file.path] = true
-		s.problems = append(s.problems, Problem{File: c.file.shown, Line: c.doc.Line, Path: "metadata.name", Name: name,
+		if c.doc.torn {
+			continue // what is wrong with it says more
+		}
+		s.problems = append(s.problems, Problem{File: c.file.shown, Line: cmp.Or(c.doc.nameLine, c.doc.Line), Path: "metadata.name", Name: name,
 			Message: fmt.Sprintf("%q is declared more than once: also in %s; none of them counts until one is left, and what ran goes on", name, strings.Join(others, ", "))})
 	}
 }
@@ -224,12 +238,42 @@ func (s *step) present(name string, cs []claim, prev state) {
 		if !had {
 			since = s.at
 		}
-		s.next.entries[name] = entry{sandbox: sb, path: cs[0].file.path, since: since}
+		if f := cs[0].file; had && s.unfinished(&old, sb, f) {
+			s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path, since: old.since, file: old.file, partial: old.partial, seen: old.seen}
+		} else {
+			s.next.entries[name] = entry{sandbox: sb, path: f.path, since: since, file: f.stamp}
+		}
 		return
 	}
 	if had {
-		s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path, since: old.since}
+		s.next.entries[name] = entry{sandbox: old.sandbox, path: old.path, since: old.since, file: old.file}
 	}
+}
+
+// unfinished reports whether a file that is written where it is may not be all
+// written yet: it has become shorter, or lacks a container, and has not been as it
+// is for the settle time. One that was renamed into place is whole.
+func (s *step) unfinished(old *entry, sb *Sandbox, f *file) bool {
+	was := old.file
+	if old.path != f.path || was.ino != f.stamp.ino || was.dev != f.stamp.dev || was == f.stamp || old.sandbox.same(sb) ||
+		f.stamp.size >= was.size && !lacks(sb, old.sandbox) {
+		return false
+	}
+	if old.partial != f.stamp {
+		old.partial, old.seen = f.stamp, s.at
+	}
+	due := old.seen.Add(s.settle)
+	if !due.After(s.at) {
+		return false
+	}
+	s.wakeAt(due)
+	return true
+}
+
+// lacks reports whether a container of before, init ones included, is not in now.
+func lacks(now, before *Sandbox) bool {
+	return slices.ContainsFunc(slices.Concat(before.Spec.InitContainers, before.Spec.Containers),
+		func(c Container) bool { return now.Container(c.Name) == nil })
 }
 
 // same compares all that a reader can see.
@@ -261,7 +305,7 @@ func (s *step) missed(name string, e entry, confirm bool, missing map[string][]s
 // nearest folder above it, and whether that place was looked at.
 func (s *step) whereabouts(p string) (stamp, bool) {
 	for _, f := range s.faulty {
-		if p == f || strings.HasPrefix(p, f+"/") {
+		if within(p, f) {
 			return stamp{}, false
 		}
 	}
@@ -292,6 +336,28 @@ func (s *step) attribute(missing map[string][]string) {
 			s.problems[i].Name = only[p.File]
 		}
 	}
+}
+
+// refusals reports the refused folders: at each sandbox that was accepted from
+// one and has no other document, or else by itself.
+func (s *step) refusals(claims map[string][]claim) {
+	for _, r := range s.refused {
+		p, found := Problem{File: r.shown, Message: r.why}, false
+		for name, e := range s.next.entries {
+			if _, claimed := claims[name]; !claimed && within(e.path, r.path) {
+				p.Name, found = name, true
+				s.problems = append(s.problems, p)
+			}
+		}
+		if !found {
+			s.problems = append(s.problems, p)
+		}
+	}
+}
+
+// within says whether a path is dir or below it.
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
 
 func (s *step) wakeAt(t time.Time) {

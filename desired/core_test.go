@@ -1,6 +1,8 @@
 package desired
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -280,8 +282,8 @@ func TestDecideNamesBothFiles(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		`a.yaml:2: metadata.name: "web" is declared more than once: also in s/b.yaml:3; none of them counts until one is left, and what ran goes on`,
-		`s/b.yaml:3: metadata.name: "web" is declared more than once: also in a.yaml:2; none of them counts until one is left, and what ran goes on`,
+		`a.yaml:4: metadata.name: "web" is declared more than once: also in s/b.yaml:5; none of them counts until one is left, and what ran goes on`,
+		`s/b.yaml:5: metadata.name: "web" is declared more than once: also in a.yaml:4; none of them counts until one is left, and what ran goes on`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -315,5 +317,36 @@ func TestBeyond(t *testing.T) {
 		if got := (rules{guard: r.guard}).beyond(r.removals, r.total); got != r.want {
 			t.Errorf("guard %v, %d of %d: %v", r.guard, r.removals, r.total, got)
 		}
+	}
+}
+
+// A name that is declared twice is told of where it stands, and a document that does
+// not parse by what is wrong with it alone: its name is a guess.
+func TestDuplicatesAreToldOfAtTheirNames(t *testing.T) {
+	dir := t.TempDir()
+	text := func(rest string) string {
+		return "apiVersion: sandboxer/v1\nkind: Sandbox\nmetadata:\n  name: web\n  labels: {a: b}\nspec:\n" + rest
+	}
+	good := "  containers: [{name: a, bundle: /b}]\n"
+	for file, data := range map[string]string{"a.yaml": text(good), "b.yaml": "---\n" + text(good), "torn.yaml": text("  containers: [{\n")} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range ReadDir([]string{dir}, nil).Problems {
+		got = append(got, strings.ReplaceAll(p.String(), dir+"/", ""))
+	}
+	want := []string{"a.yaml:4: metadata.name: ", "b.yaml:5: metadata.name: ", "torn.yaml:"}
+	if len(got) != len(want) {
+		t.Fatalf("%d problems: %q", len(got), got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("%q, want %q…", got[i], want[i])
+		}
+	}
+	if !strings.Contains(got[0], "also in b.yaml:5, torn.yaml:") || !strings.Contains(got[2], "not valid YAML") {
+		t.Errorf("%q", got)
 	}
 }

@@ -31,6 +31,10 @@ type Document struct {
 	Sandbox *Sandbox
 	// Problems says why it is rejected, every reason found.
 	Problems []Problem
+	// nameLine is where metadata.name stands; 0: it is not known.
+	nameLine int
+	// torn says that it does not parse, and that the name is a guess.
+	torn bool
 	// dependsOn are the lines of spec.dependsOn's entries.
 	dependsOn []int
 }
@@ -121,6 +125,9 @@ func (c chunk) decode(file string) []Document {
 
 func (c chunk) document(file string, n *yaml.Node) Document {
 	doc := Document{Line: c.before + n.Line}
+	if line := nameLine(n); line > 0 {
+		doc.nameLine = c.before + line
+	}
 	sandbox, name, lines, faults := decodeNode(file, n)
 	doc.Name = name
 	if sandbox != nil {
@@ -140,6 +147,14 @@ func (c chunk) document(file string, n *yaml.Node) Document {
 		doc.Sandbox = sandbox
 	}
 	return doc
+}
+
+// nameLine is the line of a document's metadata.name; 0: it has none.
+func nameLine(n *yaml.Node) int {
+	if v := child(child(n, "metadata"), "name"); v != nil {
+		return v.Line
+	}
+	return 0
 }
 
 // decodeNode returns the sandbox that n declares, the name it gives, the line

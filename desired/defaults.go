@@ -12,6 +12,10 @@ const (
 	defaultSignal = "SIGTERM"
 )
 
+// DefaultPath is where the command of a container is looked for that declares no
+// PATH.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // setDefaults fills in what the document leaves out, and gives every value
 // that can be written in several ways its one canonical form.
 func setDefaults(s *Sandbox) {

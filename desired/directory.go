@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -41,15 +42,26 @@ type Config struct {
 	Damaged func(name, damage string)
 	// Answers is called at the beginning of each scan; optional.
 	Answers func() Answers
+	// Reach is, too; optional.
+	Reach func() Reach
 	// Log is optional.
 	Log logr.Logger
 	// Now is optional; time.Now by default.
 	Now func() time.Time
+	// Awake says for how long the host has been awake since it was booted, and
+	// names that boot; without it, what was removed before a restart counts for the
+	// guard as after a reboot.
+	Awake func() (time.Duration, string)
 }
 
 // Answers says why a path can't be looked at without waiting for ever, nil where
 // it can. linkFree paths have no links in them.
 type Answers func(path string, linkFree bool) error
+
+// Reach says why a manifest, or a folder or link on the way to one, is not obeyed that
+// was found at a link-free path, as a container may have written it; nil where none has.
+// elsewhere says that it is in no manifest directory, but a link in one leads to it.
+type Reach func(real string, info fs.FileInfo, elsewhere bool) error
 
 // Directory keeps the set of sandboxes that manifest directories declare. All
 // methods may be called from any goroutine.
@@ -62,11 +74,13 @@ type Directory struct {
 	wake    chan struct{}       // capacity 1: a scan is wanted
 
 	mu        sync.Mutex
-	confirmed map[string]bool // asked for since the last scan
-	unstored  error           // why the store is behind
+	confirmed map[string]bool   // asked for since the last scan
+	awaited   []chan<- struct{} // closed after a scan that begins from now on
+	unstored  error             // why the store is behind
 
 	// Run's own.
 	state     state
+	at        instant          // of the last scan
 	lost      map[string]error // stored documents that cannot be read
 	unwatched error            // the last failure to watch
 }
@@ -87,15 +101,21 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Awake == nil {
+		cfg.Awake = func() (time.Duration, string) { return 0, "" }
+	}
 	if cfg.Answers == nil {
 		cfg.Answers = allAnswer
+	}
+	if cfg.Reach == nil {
+		cfg.Reach = outOfReach
 	}
 	if cfg.Damaged == nil {
 		cfg.Damaged = func(string, string) {}
 	}
 	d := &Directory{
 		cfg:       cfg,
-		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, now: cfg.Now, answers: cfg.Answers},
+		scanner:   &scanner{allowUnsafe: cfg.AllowUnsafeOwners, now: cfg.Now, answers: cfg.Answers, reach: cfg.Reach},
 		wake:      make(chan struct{}, 1),
 		confirmed: map[string]bool{},
 	}
@@ -143,6 +163,22 @@ func (d *Directory) Rescan() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Read has everything read anew and returns once that is told of, or ctx is
+// done. It waits for as long as Run does not run.
+func (d *Directory) Read(ctx context.Context) error {
+	done := make(chan struct{})
+	d.mu.Lock()
+	d.awaited = append(d.awaited, done)
+	d.mu.Unlock()
+	d.Rescan()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -194,7 +230,7 @@ func (d *Directory) Run(ctx context.Context, changed func(names []string)) error
 		case <-states:
 		default:
 		}
-		states <- keeping{d.state.entries, done}
+		states <- keeping{d.state.entries, d.state.removed, d.at, done}
 	}
 
 	timer := time.NewTimer(0)
@@ -206,6 +242,10 @@ func (d *Directory) Run(ctx context.Context, changed func(names []string)) error
 		case <-d.wake:
 		case <-timer.C:
 		}
+		d.mu.Lock()
+		awaited := d.awaited
+		d.awaited = nil
+		d.mu.Unlock()
 		// The store follows behind: its fsync must not delay a start. Only a
 		// removal that is newly held is told of after it was written.
 		wake := d.look(changed, func() {
@@ -213,6 +253,9 @@ func (d *Directory) Run(ctx context.Context, changed func(names []string)) error
 			keep(done)
 			<-done
 		})
+		for _, done := range awaited {
+			close(done)
+		}
 		keep(nil)
 		wait := d.cfg.Resync
 		if !wake.IsZero() {
@@ -245,16 +288,37 @@ func (d *Directory) watch(group *sync.WaitGroup) (stop func()) {
 // keeping is a state to be written; done, which may be nil, is closed then.
 type keeping struct {
 	entries map[string]entry
+	removed map[string]removal
+	at      instant
 	done    chan<- struct{}
 }
 
 // keep writes every state it is given to the store, until there are no more.
 func (d *Directory) keep(states <-chan keeping) {
-	for k := range states {
-		err := d.store.sync(k.entries)
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	<-rest.C
+	var unwritten, unsettled error
+	for more := true; more; {
+		var k keeping
+		settle := true
+		select {
+		case k, more = <-states:
+			if more {
+				unwritten = errors.Join(d.store.keepRemovals(k.removed, k.at), d.store.sync(k.entries))
+				settle = k.done != nil
+			}
+		case <-rest.C:
+		}
+		if settle {
+			unsettled = d.store.settle()
+		} else if d.store.changed {
+			rest.Reset(storeRest)
+		}
 		if k.done != nil {
 			close(k.done)
 		}
+		err := errors.Join(unwritten, unsettled)
 		d.mu.Lock()
 		before := d.unstored
 		d.unstored = err
@@ -264,3 +328,8 @@ func (d *Directory) keep(states <-chan keeping) {
 		}
 	}
 }
+
+// storeRest is how long the store's directory is left alone after a change before
+// it is made to survive a power cut: while the disk is at that, whoever else makes
+// or removes a file waits. Nobody counts on it earlier but who waits for done.
+const storeRest = 500 * time.Millisecond

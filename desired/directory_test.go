@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/go-logr/logr/funcr"
 )
 
 func TestDirectoryFollowsFiles(t *testing.T) {
@@ -121,8 +123,8 @@ func TestDirectoryDuplicates(t *testing.T) {
 		r.await("web@1")
 		r.put("m/b.yaml", doc("web", 2))
 		s := r.await("web@1", "!a.yaml", "!b.yaml")
-		wantMessage(t, s.Problems, "a.yaml", "also in b.yaml:2")
-		wantMessage(t, s.Problems, "b.yaml", "also in a.yaml:2")
+		wantMessage(t, s.Problems, "a.yaml", "also in b.yaml:4")
+		wantMessage(t, s.Problems, "b.yaml", "also in a.yaml:4")
 		r.remove("m/a.yaml")
 		r.await("web@2")
 	})
@@ -186,4 +188,25 @@ func TestDirectoryGuard(t *testing.T) {
 		}
 		r.await("e@1")
 	})
+}
+
+// What was held at once is one line of the log, which says how many it is.
+func TestHeldAtOnceIsOneLine(t *testing.T) {
+	var lines []string
+	d := &Directory{cfg: Config{Log: funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})}}
+	held := func(why string, names ...string) map[string]string {
+		all := map[string]string{}
+		for _, n := range names {
+			all[n] = why
+		}
+		return all
+	}
+	first := &Set{Held: held("3 of 3 sandboxes", "a", "b", "c")}
+	d.report(nil, first)
+	d.report(first, first)
+	more := &Set{Held: held("4 of 4 sandboxes", "a", "b", "c", "d")}
+	d.report(first, more)
+	if len(lines) != 2 || !strings.Contains(lines[0], `"sandboxes"=3`) || !strings.Contains(lines[1], `"sandboxes"=1 "reason"="4 of 4 sandboxes"`) {
+		t.Errorf("the log is %q", lines)
+	}
 }

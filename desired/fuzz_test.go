@@ -37,16 +37,16 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			first, _ := json.Marshal(d.Sandbox)
 			for _, as := range []string{"f.yaml", "f.json"} {
 				again := Decode(as, text)
 				if len(again) != 1 || again[0].Sandbox == nil {
 					t.Fatalf("%s is not accepted again: %+v", text, again)
 				}
 				again[0].Sandbox.Source = d.Sandbox.Source
-				a, _ := json.Marshal(d.Sandbox)
-				b, _ := json.Marshal(again[0].Sandbox)
-				if string(a) != string(b) {
-					t.Fatalf("as %s: first\n%s\nthen\n%s", as, a, b)
+				then, _ := json.Marshal(again[0].Sandbox)
+				if string(first) != string(then) {
+					t.Fatalf("as %s: first\n%s\nthen\n%s", as, first, then)
 				}
 			}
 		}

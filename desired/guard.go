@@ -83,8 +83,12 @@ func (s *step) tooMany() bool {
 
 // beyond applies the guard's share to the removals and what there was before
 // any of them.
-func (r rules) beyond(removals, total int) bool {
+func (r rules) beyond(removals, total int) bool { return GuardHolds(r.guard, removals, total) }
+
+// GuardHolds says whether a deletion guard of that share holds so many removals
+// at once, of so many sandboxes.
+func GuardHolds(share float64, removals, total int) bool {
 	// The small number keeps a product such as 0.29 * 100, a little less than
 	// 29, from turning "exactly the share" into "more".
-	return total >= guardLeast && float64(removals) > r.guard*float64(total)+1e-9
+	return total >= guardLeast && float64(removals) > share*float64(total)+1e-9
 }

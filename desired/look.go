@@ -23,7 +23,11 @@ func (d *Directory) look(changed func(names []string), keep func()) time.Time {
 	d.mu.Unlock()
 	d.addStoreProblems(&sc, unstored)
 
-	out := decide(rules{settle: d.cfg.Settle, guard: d.cfg.DeletionGuard}, d.state, sc)
+	awake, boot := d.cfg.Awake()
+	if d.at = (instant{sc.at, awake, boot}); d.latest.Load() == nil {
+		d.state.removed = d.store.removals(d.at)
+	}
+	out := decide(rules{settle: d.cfg.Settle, guard: d.cfg.DeletionGuard, most: mostProblems}, d.state, sc)
 	held := newlyHeld(d.state, out.state)
 	d.state = out.state
 	if held {
@@ -101,10 +105,14 @@ func (d *Directory) report(before, now *Set) {
 	case now.Blocked == "" && before.Blocked != "":
 		log.Info("removals go on", "reason", "everything can be read again")
 	}
-	for _, name := range slices.Sorted(maps.Keys(now.Held)) {
+	held := map[string]int{} // by why: that is the same for all that were held at once
+	for name, why := range now.Held {
 		if before.Held[name] == "" {
-			log.Info("removal held", "sandbox", name, "reason", now.Held[name])
+			held[why]++
 		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(held)) {
+		log.Info("removals held", "sandboxes", held[why], "reason", why)
 	}
 	for _, name := range slices.Sorted(maps.Keys(now.Sandboxes)) {
 		if s := now.Sandboxes[name]; before.Sandboxes[name] != s {

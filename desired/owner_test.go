@@ -1,8 +1,13 @@
 package desired
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -28,8 +33,8 @@ func TestDirectoryRefusesUnsafeFiles(t *testing.T) {
 		r.await("db@1", "l@1")
 
 		r.must(os.Chmod(r.path("m/s"), 0o777))
-		s = r.await("db@1", "l@1", "!s/db.yaml")
-		wantMessage(t, s.Problems, "s/db.yaml", "the folder "+r.path("m/s")+" can be written by everybody (mode 0777)")
+		s = r.await("db@1", "l@1", "!s")
+		wantMessage(t, s.Problems, "s", "the folder "+r.path("m/s")+" can be written by everybody (mode 0777)")
 		r.must(os.Chmod(r.path("m/s"), 0o755))
 		r.await("db@1", "l@1")
 
@@ -40,9 +45,21 @@ func TestDirectoryRefusesUnsafeFiles(t *testing.T) {
 		r.must(os.Chmod(r.path("out/l.yaml"), 0o622))
 		r.await("db@1", "l@1", "!l.yaml")
 
+		// Who can rename what is above commands the host, too.
+		r.must(os.Chmod(r.path("out/l.yaml"), 0o644))
+		r.await("db@1", "l@1")
+		r.must(os.Chmod(r.path("."), 0o777))
+		s = r.await("db@1", "l@1", "!"+r.path("m"))
+		wantMessage(t, s.Problems, r.path("m"), "the folder "+r.path(".")+" can be written by everybody (mode 0777)")
+		r.must(os.Chmod(r.path("."), 0o777|os.ModeSticky))
+		r.await("db@1", "l@1")
+		r.must(os.Chmod(r.path("."), 0o755))
+		r.must(os.Chmod(r.path("out/l.yaml"), 0o622))
+		r.await("db@1", "l@1", "!l.yaml")
+
 		// Everything below an unsafe manifest directory is refused.
 		r.must(os.Chmod(r.path("m"), 0o757))
-		r.await("db@1", "l@1", "!l.yaml", "!s/db.yaml")
+		r.await("db@1", "l@1", "!"+r.path("m"))
 	})
 }
 
@@ -61,4 +78,46 @@ func TestDirectoryForeignOwner(t *testing.T) {
 	r.cfg.AllowUnsafeOwners = true
 	r.start()
 	r.await("web@1")
+}
+
+// What a container may have written is not obeyed: it is asked about what links
+// lead to outside of the manifest directories, and about files that have another
+// name.
+func TestDirectoryRefusesWhatContainersWrite(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1))
+		r.mkdir("out/sub")
+		r.put("out/l.yaml", doc("l", 1))
+		r.put("out/sub/s.yaml", doc("s", 1))
+		r.mkdir("m/in")
+		r.put("m/in/i.yaml", doc("i", 1))
+		r.link("../out/l.yaml", "m/l.yaml")
+		r.link("../out/sub", "m/sub")
+		r.link("in/i.yaml", "m/i.yaml")
+		var writes atomic.Bool
+		r.cfg.Reach = func() Reach {
+			return func(real string, info fs.FileInfo, elsewhere bool) error {
+				links := info.Sys().(*syscall.Stat_t).Nlink
+				if writes.Load() && (elsewhere || info.Mode().IsRegular() && links > 1) {
+					return errors.New("a container wrote it")
+				}
+				if elsewhere == strings.HasPrefix(real, r.path("m")+"/") {
+					t.Errorf("%s is elsewhere: %v", real, elsewhere)
+				}
+				return nil
+			}
+		}
+		r.start()
+		r.await("web@1", "l@1", "s@1", "i@1")
+		writes.Store(true)
+		r.d.Rescan()
+		s := r.await("web@1", "l@1", "s@1", "i@1", "!l.yaml", "!sub")
+		wantMessage(t, s.Problems, "l.yaml", "a container wrote it")
+		r.must(os.Link(r.path("m/w.yaml"), r.path("other")))
+		r.d.Rescan()
+		r.await("web@1", "l@1", "s@1", "i@1", "!l.yaml", "!sub", "!w.yaml")
+		writes.Store(false)
+		r.d.Rescan()
+		r.await("web@1", "l@1", "s@1", "i@1")
+	})
 }

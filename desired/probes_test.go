@@ -22,6 +22,7 @@ func TestDecodeRejectsProbes(t *testing.T) {
 		{"no port for HTTP", live("httpGet: {path: /}"), []string{at + "livenessProbe.httpGet.port: required: a port from 1 to 65535"}},
 		{"port as a name", live("tcpSocket: {port: http}"), []string{at + `livenessProbe.tcpSocket.port: must be an integer, not the string "http"`}},
 		{"header without a name", live("httpGet: {port: 1, httpHeaders: [{value: x}]}"), []string{at + "livenessProbe.httpGet.httpHeaders[0].name: required"}},
+		{"period beyond its type", live("tcpSocket: {port: 1}, periodSeconds: 9223372037"), []string{at + "livenessProbe.periodSeconds: 9223372037 is out of range: at most 2147483647"}},
 		{"port", live("httpGet: {port: 65536}"), []string{at + "livenessProbe.httpGet.port: 65536 is out of range: 1 to 65535"}},
 		{"port by name", live("httpGet: {port: web}"), []string{at + `livenessProbe.httpGet.port: must be an integer, not the string "web"`}},
 		{"scheme", live("httpGet: {port: 1, scheme: https}"), []string{at + `livenessProbe.httpGet.scheme: "https" is not one of HTTP, HTTPS (did you mean "HTTPS"?)`}},

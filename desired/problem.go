@@ -2,6 +2,8 @@ package desired
 
 import (
 	"cmp"
+	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +37,30 @@ func (p Problem) String() string {
 	}
 	b.WriteString(": " + p.Message)
 	return b.String()
+}
+
+// mostProblems bounds how many problems of one folder a Directory reports that are
+// no sandbox's: a large folder of other things must cost nobody much.
+const mostProblems = 100
+
+// bounded leaves of sorted problems that are no sandbox's so many of each folder,
+// and says how many more there are; most 0: all.
+func bounded(ps []Problem, most int) []Problem {
+	count := map[string]int{}
+	kept := slices.DeleteFunc(ps, func(p Problem) bool {
+		if most == 0 || p.Name != "" {
+			return false
+		}
+		dir := path.Dir(p.File)
+		count[dir]++
+		return count[dir] > most
+	})
+	for dir, n := range count {
+		if n > most {
+			kept = append(kept, Problem{File: dir, Message: fmt.Sprintf("and %d more problems in this folder", n-most)})
+		}
+	}
+	return sortProblems(kept)
 }
 
 // sortProblems orders by place and drops exact repetitions.

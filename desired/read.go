@@ -40,23 +40,30 @@ func (p *pass) file(f *folder, path, shown, real, unsafe string) {
 		}
 		at, _ = stampOf(info)
 	}
-	if first, seen := p.files[at.id()]; seen {
-		p.skip(shown, "the same file as %s", first)
-		return
-	}
-	p.files[at.id()] = shown
 	out := file{path: path, shown: shown, stamp: at, docs: docs}
 	refuse := p.unsafe(info)
 	if refuse != "" {
 		refuse = "the file " + refuse
 	}
-	switch refuse = firstOf(refuse, firstOf(f.unsafe, unsafe)); {
+	if refuse = firstOf(refuse, firstOf(f.unsafe, unsafe)); refuse != "" {
+		refuse = refusal(refuse)
+	} else if info.Mode().IsRegular() {
+		refuse = p.reachable(real, info)
+	}
+	if info.Mode().IsRegular() && refuse == "" { // what is refused stands for no other
+		if first, seen := p.files[at.id()]; seen {
+			p.skip(shown, "the same file as %s", first)
+			return
+		}
+		p.files[at.id()] = shown
+	}
+	switch {
 	case !info.Mode().IsRegular():
 		out.broken = true
 		p.problem(shown, "not a regular file")
 	case refuse != "":
 		out.docs, out.broken = nil, true
-		p.problem(shown, "%s", refusal(refuse))
+		p.problem(shown, "%s", refuse)
 	case !known:
 		if out.docs, err = p.read(fd, path, shown, at); err != nil {
 			p.unreadable(path, shown, err)

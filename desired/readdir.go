@@ -10,7 +10,7 @@ import (
 // file that is named counts whatever its extension. Files are named in the
 // result as the paths lead to them. answers may be nil.
 func ReadDir(paths []string, answers Answers) *Set {
-	s := &scanner{allowUnsafe: true, now: time.Now, answers: allAnswer}
+	s := &scanner{allowUnsafe: true, now: time.Now, answers: allAnswer, reach: outOfReach}
 	if answers != nil {
 		s.answers = func() Answers { return answers }
 	}

@@ -108,6 +108,12 @@ func TestDecodeRejectsSpec(t *testing.T) {
 		{"grace as text", head + "  terminationGracePeriodSeconds: 30s" + tail, []string{`w.yaml:5: spec.terminationGracePeriodSeconds: must be an integer, not the string "30s"`}},
 		{"grace beyond int64", head + "  terminationGracePeriodSeconds: 99999999999999999999" + tail, []string{`w.yaml:5: spec.terminationGracePeriodSeconds: must be an integer, not the number 99999999999999999999`}},
 		{"CNI network", head + "  network: {mode: bridge}" + tail, []string{`w.yaml:5: spec.network.mode: the network "bridge" is not supported yet: only none and host`}},
+		{"a mode alone", head + "  network: host" + tail, []string{`w.yaml:5: spec.network: must be a mapping of fields, not the string "host": write network: {mode: host}`}},
+		{"a Pod's fields", head + "  hostNetwork: true\n  nodeSelector: {a: b}\n  serviceAccountName: x\n  securityContext: {runAsUser: 1}" + tail, []string{
+			`w.yaml:5: spec.hostNetwork: is written network: {mode: host} here`,
+			`w.yaml:6: spec.nodeSelector: has no place here: a sandbox runs on the host whose daemon reads its manifest`,
+			`w.yaml:7: spec.serviceAccountName: has no place here: there is no cluster`,
+			`w.yaml:8: spec.securityContext: is each container's own here: write it in spec.containers[]`}},
 		{"ports", head + "  network:\n    ports: [{hostPort: 1}]" + tail, []string{`w.yaml:6: spec.network.ports: not supported yet`}},
 		{"dependsOn", head + "  dependsOn:\n  - db\n  - DB\n  - db" + tail, []string{
 			`w.yaml:7: spec.dependsOn[1]: "DB" is no sandbox's name: at most 63 lower-case letters, digits and "-", with a letter or digit at both ends`,
@@ -156,8 +162,10 @@ func TestDecodeRejectsVolumes(t *testing.T) {
 		{"sockets", vol("{name: v, hostPath: {path: /a, sockets: maybe}}"), []string{`w.yaml:6: spec.volumes[0].hostPath.sockets: must be true or false, not the string "maybe"`}},
 		{"size 0", vol("{name: v, emptyDir: {sizeLimit: 0}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: 0 is out of range: must be more than 0; leave it out for no limit`}},
 		{"size below 0", vol("{name: v, emptyDir: {sizeLimit: -1Mi}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: -1Mi is out of range: must be more than 0; leave it out for no limit`}},
-		{"size is no quantity", vol("{name: v, emptyDir: {sizeLimit: 1MB}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: "1MB" is no quantity: write it as 500m, 2 or 256Mi`}},
-		{"size as list", vol("{name: v, emptyDir: {sizeLimit: []}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: must be a quantity such as 500m or 256Mi, not a list`}},
+		{"size is no quantity", vol("{name: v, emptyDir: {sizeLimit: 1MB}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: "1MB" is no quantity: write it as 1Mi (times 1024) or 1M (times 1000)`}},
+		{"a path alone", vol("{name: v, hostPath: /srv/x}"), []string{`w.yaml:6: spec.volumes[0].hostPath: must be a mapping of fields, not the string "/srv/x": write hostPath: {path: /srv/x}`}},
+		{"files with a number", vol("{name: v, files: {x: 1}}"), []string{`w.yaml:6: spec.volumes[0].files.x: must be a string, not the integer 1: quote it`}},
+		{"size as list", vol("{name: v, emptyDir: {sizeLimit: []}}"), []string{`w.yaml:6: spec.volumes[0].emptyDir.sizeLimit: must be a quantity, not a list: write it in bytes, as 256Mi, 1Gi or 64M`}},
 		{"configMap", vol("{name: v, configMap: {name: x}}"), []string{`w.yaml:6: spec.volumes[0].configMap: not supported yet`}},
 		{"unknown kind", vol("{name: v, floppy: {}}"), []string{`w.yaml:6: spec.volumes[0].floppy: unknown field`}},
 		{"files with a path", vol("{name: v, files: {a/b: x, ..: y}}"), []string{
@@ -175,13 +183,22 @@ func TestDecodeRejectsContainers(t *testing.T) {
 	}
 	var rows []rejection
 	for field, value := range map[string]string{
-		"image": "a:1", "imagePullPolicy": "Never",
-		"stdinOnce": "true", "restoreFrom": "/x", "envFrom": "[a]",
+		"imagePullPolicy": "Never",
+		"stdinOnce":       "true", "restoreFrom": "/x", "envFrom": "[a]",
 	} {
 		rows = append(rows, rejection{field, one + "    " + field + ": " + value + "\n", []string{"w.yaml:9: spec.containers[0]." + field + ": not supported yet"}})
 	}
 	checkRejections(t, append(rows, []rejection{
 		{"unknown field", one + "    comand: [x]\n", []string{`w.yaml:9: spec.containers[0].comand: unknown field (did you mean "command"?)`}},
+		{"image", one + "    image: nginx\n", []string{`w.yaml:9: spec.containers[0].image: not supported yet: name a root directory, rootfs: {path: /srv/root}, or an OCI bundle; docs/recipes.md says how to make one of an image`}},
+		{"ports", one + "    ports: [{containerPort: 80}]\n", []string{`w.yaml:9: spec.containers[0].ports: has no place here: with network: {mode: host} what listens in the sandbox can be reached at the host's addresses`}},
+		{"a root alone", con("{name: app, rootfs: /r, command: [x]}"), []string{`w.yaml:6: spec.containers[0].rootfs: must be a mapping of fields, not the string "/r": write rootfs: {path: /r}`}},
+		{"quantities", one + "    resources: {limits: {memory: 64MB, cpu: half}}\n", []string{
+			`w.yaml:9: spec.containers[0].resources.limits.cpu: "half" is no quantity: write it in cores, as 500m, 2 or 0.5`,
+			`w.yaml:9: spec.containers[0].resources.limits.memory: "64MB" is no quantity: write it as 64Mi (times 1024) or 64M (times 1000)`}},
+		{"of others", one + "    resources: {limits: {memory: 1g, ephemeral-storage: 2GiB}}\n", []string{
+			`w.yaml:9: spec.containers[0].resources.limits.ephemeral-storage: "2GiB" is no quantity: write it as 2Gi`,
+			`w.yaml:9: spec.containers[0].resources.limits.memory: "1g" is no quantity: write it as 1Gi (times 1024) or 1G (times 1000)`}},
 		{"no source", con("name: app"), []string{`w.yaml:6: spec.containers[0]: no source for its file system: one of rootfs, bundle`}},
 		{"two sources", con("{name: app, bundle: /b, rootfs: {path: /r}, command: [x]}"), []string{`w.yaml:6: spec.containers[0]: rootfs and bundle exclude each other: a container has one source for its file system`}},
 		{"misspelt source", con("{name: app, rotfs: {path: /}}"), []string{`w.yaml:6: spec.containers[0].rotfs: unknown field (did you mean "rootfs"?)`}},
@@ -196,6 +213,8 @@ func TestDecodeRejectsContainers(t *testing.T) {
 		{"names twice", con("{name: app, bundle: /b}\n  - {name: app, bundle: /b}"), []string{`w.yaml:7: spec.containers[1].name: "app" is declared twice`}},
 		{"no name", con("bundle: /b"), []string{`w.yaml:6: spec.containers[0].name: required`}},
 		{"relative workingDir", one + "    workingDir: x\n", []string{`w.yaml:9: spec.containers[0].workingDir: "x" is relative: must start with "/"`}},
+		{"allowPrivilegeEscalation", one + "    securityContext: {allowPrivilegeEscalation: false}\n",
+			[]string{`w.yaml:9: spec.containers[0].securityContext.allowPrivilegeEscalation: is called noNewPrivileges here, and means the opposite: write noNewPrivileges: true for false`}},
 		{"tty", one + "    tty: true\n", []string{`w.yaml:9: spec.containers[0].tty: is called terminal here: write terminal: true`}},
 		{"console without terminal", one + "    consoleSocket: /s\n", []string{`w.yaml:9: spec.containers[0].consoleSocket: needs terminal: true`}},
 		{"console with stdin", one + "    terminal: true\n    consoleSocket: /s\n    stdin: true\n", []string{`w.yaml:11: spec.containers[0].stdin: excludes consoleSocket: whoever has the terminal types there, and nobody can attach`}},
@@ -261,18 +280,38 @@ func TestDecodeRejectsContainers(t *testing.T) {
 func TestDecodeRejectsYAML(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n"
 	checkRejections(t, []rejection{
-		{"syntax", "metadata:\n  # which\n  name: web\n  x: [\n", []string{`w.yaml:4: not valid YAML: did not find expected node content`}},
-		{"unclosed list", one + "    args: [a, b\n    env: []\n", []string{`w.yaml:9: not valid YAML: did not find expected ',' or ']'`}},
+		{"syntax", "metadata:\n  # which\n  name: web\n  x: [\n", []string{`w.yaml:4: not valid YAML: a bracket is not closed, or a value is missing: did not find expected node content`}},
+		{"unclosed list", one + "    args: [a, b\n    env: []\n", []string{`w.yaml:9: not valid YAML: a bracket is not closed, or a comma is missing: did not find expected ',' or ']'`}},
 		{"tab", "metadata:\n\tname: web\n", []string{`w.yaml:2: not valid YAML: column 1 is a tab, and tabs can't indent: use spaces: found character that cannot start any token`}},
+		{"no colon", "metadata:\n  name web\n  labels: {}\n", []string{`w.yaml:3: not valid YAML: a value that holds ": " has to be quoted; or the line before lacks a ":" behind its key, or is indented otherwise: mapping values are not allowed in this context`}},
+		{"colon in a value", "metadata:\n  name: a: b\n", []string{`w.yaml:2: not valid YAML: a value that holds ": " has to be quoted; or the line before lacks a ":" behind its key, or is indented otherwise: mapping values are not allowed in this context`}},
+		{"at", "metadata:\n  name: @b\n", []string{`w.yaml:2: not valid YAML: a value that begins with "@", "%" or a backquote has to be quoted: found character that cannot start any token`}},
+		{"open quote", "metadata:\n  name: \"b\n", []string{`w.yaml:2: not valid YAML: a quote is not closed: found unexpected end of stream`}},
+		{"quote in a quote", "metadata:\n  name: 'it's'\n", []string{`w.yaml:2: not valid YAML: no key can be read: look at quotes and indentation: did not find expected key`}},
+		{"less indented than the list", one + "   command: [/x]\n    env: []\n", []string{`w.yaml:9: not valid YAML: it is indented by 3, and what was begun before it by 0, 2, 4: did not find expected key`}},
+		{"less indented than the key", "metadata:\n   name: web\n   labels:\n     a: b\n  annotations: {}\nspec: {}\n", []string{`w.yaml:5: not valid YAML: it is indented by 2, and what was begun before it by 0, 3, 5: did not find expected key`}},
+		{"the same behind comments", "metadata:\n   name: web # so\n\n # two\n  labels: {}\n---\n", []string{`w.yaml:5: not valid YAML: it is indented by 2, and what was begun before it by 0, 3: did not find expected key`}},
+		{"a list's entry too far out", "metadata:\n  name: web\nspec:\n  containers:\n    - name: a\n   - name: b\n", []string{`w.yaml:6: not valid YAML: it is indented by 3, and what was begun before it by 0, 2, 4, 6: did not find expected key`}},
+		{"a list's entry without a dash", "metadata:\n  name: web\nspec:\n  dependsOn:\n  - a\n  b: c\n   d: e\n", []string{`w.yaml:7: not valid YAML: a value that holds ": " has to be quoted; or the line before lacks a ":" behind its key, or is indented otherwise: mapping values are not allowed in this context`}},
+		{"a list's entry where keys are", "metadata:\n  name: web\nspec:\n  containers:\n    - name: a\n  - name: b\n", []string{`w.yaml:6: not valid YAML: its "- " is indented as keys are, and the entries before it otherwise: did not find expected key`}},
+		{"behind a dash alone", "a:\n  -\n   - b: c\n   d: e\n", []string{`w.yaml:4: not valid YAML: a list goes on with "- ", indented as before: did not find expected '-' indicator`}},
+		{"in a second document", one + "---\nmetadata:\n   name: web\n  labels: {}\n", []string{`w.yaml:12: not valid YAML: it is indented by 2, and what was begun before it by 0, 3: did not find expected key`}},
+		{"behind a quote that spans lines", "metadata:\n   name: 'a\n\n     b'\n  labels: {}\n", []string{`w.yaml:5: not valid YAML: it is indented by 2, and what was begun before it by 0, 3, 5: did not find expected key`}},
+		{"open brace", "metadata: {name: b\n", []string{`w.yaml:1: not valid YAML: a bracket is not closed, or a comma is missing: did not find expected ',' or '}'`}},
+		{"star", "metadata:\n  name: *\n", []string{`w.yaml:2: not valid YAML: a value that begins with "*" or "&" has to be quoted: did not find expected alphabetic or numeric character`}},
+		{"no anchor", "metadata:\n  name: *b\n", []string{`w.yaml:2: not valid YAML: a value that begins with "*" has to be quoted, or the anchor be set before: unknown anchor 'b' referenced`}},
+		{"no key", "metadata:\n  name: b\nspec\n", []string{`w.yaml:3: not valid YAML: a ":" is missing behind a key: could not find expected ':'`}},
+		{"Latin-1", "metadata:\n  name: \xe9\n", []string{`w.yaml:2: not valid YAML: the text is not UTF-8: incomplete UTF-8 octet sequence`}},
+		{"NUL", "metadata:\n  name: a\x00\n", []string{`w.yaml:2: not valid YAML: save it as plain text, in UTF-8: control characters are not allowed`}},
 		{"tab after spaces", "metadata:\r\n  name: web\r\n  \tx: 1\r\n", []string{`w.yaml:3: not valid YAML: column 3 is a tab, and tabs can't indent: use spaces: found a tab character that violates indentation`}},
 		{"tab in a second document", one + "---\nmetadata:\n\tname: web\n", []string{`w.yaml:11: not valid YAML: column 1 is a tab, and tabs can't indent: use spaces: found character that cannot start any token`}},
-		{"alias to nothing", "a: *b\n", []string{`w.yaml:1: not valid YAML: unknown anchor 'b' referenced`}},
+		{"alias to nothing", "a: *b\n", []string{`w.yaml:1: not valid YAML: a value that begins with "*" has to be quoted, or the anchor be set before: unknown anchor 'b' referenced`}},
 		{"alias cycle", "a: &a [*a]\n", []string{`w.yaml:1: a[0]: the alias *a contains itself`}},
 		{"alias bomb", bomb, []string{`w.yaml:1: e[2][9][7][9][7]: too large: a document has at most 50000 values, 64 levels deep, aliases expanded`}},
 		{"too deep", "a: " + strings.Repeat("[", 70) + strings.Repeat("]", 70), []string{`w.yaml:1: a` + strings.Repeat("[0]", 64) + `: too large: a document has at most 50000 values, 64 levels deep, aliases expanded`}},
 		{"too large", strings.Repeat("#", MaxFileSize+1), []string{`w.yaml:1: too large: a manifest file has at most 1048576 bytes`}},
-		{"not UTF-8", "a: \xff\xfe\n", []string{"w.yaml:1: not valid YAML: invalid leading UTF-8 octet"}},
+		{"not UTF-8", "a: \xff\xfe\n", []string{"w.yaml:1: not valid YAML: the text is not UTF-8: invalid leading UTF-8 octet"}},
 		{"bad merge", head + "  <<: x" + tail, []string{`w.yaml:5: spec: a merge key (<<) takes a mapping or a list of mappings`}},
-		{"one bad among good", one + "---\nmetadata: {name: db, x: [}\n---\n" + one, []string{`w.yaml:10: not valid YAML: did not find expected node content`}},
+		{"one bad among good", one + "---\nmetadata: {name: db, x: [}\n---\n" + one, []string{`w.yaml:10: not valid YAML: a bracket is not closed, or a value is missing: did not find expected node content`}},
 	})
 }

@@ -27,6 +27,7 @@ type scanner struct {
 	allowUnsafe bool
 	now         func() time.Time
 	answers     func() Answers
+	reach       func() Reach
 	watch       *watcher // nil for none
 	cache       map[string]reading
 }
@@ -47,6 +48,8 @@ const racy = 2 * time.Second
 type pass struct {
 	*scanner
 	answers Answers
+	reach   Reach
+	reals   []string // of the roots that are directories, without links
 	out     scan
 	folders map[fileID]string // shown paths of those seen
 	files   map[fileID]string
@@ -65,7 +68,7 @@ type folder struct {
 // scan looks at everything once.
 func (s *scanner) scan() scan {
 	s.watch.begin()
-	p := &pass{scanner: s, answers: s.answers(), folders: map[fileID]string{}, files: map[fileID]string{}, cache: map[string]reading{}}
+	p := &pass{scanner: s, answers: s.answers(), reach: s.reach(), folders: map[fileID]string{}, files: map[fileID]string{}, cache: map[string]reading{}}
 	p.out = scan{at: s.now(), folders: map[string]stamp{}}
 	for _, r := range s.roots {
 		p.root(r)
@@ -125,16 +128,17 @@ func (p *pass) root(r root) {
 		p.block(name, "", err)
 		return
 	}
-	f := &folder{path: r.path, shown: r.shown, real: real, unsafe: p.unsafeLinks(links)}
 	if !info.IsDir() {
-		f = &folder{path: filepath.Dir(r.path), real: filepath.Dir(real), unsafe: f.unsafe}
+		f := &folder{path: filepath.Dir(r.path), real: filepath.Dir(real)}
+		f.unsafe = p.unsafeFolders(append(links, f.real))
 		p.file(f, r.path, name, real, "")
 		return
 	}
-	p.folder(f)
+	p.reals = append(p.reals, real)
+	p.folder(&folder{path: r.path, shown: r.shown, real: real, unsafe: p.unsafeFolders(append(links, real))})
 }
 
-func (p *pass) unsafeLinks(folders []string) string {
+func (p *pass) unsafeFolders(folders []string) string {
 	for _, dir := range folders {
 		if why := p.unsafeFolder(dir); why != "" {
 			return why
@@ -158,6 +162,10 @@ func (p *pass) folder(f *folder) {
 	at, _ := stampOf(info)
 	if why := p.unsafe(info); why != "" && f.unsafe == "" {
 		f.unsafe = fmt.Sprintf("the folder %s %s", f.real, why)
+	}
+	if why := p.refusedFolder(f, info); why != "" {
+		p.refuse(f.path, f.name(), why)
+		return
 	}
 	if first, seen := p.folders[at.id()]; seen {
 		p.skip(f.name(), "the same folder as %s", first)
@@ -202,7 +210,18 @@ func (p *pass) entry(f *folder, e fs.DirEntry) {
 	}
 	mode, unsafe := e.Type(), ""
 	if mode&fs.ModeSymlink != 0 {
-		var err error
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			p.block(shown, "", err)
+			return
+		}
+		if why := p.reachable(real, info); why != "" {
+			p.refuse(path, shown, why)
+			return
+		}
 		if real, mode, unsafe, err = p.link(f, name); err != nil {
 			p.out.faulty = append(p.out.faulty, path)
 			if errors.Is(err, syscall.ELOOP) {
@@ -212,10 +231,13 @@ func (p *pass) entry(f *folder, e fs.DirEntry) {
 			}
 			return
 		}
+		if unsafe != "" { // who decides what it leads to decides nothing by that
+			p.out.faulty = append(p.out.faulty, path)
+		}
 	}
 	switch {
 	case mode.IsDir():
-		p.below(f, &folder{path: path, shown: shown, real: real, unsafe: firstOf(f.unsafe, unsafe), parent: f})
+		p.below(f, &folder{path: path, shown: shown, real: real, unsafe: unsafe, parent: f})
 	case !manifestName(name):
 		p.skip(shown, "its name does not end in .yaml, .yml or .json")
 	case !mode.IsRegular():
@@ -251,10 +273,18 @@ func (p *pass) link(f *folder, name string) (real string, mode fs.FileMode, unsa
 	if err != nil {
 		return "", 0, "", err
 	}
+	folder := real
 	if !info.IsDir() {
-		links = append(links, filepath.Dir(real))
+		folder = filepath.Dir(real)
 	}
-	return real, info.Mode().Type(), p.unsafeLinks(links), nil
+	return real, info.Mode().Type(), p.unsafeFolders(append(links, folder)), nil
+}
+
+// refuse notes that nothing in a folder is obeyed, neither what is there nor what
+// is not. It is not looked into: what is below is another's, however much it is.
+func (p *pass) refuse(path, shown, why string) {
+	p.out.faulty = append(p.out.faulty, path)
+	p.out.refused = append(p.out.refused, refused{path: path, shown: shown, why: why})
 }
 
 func firstOf(a, b string) string {

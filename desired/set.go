@@ -109,7 +109,7 @@ func changes(a, b *Set) (names []string, any bool) {
 func (s *step) set() *Set {
 	out := &Set{
 		Sandboxes: map[string]*Sandbox{},
-		Problems:  sortProblems(s.problems),
+		Problems:  bounded(sortProblems(s.problems), s.most),
 		Skipped:   sortProblems(slices.Clone(s.skipped)),
 		Held:      map[string]string{},
 		Pending:   map[string]time.Time{},

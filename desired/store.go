@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ type store struct {
 	// damaged are names whose file can't be used and is kept aside when there is
 	// another.
 	damaged map[string]bool
+	// changed: names were made or removed since settle.
+	changed bool
+	removed map[string]removal // as last written; nil: nobody knows
 }
 
 // record is what is kept of an entry.
@@ -35,6 +39,21 @@ type record struct {
 	Held    bool     `json:"held,omitempty"` // the deletion guard holds its removal
 	Sandbox *Sandbox `json:"sandbox"`
 }
+
+// raw is it with names of any bytes.
+func (r *record) raw() any {
+	type plain record
+	return &struct {
+		*plain
+		Path *sealed.Text `json:"path"`
+	}{(*plain)(r), (*sealed.Text)(&r.Path)}
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r record) MarshalJSON() ([]byte, error) { return json.Marshal(r.raw()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *record) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, r.raw()) }
 
 const recordVersion = 1
 
@@ -61,7 +80,7 @@ func openStore(dir string, told func(name, damage string)) (*store, map[string]e
 		file, ok := sealed.Of(f.Name())
 		if !ok && strings.HasPrefix(f.Name(), ".") && strings.Contains(f.Name(), ".json") {
 			// What a crash left half-written. A failure harms nobody.
-			_ = os.Remove(filepath.Join(dir, f.Name()))
+			_ = os.RemoveAll(filepath.Join(dir, f.Name()))
 		}
 		name, isJSON := strings.CutSuffix(file, ".json")
 		if _, read := st.disk[name]; !ok || !isJSON || !isDNSLabel(name) || read || lost[name] != nil {
@@ -111,15 +130,22 @@ func (st *store) read(name string, told func(name, damage string)) (record, erro
 	return r, err
 }
 
-// sync makes the disk hold exactly entries; what it could not write is left
+// sync makes the disk hold exactly entries, see settle; what it could not write is left
 // to the next call. A file that could not be read stays until there is a new
 // version of it.
 func (st *store) sync(entries map[string]entry) error {
 	if st.dir == "" {
 		return nil
 	}
+	if there, err := os.ReadDir(st.dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		names := make(map[string]bool, len(there))
+		for _, e := range there {
+			names[e.Name()] = true
+		}
+		// Somebody has removed what is not there, or all of it.
+		maps.DeleteFunc(st.disk, func(name string, _ record) bool { return !names[name+".json"] })
+	}
 	var errs []error
-	changed := false
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		e := entries[name]
 		r := record{Version: recordVersion, Path: e.path, Held: e.held, Sandbox: e.sandbox}
@@ -139,7 +165,7 @@ func (st *store) sync(entries map[string]entry) error {
 			continue
 		}
 		delete(st.damaged, name)
-		st.disk[name], changed = r, true
+		st.disk[name], st.changed = r, true
 	}
 	for _, name := range slices.Sorted(maps.Keys(st.disk)) {
 		if _, ok := entries[name]; ok {
@@ -150,12 +176,20 @@ func (st *store) sync(entries map[string]entry) error {
 			continue
 		}
 		delete(st.disk, name)
-		changed = true
-	}
-	if changed {
-		errs = append(errs, syncDir(st.dir))
+		st.changed = true
 	}
 	return errors.Join(errs...)
+}
+
+// settle makes what sync has done survive a power cut; until then it may have
+// been done or not.
+func (st *store) settle() error {
+	if !st.changed {
+		return nil
+	}
+	err := syncDir(st.dir)
+	st.changed = err != nil
+	return err
 }
 
 func (st *store) path(name string) string { return filepath.Join(st.dir, name+".json") }

@@ -74,7 +74,7 @@ func TestStoreRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := entry{sandbox: docs[0].Sandbox, path: "/m/w.yaml", held: true}
+	want := entry{sandbox: docs[0].Sandbox, path: "/m\xff/w.yaml", held: true}
 	if err := st.sync(map[string]entry{"web": want}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,14 +227,36 @@ func TestStoreFails(t *testing.T) {
 		r.start()
 		r.await()
 		r.remove("store")
+		r.put("store", "in the way")
 		r.put("m/w.yaml", doc("web", 1))
 		s := r.await("web@1", "!"+r.path("store")) // in force all the same
 		wantMessage(t, s.Problems, r.path("store"), "not kept for a restart")
+		r.remove("store")
 		r.mkdir("store")
 		r.d.Rescan()
 		r.await("web@1")
 		r.stop()
 		if got := stored(t, r); !slices.Equal(got, []string{"web.json"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+// A store that somebody removes is there again after the next scan, with all that
+// was in it.
+func TestStoreRemoved(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.start()
+		r.put("m/w.yaml", doc("web", 1))
+		r.put("m/d.yaml", doc("db", 1))
+		r.await("db@1", "web@1")
+		for os.RemoveAll(r.path("store")) != nil { // what is being written may come into it meanwhile
+		}
+		if err := r.d.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		if got := stored(t, r); !slices.Equal(got, []string{"db.json", "web.json"}) {
 			t.Errorf("stored %v", got)
 		}
 	})

@@ -13,9 +13,10 @@ type NameOrNumber string
 
 // Strict decodes the one YAML document of a file that is no manifest, by the
 // rules that hold for manifests. v points to a struct of such types as Spec is
-// made of; what the file leaves out stays in it as it is. Where there are
-// problems, what v holds is not to be used.
-func Strict(file string, data []byte, v any) []Problem {
+// made of; what the file leaves out stays in it as it is. Of what can be decoded,
+// check says by path what is wrong with its values. Where there are problems, what v
+// holds is not to be used.
+func Strict(file string, data []byte, v any, check func(wrong func(path, format string, args ...any))) []Problem {
 	whole := chunk{text: data}
 	var root, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -39,10 +40,14 @@ func Strict(file string, data []byte, v any) []Problem {
 	if f := (*fault)(nil); errors.As(err, &f) {
 		faults = append(faults, *f)
 	} else {
-		w := walker{lines: map[string]int{}}
+		w := walker{lines: map[string]int{"": n.Line}}
 		err := w.decode(tree, v)
 		if faults = append(faults, w.faults...); err != nil {
 			faults = append(faults, fault{line: n.Line, message: err.Error()})
+		} else {
+			c := checker{}
+			check(c.add)
+			faults = append(faults, w.place(c.faults, faults)...)
 		}
 	}
 	var problems []Problem

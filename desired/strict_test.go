@@ -38,7 +38,14 @@ c.yaml:6: logs.colour: unknown field`},
 			`c.yaml:1: allowUnsafe: must be true or false, not the integer 1
 c.yaml:2: access: must be a list, not a mapping
 c.yaml:3: logs.maxFiles: must be an integer, not the string "few"
-c.yaml:3: logs.maxSize: "much" is no quantity: write it as 500m, 2 or 256Mi`},
+c.yaml:3: logs.maxSize: "much" is no quantity: write it in bytes, as 256Mi, 1Gi or 64M`},
+		{"wrong values", "logs:\n  maxFiles: 2000\naccess:\n- group: adm\n  level: king\n- {level: read}\n",
+			"c.yaml:2: logs.maxFiles: 2000 is too many\nc.yaml:5: access[0].level: no level\nc.yaml:6: access[1].level: no level"},
+		{"wrong values beside wrong types", "logs: {maxFiles: few}\naccess:\n- {level: king, group: []}\n- level: [king]\n",
+			`c.yaml:1: logs.maxFiles: must be an integer, not the string "few"
+c.yaml:3: access[0].group: must be a string, not a list
+c.yaml:3: access[0].level: no level
+c.yaml:4: access[1].level: must be a string, not a list`},
 		{"no mapping", "- a\n", "c.yaml:1: must be a mapping of fields, not a list"},
 		{"no YAML", "logs:\n\tmaxFiles: 3\n", "c.yaml:2: not valid YAML: column 1 is a tab, and tabs can't indent: use spaces: found character that cannot start any token"},
 		{"two documents", "allowUnsafe: true\n---\nallowUnsafe: false\n", "c.yaml:2: a second document: there is to be one"},
@@ -46,8 +53,18 @@ c.yaml:3: logs.maxSize: "much" is no quantity: write it as 500m, 2 or 256Mi`},
 	} {
 		var v config
 		v.Logs.Size, v.Logs.Files = resource.MustParse("1"), 5
+		check := func(wrong func(string, string, ...any)) {
+			if v.Logs.Files > 1000 {
+				wrong("logs.maxFiles", "%d is too many", v.Logs.Files)
+			}
+			for i, e := range v.Access {
+				if e.Level == "king" || e.Group == "" {
+					wrong(fmt.Sprintf("access[%d].level", i), "no level")
+				}
+			}
+		}
 		var lines []string
-		for _, p := range Strict("c.yaml", []byte(c.text), &v) {
+		for _, p := range Strict("c.yaml", []byte(c.text), &v, check) {
 			lines = append(lines, p.String())
 		}
 		got := strings.Join(lines, "\n")

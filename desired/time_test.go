@@ -61,6 +61,66 @@ func TestTimesOfRemoval(t *testing.T) {
 	})
 }
 
+// What was removed shortly before a restart counts for the guard as long as it
+// would have without one, however the clock was set meanwhile; after a reboot, for
+// the whole window.
+func TestGuardOverARestart(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, c := range map[string]struct {
+		away time.Duration
+		set  time.Duration // of the clock
+		boot string
+		held bool
+	}{
+		"at once":                    {0, 0, "b", true},
+		"within the window":          {guardWindow - 1, 0, "b", true},
+		"after it":                   {guardWindow, 0, "b", false},
+		"clock ahead":                {guardWindow - 1, year, "b", true},
+		"clock ahead, after it":      {guardWindow, year, "b", false},
+		"clock put back":             {guardWindow - 1, -year, "b", true},
+		"clock put back, after it":   {guardWindow, -year, "b", false},
+		"a reboot":                   {time.Hour, 0, "another", true},
+		"a reboot, clock put back":   {time.Hour, -year, "another", true},
+		"a long while without power": {time.Hour, year, "another", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, boot, began := time.Duration(0), "b", time.Time{}
+			cfg := Config{Resync: 30 * time.Second, DeletionGuard: 0.5,
+				Now:   func() time.Time { return time.Now().Add(set) },
+				Awake: func() (time.Duration, string) { return time.Since(began), boot }}
+			bubble(t, cfg, func(r *rig) {
+				began = time.Now()
+				for _, name := range []string{"a", "b", "c", "d"} {
+					r.put("m/"+name+".yaml", doc(name, 1))
+				}
+				r.start()
+				r.want("a@1 b@1 c@1 d@1")
+				r.remove("m/a.yaml")
+				r.remove("m/b.yaml")
+				time.Sleep(30 * time.Second)
+				r.want("c@1 d@1") // just half
+				r.stop()
+				time.Sleep(c.away)
+				set, boot = c.set, c.boot
+				r.remove("m/c.yaml")
+				r.start()
+				if held := strings.Contains(r.now(), "c(held)"); held != c.held {
+					t.Errorf("held: %t; it is %q", held, r.now())
+				}
+				r.stop()
+				// And no longer than that, whoever reads it.
+				r.put("m/c.yaml", doc("c", 1))
+				r.start()
+				r.want("c@1 d@1")
+				time.Sleep(guardWindow)
+				r.remove("m/c.yaml")
+				time.Sleep(30 * time.Second)
+				r.want("d@1")
+			})
+		})
+	}
+}
+
 func TestTimeOfAnEmptyFile(t *testing.T) {
 	bubble(t, Config{Resync: time.Minute, Settle: time.Second, DeletionGuard: 1}, func(r *rig) {
 		r.put("m/w.yaml", doc("web", 1))
@@ -101,7 +161,7 @@ func TestEditWithinTheClocksTick(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "w.yaml")
 	later := time.Duration(0)
-	s := &scanner{roots: []root{{path: dir}}, allowUnsafe: true, answers: allAnswer, now: func() time.Time { return time.Now().Add(later) }}
+	s := &scanner{roots: []root{{path: dir}}, allowUnsafe: true, answers: allAnswer, reach: outOfReach, now: func() time.Time { return time.Now().Add(later) }}
 	grace := func() int64 { return *s.scan().files[0].docs[0].Sandbox.Spec.TerminationGracePeriodSeconds }
 	edit := func(version int) {
 		if err := os.WriteFile(file, []byte(doc("web", version)), 0o644); err != nil {

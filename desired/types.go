@@ -24,6 +24,10 @@ const (
 	Created   State = "Created"
 )
 
+// Runs reports whether the state has commands running, or frozen or on disk while
+// they run.
+func (s State) Runs() bool { return s == Running || s == Paused || s == Suspended }
+
 // RestartPolicy says which ends of a container are followed by a new start.
 type RestartPolicy string
 
@@ -179,6 +183,14 @@ type Resources struct {
 	Limits Limits `json:"limits,omitzero"`
 }
 
+// MemoryLimit is what a container is limited to, in bytes; 0: no limit.
+func (c *Container) MemoryLimit() int64 {
+	if q := c.Resources.Limits.Memory; q != nil {
+		return q.Value()
+	}
+	return 0
+}
+
 // Limits are upper bounds; nil means unlimited.
 type Limits struct {
 	CPU    *resource.Quantity `json:"cpu,omitempty"`    // cores, at least 1m
@@ -186,6 +198,8 @@ type Limits struct {
 	// Pids is how many threads, of all processes together, there may be; nil
 	// bounds processes only: see manifest.md.
 	Pids *int64 `json:"pids,omitempty"`
+	// EphemeralStorage is how many bytes the writable layer may take.
+	EphemeralStorage *resource.Quantity `json:"ephemeral-storage,omitempty"`
 }
 
 // VolumeMount puts a volume at a path of the container.
@@ -200,6 +214,18 @@ func (s *Sandbox) Writes(volume string) bool {
 	return slices.ContainsFunc(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), func(c Container) bool {
 		return slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.Name == volume && !m.ReadOnly })
 	})
+}
+
+// Written names the volumes that a container of the sandbox writes; it is not
+// nil.
+func (s *Sandbox) Written() []string {
+	names := []string{}
+	for i := range s.Spec.Volumes {
+		if v := &s.Spec.Volumes[i]; v.Files == nil && s.Writes(v.Name) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
 }
 
 // Lifecycle holds what happens around a container's end.

@@ -64,7 +64,7 @@ func (w *walker) value(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 
 func (w *walker) object(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 	if n.Kind != yaml.MappingNode {
-		w.fault(n, path, "must be a mapping of fields, not %s", describe(n))
+		w.fault(n, path, "must be a mapping of fields, not %s%s", describe(n), mappingForm(n, t, path))
 		return nil, false
 	}
 	fields := map[string]reflect.Type{}
@@ -88,7 +88,7 @@ func (w *walker) object(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 			switch why := later(t, key.Value); {
 			case why == "":
 				w.fault(key, at, "unknown field%s", Suggest(key.Value, names))
-			case !empty(val):
+			case !empty(val), key.Value == "allowPrivilegeEscalation" && val.Tag == "!!bool": // there false asks for something
 				w.fault(key, at, "%s", why)
 			}
 			continue
@@ -98,6 +98,18 @@ func (w *walker) object(n *yaml.Node, t reflect.Type, path string) (any, bool) {
 		}
 	}
 	return out, true
+}
+
+// mappingForm says how a scalar is written that stands where its mapping ought to.
+func mappingForm(n *yaml.Node, t reflect.Type, path string) string {
+	field := map[reflect.Type]string{
+		reflect.TypeFor[HostPath](): "path", reflect.TypeFor[Rootfs](): "path", reflect.TypeFor[Network](): "mode",
+		reflect.TypeFor[EmptyDir](): "sizeLimit", reflect.TypeFor[EnvSource](): "file",
+	}[t]
+	if field == "" || n.Kind != yaml.ScalarNode || n.Tag == "!!bool" {
+		return ""
+	}
+	return fmt.Sprintf(": write %s: {%s: %s}", path[strings.LastIndex(path, ".")+1:], field, clip(n.Value))
 }
 
 // empty says that n asks for nothing, so that a field which is not supported
@@ -199,7 +211,7 @@ func (w *walker) integer(n *yaml.Node, t reflect.Type, path string) (any, bool) 
 	}
 	var v int64
 	if err := n.Decode(&v); err != nil || reflect.Zero(t).OverflowInt(v) {
-		w.fault(n, path, "%s is out of range: at most %d", clip(n.Value), int64(math.MaxInt64))
+		w.fault(n, path, "%s is out of range: at most %d", clip(n.Value), int64(math.MaxInt64)>>(64-t.Bits()))
 		return nil, false
 	}
 	return v, true
@@ -225,15 +237,38 @@ func (w *walker) duration(n *yaml.Node, path string) (any, bool) {
 
 func (w *walker) quantity(n *yaml.Node, path string) (any, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Tag != "!!int" && n.Tag != "!!float" {
-		w.fault(n, path, "must be a quantity such as 500m or 256Mi, not %s", describe(n))
+		w.fault(n, path, "must be a quantity, not %s: %s", describe(n), quantityForm("", path))
 		return nil, false
 	}
 	// The bound keeps a number of a million digits from being computed with.
 	if _, err := resource.ParseQuantity(n.Value); err != nil || len(n.Value) > 40 {
-		w.fault(n, path, "%q is no quantity: write it as 500m, 2 or 256Mi", clip(n.Value))
+		w.fault(n, path, "%q is no quantity: %s", clip(n.Value), quantityForm(n.Value, path))
 		return nil, false
 	}
 	return n.Value, true
+}
+
+var bytesForm = pattern(`^([0-9.]{1,20})\s*([kKmMgGtT])(i?)[bB]?$`)
+
+// quantityForm says how a quantity of a field is written, by what was written if
+// that can be told: 64MB and 1g are what others call 64M and 1Gi.
+func quantityForm(value, path string) string {
+	if strings.HasSuffix(path, ".cpu") {
+		return "write it in cores, as 500m, 2 or 0.5"
+	}
+	m := bytesForm().FindStringSubmatch(value)
+	if m == nil {
+		return "write it in bytes, as 256Mi, 1Gi or 64M"
+	}
+	unit := strings.ToUpper(m[2])
+	decimal := unit
+	if unit == "K" {
+		decimal = "k" // the one that is small
+	}
+	if m[3] != "" {
+		return fmt.Sprintf("write it as %s%si", m[1], unit)
+	}
+	return fmt.Sprintf("write it as %s%si (times 1024) or %s%s (times 1000)", m[1], unit, m[1], decimal)
 }
 
 // describe says what n is, for "must be X, not Y".

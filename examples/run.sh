@@ -75,7 +75,7 @@ cp "$workload" "$roots/rootfs/bin/workload"
 echo "allowUnsafeManifests: true" >"$work/config.yaml"
 
 export SANDBOXER_SOCKET=$work/sock
-"$bin" daemon --manifests "$top/examples/manifests" --state-dir "$work/state" --data-dir "$work/data" \
+"$bin" daemon --socket "$SANDBOXER_SOCKET" --manifests "$top/examples/manifests" --state-dir "$work/state" --data-dir "$work/data" \
 	--config "$work/config.yaml" --cgroup-parent "/$name" --log-level warn --stop-sandboxes-on-exit 9>&- &
 daemon=$!
 # It plans once it has read the manifests; the table then has room for all.

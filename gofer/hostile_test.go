@@ -351,6 +351,14 @@ func TestWaiting(t *testing.T) {
 	h.hear()
 	is("the rest of it", 2, false)
 	check(t, h.gofer.Process.Signal(unix.SIGSTOP))
+	for {
+		stopped, err := h.gofer.Process.Stopped()
+		check(t, err)
+		if stopped {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	h.say(stat)
 	is("stopped", 2, true)
 	check(t, h.gofer.Process.Signal(unix.SIGCONT))

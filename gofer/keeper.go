@@ -49,12 +49,9 @@ func TakeOutput(p observed.Process, mounts, n int) (*os.File, error) {
 		return nil, err
 	}
 	defer pidfd.Close()
-	fd, err := unix.PidfdGetfd(int(pidfd.Fd()), firstFD+2*mounts+n, 0)
-	if err == unix.ESRCH {
-		return nil, observed.ErrGone
-	}
+	fd, err := duplicate(p, pidfd, firstFD+2*mounts+n)
 	if err != nil {
-		return nil, fmt.Errorf("duplicating a descriptor of process %d: %w", p.PID, err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "kept"), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,8 +65,8 @@ func Prepare(ctx context.Context, c Config, kept Kept) (_ *Successor, err error)
 func (s *Successor) Process() observed.Process { return s.process }
 
 // TakeOver has the prepared gofer serve, once the other one is gone. ends are
-// the inode numbers of the sentry's ends of the sockets, and sentry is the
-// process that holds them. What was kept is now kept for this gofer.
+// the inode numbers of the sentry's ends of the sockets, 0 where nobody knows, and
+// sentry is the process that holds them. What was kept is now kept for this gofer.
 func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed.Process) (Kept, error) {
 	if len(ends) != s.mounts {
 		return Kept{}, ErrLost
@@ -82,6 +83,9 @@ func (s *Successor) TakeOver(ctx context.Context, ends []uint64, sentry observed
 		}
 		if !progress.Unsettled {
 			continue
+		}
+		if ends[i] == 0 {
+			return Kept{}, fmt.Errorf("%w: nobody knows the sentry's end of one", ErrLost)
 		}
 		answered, err := answered(ctx, s.kept.Sockets[i], ends[i], sentry)
 		if err != nil {
@@ -121,12 +125,9 @@ func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 	}()
 	for _, m := range mounts {
 		for list, number := range map[*[]*os.File]int{&k.Sockets: m.SocketFD, &k.Journals: m.JournalFD} {
-			fd, err := unix.PidfdGetfd(int(pidfd.Fd()), number, 0)
-			if err == unix.ESRCH {
-				return k, observed.ErrGone
-			}
+			fd, err := duplicate(p, pidfd, number)
 			if err != nil {
-				return k, fmt.Errorf("duplicating descriptor %d of process %d: %w", number, p.PID, err)
+				return k, err
 			}
 			// A gofer has its sockets non-blocking, and needs that no more by now.
 			// Go would poll such a file, and every request would wake this process.
@@ -138,6 +139,28 @@ func Take(p observed.Process, mounts []serve.Mount) (k Kept, err error) {
 		}
 	}
 	return k, nil
+}
+
+// endTime is how long a process may take from the end of its files to its own.
+const endTime = time.Second
+
+// duplicate duplicates a descriptor of a process. ErrGone where that is gone.
+func duplicate(p observed.Process, pidfd *os.File, number int) (int, error) {
+	fd, err := unix.PidfdGetfd(int(pidfd.Fd()), number, 0)
+	if err == unix.EBADF { // one that ends closes its files before it counts as ended
+		ctx, cancel := context.WithTimeout(context.Background(), endTime)
+		defer cancel()
+		if p.Await(ctx) == nil {
+			err = unix.ESRCH
+		}
+	}
+	if err == unix.ESRCH {
+		return -1, observed.ErrGone
+	}
+	if err != nil {
+		return -1, fmt.Errorf("duplicating descriptor %d of process %d: %w", number, p.PID, err)
+	}
+	return fd, nil
 }
 
 // Connected says whether the sentry has its ends of all sockets open. It closes

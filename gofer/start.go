@@ -23,6 +23,9 @@ import (
 // knows that it is to be one.
 const Arg0 = "sandboxer-gofer"
 
+// journalName is what journals show as in /proc.
+const journalName = "gofer journal"
+
 // Config says what a gofer is to serve and where it is to run.
 type Config struct {
 	// Exe is the program to execute; required.
@@ -48,6 +51,8 @@ type Gofer struct {
 	Sockets []*os.File
 	// Kept is what a replacement takes over.
 	Kept Kept
+
+	starting *starting // until it serves
 }
 
 // Kept are the descriptors that outlive a gofer, one of each per mount in
@@ -71,6 +76,9 @@ func (k Kept) Close() {
 func (g *Gofer) Close() {
 	closeFiles(g.Sockets)
 	g.Kept.Close()
+	if g.starting != nil {
+		g.starting.close()
+	}
 }
 
 // Open makes what a gofer of so many mounts needs that outlives it. It does not
@@ -89,7 +97,7 @@ func Open(mounts int) (_ *Gofer, err error) {
 		}
 		g.Sockets = append(g.Sockets, sentry)
 		g.Kept.Sockets = append(g.Kept.Sockets, end)
-		journal, err := memfd.Shared("gofer journal")
+		journal, err := memfd.Shared(journalName)
 		if err != nil {
 			return nil, err
 		}
@@ -98,21 +106,24 @@ func Open(mounts int) (_ *Gofer, err error) {
 	return g, nil
 }
 
-// Start starts the gofer and returns when it serves. The process is a child of
-// the caller, to be reaped by whoever reaps the caller's children. An error
-// says what the gofer said; no process is left behind then. When ctx ends first
-// the gofer is killed.
-func (g *Gofer) Start(ctx context.Context, c Config) error {
+// Start starts the gofer, and Ready tells when it serves: what it is asked
+// meanwhile waits in its sockets. The process is a child of the caller, to be
+// reaped by whoever reaps the caller's children. Close ends one that does not
+// serve yet.
+func (g *Gofer) Start(c Config) error {
 	s, err := launch(c, g.Kept, nil)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if err := s.ready(ctx); err != nil {
-		return err
-	}
-	g.Process = s.process
+	g.Process, g.starting = s.process, s
 	return nil
+}
+
+// Ready returns when the gofer serves. An error says what it said; no process is
+// left behind then. When ctx ends first the gofer is killed.
+func (g *Gofer) Ready(ctx context.Context) error {
+	defer g.starting.close()
+	return g.starting.ready(ctx)
 }
 
 // starting is a gofer that has not said yet that it serves.

@@ -273,6 +273,22 @@ func TestCancelled(t *testing.T) {
 	reap(t, -1)
 }
 
+// One that is let go of before it is asked whether it serves is ended.
+func TestLetGoOf(t *testing.T) {
+	mounts := []serve.Mount{{Source: t.TempDir()}}
+	root, _ := rootOf(t, mounts)
+	before := openFiles(t)
+	g, err := Open(len(mounts))
+	check(t, err)
+	// Its command line has it sleep so many seconds.
+	check(t, g.Start(Config{Exe: "/bin/sleep", ID: "1000", Mounts: mounts, Root: root, Cgroup: home}))
+	g.Close()
+	reap(t, g.Process.PID)
+	if after := openFiles(t); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}
+
 // It ends by itself when the last that could ask it has gone.
 func TestEndsWithItsSockets(t *testing.T) {
 	c := Config{Exe: program, ID: "alone", Cgroup: home, Mounts: []serve.Mount{{Source: t.TempDir()}}}
@@ -289,7 +305,10 @@ func openAndStart(ctx context.Context, c Config) (*Gofer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.Start(ctx, c); err != nil {
+	if err = g.Start(c); err == nil {
+		err = g.Ready(ctx)
+	}
+	if err != nil {
 		g.Close()
 		return nil, err
 	}

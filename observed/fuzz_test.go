@@ -11,7 +11,8 @@ import (
 // by its names, is read as the same once it is written again; what is not
 // believed leaves nothing behind.
 func FuzzRecord(f *testing.F) {
-	r := &Records{dir: "/nowhere", bootID: "boot"}
+	r := &Records{dir: "/nowhere", bootID: "boot", key: []byte("key"), unsigned: true}
+	own := &Records{dir: "/nowhere", bootID: "boot", key: []byte("key")}
 	for _, rec := range []any{
 		Record{Version: RecordVersion, BootID: "boot", Name: "web", State: SandboxUp, Cgroup: "/p/web", Sentry: Process{PID: 3, StartTime: 4}},
 		ContainerRecord{Version: RecordVersion, BootID: "boot", Sandbox: "web", Name: "app", ID: "web.app.1", Attempt: 1, State: Running,
@@ -26,6 +27,9 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"version":1,"bootID":"boot","name":"web","state":"up","name":"../x","sentry":{"pid":-1}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if own.decodeRecord(data, "web", &Record{}) == nil || own.decodeContainer(data, "web", "app", &ContainerRecord{}) == nil {
+			t.Errorf("signed by nobody, and accepted: %s", data)
+		}
 		var rec Record
 		if err := r.decodeRecord(data, "web", &rec); err != nil {
 			if !reflect.DeepEqual(rec, Record{}) {

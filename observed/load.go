@@ -62,13 +62,12 @@ func (r *Records) Load(name string) (Loaded, error) {
 		return Loaded{}, err
 	}
 	var l Loaded
-	rec := &Record{}
-	damage, err := sealed.Read(r.sandboxFile(name), recordMax, func(data []byte) error { return r.decodeRecord(data, name, rec) })
-	l.damaged("sandbox.json", damage)
+	rec, damage, err := readCached(r, name, sandboxRecord, Record.clone, func(data []byte, rec *Record) error { return r.decodeRecord(data, name, rec) })
+	l.damaged(sandboxRecord, damage)
 	unusable, broken := errors.AsType[*sealed.Damage](err)
 	switch {
 	case err == nil:
-		l.Record = rec
+		l.Record = &rec
 	case broken:
 		l.Broken = unusable.Why
 	case errors.Is(err, fs.ErrNotExist):
@@ -99,30 +98,45 @@ func (r *Records) missing(name string) (broken string, err error) {
 }
 
 func (r *Records) loadContainers(sandbox string, l *Loaded) error {
-	entries, err := os.ReadDir(r.containerDir(sandbox))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
+	entries, err := r.entries(sandbox)
+	none := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir)
+	if err != nil && !none {
+		return err
+	}
+	if none && r.gone(sandbox) {
 		return nil
 	}
+	spare, err := r.spares.containers(sandbox)
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{} // a record and its copy are one
-	for _, e := range entries {
-		file, ok := sealed.Of(e.Name())
+	for _, container := range spare {
+		entries = append(slices.Clip(entries), container+".json") // those are the cache's
+	}
+	is := func(container string) bool {
+		now, err := r.spares.containers(sandbox)
+		return err == nil && slices.Contains(now, container)
+	}
+	seen := map[string]bool{} // a record, its copy and its spare are one
+	for _, entry := range entries {
+		file, ok := sealed.Of(entry)
 		aside := false
 		if !ok {
-			file, aside = sealed.Aside(e.Name())
+			file, aside = sealed.Aside(entry)
 		}
 		name, isRecord := strings.CutSuffix(file, ".json")
 		if !ok && !aside || !isRecord || seen[name] || CheckName(name) != nil {
 			continue
 		}
 		seen[name] = true
-		var rec ContainerRecord
-		damage, err := sealed.Read(r.containerFile(sandbox, name), recordMax,
-			func(data []byte) error { return r.decodeContainer(data, sandbox, name, &rec) })
-		if aside && errors.Is(err, fs.ErrNotExist) { // who removes a record removes that first
+		rec, damage, err := readCached(r, sandbox, containerRecord(name), ContainerRecord.clone,
+			func(data []byte, rec *ContainerRecord) error { return r.decodeContainer(data, sandbox, name, rec) })
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+		case aside: // who removes a record removes that first
 			err = &sealed.Damage{Why: "it and its copy are missing, and an earlier one that was damaged is there"}
+		case slices.Contains(spare, name) && is(name): // likewise
+			err = &sealed.Damage{Why: "it, its copy and its spare are missing"}
 		}
 		l.damaged(filepath.Join("containers", file), damage)
 		unusable, broken := errors.AsType[*sealed.Damage](err)
@@ -142,8 +156,76 @@ func (r *Records) loadContainers(sandbox string, l *Loaded) error {
 			return err
 		}
 	}
-	slices.SortFunc(l.Containers, func(a, b ContainerRecord) int { return strings.Compare(a.Name, b.Name) })
+	byName := func(a, b ContainerRecord) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(l.Containers, byName)
+	slices.SortFunc(l.Servers, byName)
 	return nil
+}
+
+// readCached reads a record, or takes what it was where nothing was done to it
+// since. What a copy had to stand in for is read each time.
+func readCached[T any](r *Records, sandbox, file string, clone func(T) T, decode func([]byte, *T) error) (T, *sealed.Damage, error) {
+	path := filepath.Join(r.Dir(sandbox), file)
+	rec, stamp, ok := get[T](r.cache, sandbox, path)
+	if ok {
+		return clone(rec), nil, nil
+	}
+	damage, err := r.read(sandbox, file, func(data []byte) error { return decode(data, &rec) })
+	if err == nil && damage == nil {
+		r.cache.put(sandbox, path, stamp, clone(rec))
+	}
+	return rec, damage, err
+}
+
+// entries are the names in the directory of containers' records, sorted.
+func (r *Records) entries(sandbox string) ([]string, error) {
+	dir := r.containerDir(sandbox)
+	names, stamp, ok := get[[]string](r.cache, sandbox, dir)
+	if ok {
+		return slices.Clone(names), nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	r.cache.put(sandbox, dir, stamp, names)
+	return names, nil
+}
+
+// gone says that a sandbox has no directory: then there is nothing that spares
+// could stand in for.
+func (r *Records) gone(sandbox string) bool {
+	_, err := os.Lstat(r.Dir(sandbox))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// read reads a record, or its copy, or its spare; see sealed.Read.
+func (r *Records) read(sandbox, file string, decode func([]byte) error) (stoodIn *sealed.Damage, err error) {
+	for {
+		before, _, generationErr := r.spares.generation(sandbox, file)
+		stoodIn, err = sealed.Read(filepath.Join(r.Dir(sandbox), file), recordMax, decode)
+		if stoodIn == nil && err == nil || generationErr != nil {
+			break
+		}
+		// Who was overtaken by a writer has read what is not the last any more.
+		if after, _, err := r.spares.generation(sandbox, file); err != nil || after == before {
+			break
+		}
+	}
+	damage, damaged := errors.AsType[*sealed.Damage](err)
+	if !damaged && !errors.Is(err, fs.ErrNotExist) || r.gone(sandbox) {
+		return stoodIn, err
+	}
+	if _, spareErr := sealed.Read(r.spares.path(sandbox, file), recordMax, decode); spareErr != nil {
+		return nil, err
+	}
+	if !damaged {
+		damage = &sealed.Damage{Why: "it and its copy are missing"}
+	}
+	return damage, nil
 }
 
 // decode fills into with a record that check has nothing against.
@@ -160,11 +242,48 @@ func decode[T any](data []byte, into *T, check func(*T) string) error {
 }
 
 func (r *Records) decodeRecord(data []byte, name string, into *Record) error {
-	return decode(data, into, func(rec *Record) string { return r.checkRecord(name, rec) })
+	var rec Record
+	err := decode(data, &rec, func(rec *Record) string { return r.checkRecord(name, rec) })
+	if err == nil {
+		err = r.own(data, name, sandboxRecord, rec.Generation)
+	}
+	if err == nil {
+		*into = rec
+	}
+	return err
 }
 
 func (r *Records) decodeContainer(data []byte, sandbox, name string, into *ContainerRecord) error {
-	return decode(data, into, func(rec *ContainerRecord) string { return r.checkContainer(sandbox, name, rec) })
+	var rec ContainerRecord
+	err := decode(data, &rec, func(rec *ContainerRecord) string { return r.checkContainer(sandbox, name, rec) })
+	if err == nil {
+		err = r.own(data, sandbox, containerRecord(name), rec.Generation)
+	}
+	if err == nil {
+		*into = rec
+	}
+	return err
+}
+
+// own refuses a record that this daemon, or an earlier one with its key, did not
+// write there, or not last.
+func (r *Records) own(data []byte, sandbox, file string, generation uint64) error {
+	if !sealed.Signed(r.key, sandbox+"/"+file, data) {
+		if r.unsigned {
+			return nil
+		}
+		return errors.New("it is not signed with this daemon's key: somebody else wrote it, or changed it")
+	}
+	last, known, err := r.spares.generation(sandbox, file)
+	switch {
+	case err != nil:
+		return err
+	case !known && !r.unknown && !r.spares.unnoted(sandbox, file, generation):
+		return errors.New("it is signed, and nobody knows of it: it is of a sandbox that is gone")
+	case generation < last:
+		return errors.New("it is signed, and not the last one that was written there: somebody has put back an earlier one")
+	}
+	return nil
 }
 
 func (r *Records) checkRecord(name string, rec *Record) string {

@@ -38,15 +38,23 @@ type Config struct {
 	// answered nobody for a while, though somebody waits or nobody could be
 	// answered. Optional: none is silent then.
 	Silent func(Record, ContainerRecord) (bool, error)
+	// Frozen says whether the kernel's freezer holds what is in a cgroup. Optional:
+	// it holds nobody then.
+	Frozen func(path string) (bool, error)
 	// Replaced says what of a container's Objects and Contents is not there any
 	// more as it was. Optional: nothing is looked at then.
 	Replaced func(ContainerRecord) []string
+	// UserLogMoved says whether the UserLog of a sandbox is not what its path leads
+	// to any more. Optional: it is not looked at then.
+	UserLogMoved func(Record) bool
 	// CgroupPath is where the cgroup of a sandbox of that name is looked for
 	// when its record can't tell. Optional: it is then not looked for.
 	CgroupPath func(name string) string
 	// Image finds the checkpoint of the sandbox of that name; nil: it has none.
 	// Optional: nobody has one then.
 	Image func(name string) (*Image, error)
+	// Liveness says whether a process lives. Optional: it is looked up in ProcRoot.
+	Liveness func(Process) (Liveness, error)
 	// ProcRoot is where the kernel tells of processes; empty: /proc.
 	ProcRoot string
 	// ProbeTimeout is how long the Prober may take; 0: 2 s.
@@ -69,6 +77,9 @@ func New(c Config) (*Looker, error) {
 	}
 	if c.ProcRoot == "" {
 		c.ProcRoot = procRoot
+	}
+	if c.Liveness == nil {
+		c.Liveness = func(p Process) (Liveness, error) { return p.liveness(c.ProcRoot) }
 	}
 	if c.ProbeTimeout == 0 {
 		c.ProbeTimeout = defaultProbeTimeout
@@ -104,6 +115,7 @@ func (l *Looker) Look(ctx context.Context, name string) (Sandbox, error) {
 		if sb.Sentry, err = l.liveness(sb.Record.Sentry); err != nil {
 			return Sandbox{}, fmt.Errorf("looking at sandbox %q: %w", name, err)
 		}
+		sb.UserLogMoved = sb.Sentry == Alive && l.c.UserLogMoved != nil && l.c.UserLogMoved(*sb.Record)
 	}
 	// Gofers are looked at before the runtime is asked: a gofer ends with its
 	// container, so one that is gone is a loss only if its container runs later.
@@ -182,7 +194,7 @@ func (l *Looker) memory(ctx context.Context, sb *Sandbox) (err error) {
 	return err
 }
 
-func (l *Looker) liveness(p Process) (Liveness, error) { return p.liveness(l.c.ProcRoot) }
+func (l *Looker) liveness(p Process) (Liveness, error) { return l.c.Liveness(p) }
 
 // gofer says how a container's gofer is.
 func (l *Looker) gofer(sandbox *Record, rec ContainerRecord) (Liveness, error) {
@@ -249,8 +261,19 @@ func (l *Looker) afterSilence(sb *Sandbox, silence error) (Liveness, error) {
 	if err != nil {
 		return None, err
 	}
-	if alive != Gone {
-		sb.Unresponsive, sb.ProbeError = true, silence.Error()
+	if alive == Gone {
+		return alive, nil
 	}
-	return alive, nil
+	sb.Unresponsive, sb.ProbeError = true, silence.Error()
+	sb.Stall, err = sb.Record.Sentry.stall(l.c.ProcRoot)
+	if errors.Is(err, ErrGone) {
+		sb.Unresponsive, sb.ProbeError = false, ""
+		return Gone, nil
+	}
+	if err == nil && l.c.Frozen != nil && sb.Record.Cgroup != "" {
+		if sb.Stall.Frozen, err = l.c.Frozen(sb.Record.Cgroup); errors.Is(err, ErrGone) {
+			err = nil // its processes are elsewhere
+		}
+	}
+	return alive, err
 }

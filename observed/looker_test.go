@@ -208,6 +208,7 @@ func TestLookAtBrokenRecords(t *testing.T) {
 		}
 	}
 	spoil("containers/app.json")
+	loseSpares(t, dir)
 	sb := w.look(t)
 	if len(sb.Containers) != 1 || sb.BrokenContainers["app"] == "" || sb.CgroupProcs != 4 {
 		t.Errorf("Look = %+v", sb)

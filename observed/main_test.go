@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -18,6 +20,13 @@ import (
 // role makes this test binary play another process instead.
 const role = "OBSERVED_TEST_ROLE"
 
+// What runs before main does so on the process's first thread.
+func init() {
+	if os.Getenv(role) == "leaderless" {
+		runtime.LockOSThread()
+	}
+}
+
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "lock":
@@ -28,6 +37,18 @@ func TestMain(m *testing.M) {
 		fmt.Println("ready")
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
+	case "leaderless":
+		go func() {
+			runtime.LockOSThread()
+			stat := fmt.Sprintf("/proc/%d/stat", os.Getpid())
+			for {
+				if b, err := os.ReadFile(stat); err == nil && strings.Contains(string(b), ") Z ") {
+					fmt.Println("ready")
+					select {}
+				}
+			}
+		}()
+		_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread alone
 	case "orphan":
 		os.Exit(leaveOrphan(os.Args[1], os.Args[2]))
 	}
@@ -89,14 +110,20 @@ func reused(p observed.Process) observed.Process {
 	return p
 }
 
-func newRecords(t testing.TB) (*observed.Records, string) {
+// recordsIn are those below a directory as the next daemon finds them.
+func recordsIn(t testing.TB, dir string) *observed.Records {
 	t.Helper()
-	dir := t.TempDir()
-	r, err := observed.NewRecords(dir, "boot-1")
+	r, err := observed.NewRecords(observed.RecordsConfig{StateDir: dir, BootID: "boot-1", Key: []byte("key"), Spares: filepath.Join(dir, "spares")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, filepath.Join(dir, "sandboxes")
+	return r
+}
+
+func newRecords(t testing.TB) (*observed.Records, string) {
+	t.Helper()
+	dir := t.TempDir()
+	return recordsIn(t, dir), filepath.Join(dir, "sandboxes")
 }
 
 // noDescriptors makes every opening of a file fail with EMFILE: a read error

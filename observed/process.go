@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,15 +46,36 @@ func (p Process) liveness(root string) (Liveness, error) {
 	if p == (Process{}) {
 		return None, nil
 	}
-	dir, err := p.openDir(root)
-	if errors.Is(err, ErrGone) {
+	st, err := p.stat(root)
+	switch {
+	case errors.Is(err, ErrGone), err == nil && st.ended():
 		return Gone, nil
-	}
-	if err != nil {
+	case err != nil:
 		return None, err
 	}
-	unix.Close(dir)
 	return Alive, nil
+}
+
+// stat reads the stat file of the process, which may have ended; ErrGone where
+// that is another's, or nobody's.
+func (p Process) stat(root string) (stat, error) {
+	var buf [statMax]byte
+	n, err := readAt(unix.AT_FDCWD, root+"/"+strconv.Itoa(p.PID)+"/stat", buf[:])
+	if err != nil {
+		return stat{}, err
+	}
+	st, err := parseStat(buf[:n])
+	if err == nil && st.start != p.StartTime {
+		err = fmt.Errorf("reading the state of process %d: %w", p.PID, ErrGone)
+	}
+	return st, err
+}
+
+// Parent is the pid of the process that the process is a child of by now. ErrGone
+// where it is gone.
+func (p Process) Parent() (int, error) {
+	st, err := p.stat(procRoot)
+	return st.parent, err
 }
 
 // OpenDir opens the /proc directory of the process and proves that it is this
@@ -145,6 +167,11 @@ func (p Process) Await(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
+	return await(ctx, f)
+}
+
+// await waits for the end of the process that a pidfd is of.
+func await(ctx context.Context, f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -161,16 +188,49 @@ func (p Process) Await(ctx context.Context) error {
 // Stopped says whether the process is stopped by a signal, so that it answers
 // nobody. ErrGone where it is gone.
 func (p Process) Stopped() (bool, error) {
-	dir, err := openProc(procRoot, p.PID)
+	st, err := p.stat(procRoot)
+	return err == nil && st.state == 'T', err
+}
+
+// Stall is what keeps a process that lives from answering, as far as the kernel
+// can tell.
+type Stall struct {
+	// Stopped: by a signal, or by who traces it. Frozen: its cgroup is.
+	Stopped bool `json:"stopped,omitempty"`
+	Frozen  bool `json:"frozen,omitempty"`
+	// Ran is how long its threads have had a processor, Waited for how long they
+	// have waited for one, each since it began.
+	Ran    time.Duration `json:"ran,omitempty"`
+	Waited time.Duration `json:"waited,omitempty"`
+}
+
+// stall tells it of a process; ErrGone where it is gone.
+func (p Process) stall(root string) (s Stall, err error) {
+	dir, err := p.openDir(root)
 	if err != nil {
-		return false, err
+		return s, err
 	}
 	defer unix.Close(dir)
 	st, err := readStat(dir)
-	if err == nil && st.start != p.StartTime {
-		err = fmt.Errorf("reading the state of process %d: %w", p.PID, ErrGone)
+	if err != nil {
+		return s, err
 	}
-	return err == nil && st.state == 'T', err
+	s.Stopped = st.state == 'T' || st.state == 't'
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d/task", dir))
+	if err != nil {
+		return s, err
+	}
+	for _, t := range tasks {
+		// A kernel without these figures tells nothing of waiting.
+		b, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/task/%s/schedstat", dir, t.Name()))
+		if fields := strings.Fields(string(b)); err == nil && len(fields) >= 2 {
+			ran, _ := strconv.ParseInt(fields[0], 10, 64)
+			waited, _ := strconv.ParseInt(fields[1], 10, 64)
+			s.Ran += time.Duration(ran)
+			s.Waited += time.Duration(waited)
+		}
+	}
+	return s, nil
 }
 
 // openProc opens the directory of whoever has that pid.
@@ -192,16 +252,20 @@ func openProc(root string, pid int) (int, error) {
 
 // stat is what is needed of /proc/PID/stat.
 type stat struct {
-	state byte
-	start uint64
+	state  byte
+	parent int
+	start  uint64
 }
 
 // ended says whether nothing of the process runs any more.
 func (s stat) ended() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
+// statMax is more than is needed of such a file, in bytes.
+const statMax = 1024
+
 // readStat reads the stat file of the process behind the directory.
 func readStat(dir int) (stat, error) {
-	var buf [1024]byte
+	var buf [statMax]byte
 	n, err := readAt(dir, "stat", buf[:])
 	if err != nil {
 		return stat{}, err
@@ -211,8 +275,9 @@ func readStat(dir int) (stat, error) {
 
 // The fields of /proc/PID/stat that follow the command, counted from 0.
 const (
-	statState = 0
-	statStart = 19
+	statState  = 0
+	statParent = 1
+	statStart  = 19
 )
 
 // parseStat looks behind the last parenthesis: the command may itself contain
@@ -228,6 +293,12 @@ func parseStat(data []byte) (stat, error) {
 		switch i {
 		case statState:
 			st.state = field[0]
+		case statParent:
+			parent, err := strconv.Atoi(string(field))
+			if err != nil {
+				return stat{}, fmt.Errorf("parent: %w", err)
+			}
+			st.parent = parent
 		case statStart:
 			start, err := strconv.ParseUint(string(field), 10, 64)
 			if err != nil {

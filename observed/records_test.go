@@ -20,7 +20,7 @@ import (
 func record(name string) observed.Record {
 	return observed.Record{
 		Name: name, Runtime: "gvisor", State: observed.SandboxUp, SandboxHash: "s1", LimitsHash: "l1",
-		Cgroup: "/sandboxer/" + name, ControlSocket: "/run/x.sock",
+		Cgroup: "/sandboxer/" + name, ControlSocket: "/run/x\xff.sock",
 		Sentry:              observed.Process{PID: 42, StartTime: 4711},
 		OriginalOOMScoreAdj: -3, CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	}
@@ -65,7 +65,7 @@ func TestRecordsComeBack(t *testing.T) {
 	wantApp.Version, wantApp.BootID = observed.RecordVersion, "boot-1"
 	wantApp2.Version, wantApp2.BootID = observed.RecordVersion, "boot-1"
 	want := observed.Loaded{Record: &wantRec, Containers: []observed.ContainerRecord{wantApp, wantApp2}}
-	if !reflect.DeepEqual(l, want) {
+	if !reflect.DeepEqual(ageless(l), want) || l.Record.Generation == 0 {
 		t.Errorf("Load = %+v\nwant %+v", l, want)
 	}
 	for path, perm := range map[string]fs.FileMode{
@@ -98,6 +98,7 @@ func TestDirectoryWithoutRecord(t *testing.T) {
 	if err := errors.Join(os.Remove(filepath.Join(dir, "sandbox.json")), os.Remove(filepath.Join(dir, ".sandbox.json.copy"))); err != nil {
 		t.Fatal(err)
 	}
+	loseSpares(t, dir)
 	if l := load(t, r, "web"); l.Record != nil || l.Broken == "" || len(l.Containers) != 2 {
 		t.Errorf("Load = %+v", l)
 	}
@@ -202,13 +203,90 @@ func TestReadersSeeWholeRecords(t *testing.T) {
 }
 
 func TestNewRecordsNeedsBoth(t *testing.T) {
-	for _, args := range [][2]string{{"", "boot"}, {"/state", ""}} {
-		if _, err := observed.NewRecords(args[0], args[1]); err == nil {
-			t.Errorf("NewRecords(%q) succeeded", args)
+	whole := observed.RecordsConfig{StateDir: "/state", BootID: "boot", Key: []byte("key"), Spares: "/generations"}
+	for _, spoil := range []func(*observed.RecordsConfig){
+		func(c *observed.RecordsConfig) { c.StateDir = "" }, func(c *observed.RecordsConfig) { c.BootID = "" },
+		func(c *observed.RecordsConfig) { c.Key = nil }, func(c *observed.RecordsConfig) { c.Spares = "" },
+	} {
+		c := whole
+		spoil(&c)
+		if _, err := observed.NewRecords(c); err == nil {
+			t.Errorf("NewRecords(%+v) succeeded", c)
 		}
 	}
 	a, err := observed.BootID()
 	if b, err2 := observed.BootID(); err != nil || err2 != nil || a != b || len(a) != 36 {
 		t.Errorf("BootID = %q, %v, then %q, %v", a, err, b, err2)
+	}
+}
+
+// Who looks while a record is written has the earlier one or the later one, and no
+// word of damage, though a record
+// that is not the last is one that somebody has put back.
+func TestLoadWhileWritten(t *testing.T) {
+	r, _ := saved(t)
+	done := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		defer close(done)
+		for range 600 {
+			if err := r.SaveContainer(containerRecord("web", "app")); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	defer writing.Wait()
+	for {
+		if l := load(t, r, "web"); len(l.Damaged) > 0 || len(l.BrokenContainers) > 0 || len(l.Containers) != 2 {
+			t.Errorf("loaded meanwhile: %+v", l)
+			return
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
+// Directories in all of a sandbox's records' places, and their spares', are in
+// nobody's way.
+func TestDirectoriesInTheirPlace(t *testing.T) {
+	r, dir := saved(t)
+	state := filepath.Dir(filepath.Dir(dir))
+	everywhere := func() {
+		t.Helper()
+		for _, file := range []string{"sandbox.json", "containers/app.json"} {
+			hidden := filepath.Join(dir, filepath.Dir(file), "."+filepath.Base(file))
+			spare := filepath.Join(state, "spares", "web", file)
+			for _, p := range []string{filepath.Join(dir, file), filepath.Join(dir, file) + ".damaged", hidden + ".copy", hidden + ".new", spare, spare + ".last"} {
+				if err := errors.Join(os.RemoveAll(p), os.MkdirAll(filepath.Join(p, "x", "y"), 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	everywhere()
+	again := recordsIn(t, state) // as after a restart
+	if l := load(t, again, "web"); l.Broken == "" || l.BrokenContainers["app"] == "" {
+		t.Errorf("Load = %+v", l)
+	}
+	if err := errors.Join(again.Save(record("web")), again.SaveContainer(containerRecord("web", "app"))); err != nil {
+		t.Fatal(err)
+	}
+	if l := load(t, recordsIn(t, state), "web"); l.Record == nil || len(l.Containers) != 2 || len(l.Damaged) > 0 {
+		t.Errorf("Load = %+v", l)
+	}
+	everywhere()
+	if err := again.DeleteContainer("web", "app"); err != nil {
+		t.Error(err)
+	}
+	everywhere()
+	if err := r.Delete("web"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
 	}
 }

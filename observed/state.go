@@ -33,13 +33,13 @@ func state(rec ContainerRecord, sb Sandbox, answer probed) (ContainerState, *Exi
 	case rec.Exit != nil:
 		return Stopped, rec.Exit
 	case over(sb):
-		return Stopped, &Exit{Reason: "SandboxLost", Message: "its sandbox is gone, and nobody saw its end"}
+		return Stopped, &Exit{Reason: ReasonSandboxLost, Message: "its sandbox is gone, and nobody saw its end"}
 	case answer == nil:
 		return frozen(rec.State, sb), nil
 	}
 	switch is, known := answer[rec.ID]; {
 	case !known:
-		return Stopped, &Exit{Reason: "Error", Message: "the runtime does not know it any more, and nobody saw its end"}
+		return Stopped, &Exit{Reason: ReasonError, Message: "the runtime does not know it any more, and nobody saw its end"}
 	case is == Stopped:
 		return frozen(Running, sb), nil
 	default:

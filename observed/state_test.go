@@ -111,10 +111,10 @@ func TestStateOfEverything(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	rest := " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21"
 	for in, want := range map[string]stat{
-		"12 (sleep) S" + rest:                   {'S', 4711},
-		"12 (a b) R" + rest:                     {'R', 4711},
-		"12 () Z) S 1 1 (evil) Z" + rest:        {'Z', 4711},
-		"12 (x\n) X" + rest:                     {'X', 4711},
+		"12 (sleep) S" + rest:                   {'S', 1, 4711},
+		"12 (a b) R" + rest:                     {'R', 1, 4711},
+		"12 () Z) S 1 1 (evil) Z" + rest:        {'Z', 1, 4711},
+		"12 (x\n) X" + rest:                     {'X', 1, 4711},
 		"12 (cut) S 1 2 3 4 5 6 7 8 9 10 11":    {},
 		"12 (no number) S" + rest[:40] + " x y": {},
 		"12 sleep S" + rest:                     {},

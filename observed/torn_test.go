@@ -19,6 +19,7 @@ import (
 
 func TestTornRecords(t *testing.T) {
 	r, dir := saved(t)
+	loseSpares(t, dir)
 	for _, file := range []string{"sandbox.json", "containers/app.json"} {
 		path := filepath.Join(dir, file)
 		whole, err := os.ReadFile(path)
@@ -89,6 +90,7 @@ func TestForeignRecords(t *testing.T) {
 			if err := errors.Join(spoil(filepath.Join(dir, "sandbox.json")), spoil(filepath.Join(dir, ".sandbox.json.copy"))); err != nil {
 				t.Fatal(err)
 			}
+			loseSpares(t, dir)
 			if l := load(t, r, "web"); l.Record != nil || l.Broken == "" || len(l.Containers) != 2 {
 				t.Errorf("sandbox: %+v", l)
 			}
@@ -96,6 +98,7 @@ func TestForeignRecords(t *testing.T) {
 			if err := errors.Join(spoil(filepath.Join(dir, "containers", "app.json")), spoil(filepath.Join(dir, "containers", ".app.json.copy"))); err != nil {
 				t.Fatal(err)
 			}
+			loseSpares(t, dir)
 			if l := load(t, r, "web"); l.Record == nil || len(l.Containers) != 1 || l.BrokenContainers["app"] == "" {
 				t.Errorf("container: %+v", l)
 			}
@@ -114,6 +117,7 @@ func TestOnlySetAside(t *testing.T) {
 	if err := errors.Join(os.Rename(file, file+".damaged"), os.Remove(filepath.Join(dir, "containers", ".app.json.copy"))); err != nil {
 		t.Fatal(err)
 	}
+	loseSpares(t, dir)
 	if l := load(t, r, "web"); len(l.Containers) != 1 || l.BrokenContainers["app"] == "" || l.Damaged != nil {
 		t.Errorf("Load = %+v", l)
 	}
@@ -254,9 +258,34 @@ func TestRecordsOfAnEarlierVersion(t *testing.T) {
 			t.Fatal(err, sealed)
 		}
 	}
-	if l := load(t, r, "web"); !reflect.DeepEqual(l, want) {
+	loseSpares(t, dir)
+	if l := load(t, r, "web"); l.Record != nil || len(l.Containers) != 1 || l.Containers[0].Name != "app-2" {
+		t.Errorf("before it was admitted: %+v", l)
+	}
+	if admitted, err := r.Admit("web", true, nothingAgainst); err != nil || !slices.Equal(admitted, []string{"sandbox.json", "containers/app.json"}) {
+		t.Errorf("admitted: %q, %v", admitted, err)
+	}
+	if l := load(t, r, "web"); !reflect.DeepEqual(ageless(l), ageless(want)) {
 		t.Errorf("%+v, want %+v", l, want)
 	}
+}
+
+func nothingAgainst(*observed.Record, *observed.ContainerRecord, bool) error { return nil }
+
+// ageless is l without generations, which grow each time that a record is written.
+func ageless(l observed.Loaded) observed.Loaded {
+	if l.Record != nil {
+		rec := *l.Record
+		rec.Generation = 0
+		l.Record = &rec
+	}
+	for _, list := range []*[]observed.ContainerRecord{&l.Containers, &l.Servers} {
+		*list = slices.Clone(*list)
+		for i := range *list {
+			(*list)[i].Generation = 0
+		}
+	}
+	return l
 }
 
 func appendTo(path, more string) error {

@@ -1,10 +1,13 @@
 package observed
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
+
+	"sandboxer/internal/sealed"
 )
 
 // RecordVersion is the format that this build writes and reads.
@@ -56,23 +59,56 @@ type Exit struct {
 	Code   int       `json:"code"`             // 0..255; 128+Signal after a signal
 	Signal int       `json:"signal,omitempty"` // 0: none
 	At     time.Time `json:"at"`
-	// Reason is one CamelCase word: Completed, Error, StartError, OOMKilled,
-	// GoferLost, SandboxLost, Unhealthy.
+	// Reason is one of the Reasons below.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
 }
 
+// The reasons of ends.
+const (
+	ReasonCompleted   = "Completed"   // with exit code 0
+	ReasonError       = "Error"       // any other that nothing below explains
+	ReasonStopped     = "Stopped"     // asked for by what is declared, or by a restart
+	ReasonKilled      = "Killed"      // asked for by a user, with a signal
+	ReasonStartError  = "StartError"  // its command could not be started
+	ReasonOOMKilled   = "OOMKilled"   // it, or its sandbox, had no memory left
+	ReasonUnhealthy   = "Unhealthy"   // stopped for a probe's sake
+	ReasonGoferLost   = "GoferLost"   // nobody could open files for it any more
+	ReasonSandboxLost = "SandboxLost" // it went with its sandbox, and nobody saw how
+	ReasonDiscarded   = "Discarded"   // it was on disk, and that was removed
+)
+
+// Clauses that say who asked for an end.
+const (
+	AsAsked     = "as it was asked to"
+	AsUserAsked = "as a user asked"
+)
+
+// Wanted is an end that was asked for: unless something else is to blame, it is no
+// error, whatever its code. why is a clause.
+func (e Exit) Wanted(reason, why string) Exit {
+	if !e.Known || e.Reason != ReasonError {
+		return e
+	}
+	e.Reason, e.Message = reason, cmp.Or(e.Message, "ended")+", "+why
+	return e
+}
+
 // Record is what is stored of a sandbox. It is written by the actuator only.
 type Record struct {
-	Version int          `json:"version"`
-	BootID  string       `json:"bootID"`
-	Name    string       `json:"name"`
-	Runtime string       `json:"runtime"`
-	State   SandboxState `json:"state"`
+	Version int    `json:"version"`
+	BootID  string `json:"bootID"`
+	// Generation tells a later record from an earlier one.
+	Generation uint64       `json:"generation,omitempty"`
+	Name       string       `json:"name"`
+	Runtime    string       `json:"runtime"`
+	State      SandboxState `json:"state"`
 	// SandboxHash is the desired.Sandbox.SandboxHash that it was made from.
 	SandboxHash string `json:"sandboxHash"`
 	// Fields are the desired.Sandbox.Fields that belong to it.
 	Fields map[string]string `json:"fields,omitempty"`
+	// Written names the volumes that can be written in it; nil: nobody knows.
+	Written []string `json:"written"`
 	// LimitsHash identifies the cgroup limits that are in force.
 	LimitsHash string `json:"limitsHash"`
 	// Cgroup is the path below each hierarchy's mount point.
@@ -81,22 +117,44 @@ type Record struct {
 	Sentry              Process   `json:"sentry"`
 	OriginalOOMScoreAdj int       `json:"originalOOMScoreAdj"`
 	CreatedAt           time.Time `json:"createdAt"`
+	// GVisor is the version that its sentry is of; empty: nobody knows.
+	GVisor string `json:"gvisor,omitempty"`
 	// Restored says that it was not made anew but from a checkpoint.
 	Restored bool `json:"restored,omitempty"`
+	// UserLog is the file that its sentry writes what applications ask for in vain
+	// to; nil: there is none, or nobody knows.
+	UserLog *Object `json:"userLog,omitempty"`
 	// HostNetwork says that its network is the host's.
 	HostNetwork bool `json:"hostNetwork,omitempty"`
 }
 
+// raw is it with names of any bytes.
+func (r *Record) raw() any {
+	type plain Record
+	return &struct {
+		*plain
+		Cgroup        *sealed.Text `json:"cgroup"`
+		ControlSocket *sealed.Text `json:"controlSocket"`
+	}{(*plain)(r), (*sealed.Text)(&r.Cgroup), (*sealed.Text)(&r.ControlSocket)}
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r Record) MarshalJSON() ([]byte, error) { return json.Marshal(r.raw()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Record) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, r.raw()) }
+
 // ContainerRecord is what is stored of one container instance; a container
 // that is made anew gets a new ID and overwrites its record.
 type ContainerRecord struct {
-	Version int    `json:"version"`
-	BootID  string `json:"bootID"`
-	Sandbox string `json:"sandbox"`
-	Name    string `json:"name"`
-	ID      string `json:"id"` // SANDBOX.NAME.ATTEMPT
-	Attempt int    `json:"attempt"`
-	Hash    string `json:"hash"` // desired.Container.Hash
+	Version    int    `json:"version"`
+	BootID     string `json:"bootID"`
+	Generation uint64 `json:"generation,omitempty"` // as a Record's
+	Sandbox    string `json:"sandbox"`
+	Name       string `json:"name"`
+	ID         string `json:"id"` // SANDBOX.NAME.ATTEMPT
+	Attempt    int    `json:"attempt"`
+	Hash       string `json:"hash"` // desired.Container.Hash
 	// Fields are the desired.Container.Fields that belong to it.
 	Fields map[string]string `json:"fields,omitempty"`
 	State  ContainerState    `json:"state"`
@@ -105,6 +163,8 @@ type ContainerRecord struct {
 	// the daemon that started it.
 	GoferSince   time.Time `json:"goferSince,omitzero"`
 	GoferVersion string    `json:"goferVersion,omitempty"`
+	// SharesShm says that its /dev/shm is the sandbox's.
+	SharesShm bool `json:"sharesShm,omitempty"`
 	// GoferRestarts counts the gofers that took over from one that died, in
 	// all instances; GoferFailures those of them in a row that died soon.
 	GoferRestarts int `json:"goferRestarts,omitempty"`
@@ -135,7 +195,9 @@ type ContainerRecord struct {
 	PIDFile PIDFile `json:"pidFile,omitzero"`
 	// StartedAt is zero until the command runs.
 	StartedAt time.Time `json:"startedAt,omitzero"`
-	Exit      *Exit     `json:"exit,omitempty"`
+	// Sent are the signals that users have sent it while it ran.
+	Sent []int `json:"sent,omitempty"`
+	Exit *Exit `json:"exit,omitempty"`
 }
 
 // Object is a file or directory of the host, and what it was.
@@ -163,6 +225,22 @@ const serverPrefix = "_volumes."
 
 // IsServer says whether a record is of such a gofer.
 func (c *ContainerRecord) IsServer() bool { return strings.HasPrefix(c.Name, serverPrefix) }
+
+// InstanceOf is whose instance in a sandbox an ID is of: a container's, or a gofer's
+// of volumes, of which attempt is 0. ok is false where it is of neither.
+func InstanceOf(sandbox, id string) (name string, attempt int, ok bool) {
+	name, ok = strings.CutPrefix(id, sandbox+".")
+	if ok && !strings.HasPrefix(name, serverPrefix) {
+		var number string
+		if at := strings.LastIndexByte(name, '.'); at >= 0 {
+			name, number = name[:at], name[at+1:]
+		}
+		var err error
+		attempt, err = strconv.Atoi(number)
+		ok = err == nil
+	}
+	return name, attempt, ok && CheckName(name) == nil
+}
 
 // HookPhase says how far the hooks of an instance are that the daemon runs for
 // it on the host.
@@ -297,9 +375,13 @@ type Sandbox struct {
 	// says that it is being restored.
 	Image  *Image
 	Sentry Liveness
+	// UserLogMoved says that the record's UserLog is not what its path leads to.
+	UserLogMoved bool
 	// Unresponsive is true when the sentry lives but did not answer within
 	// the prober's deadline; Containers then show the last recorded states.
 	Unresponsive bool
+	// Stall is what may keep an unresponsive sentry from answering.
+	Stall Stall
 	// ProbeError says what the prober's failure was; empty where it answered
 	// or was not asked.
 	ProbeError string

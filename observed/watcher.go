@@ -86,6 +86,32 @@ func (w *Watcher) Unwatch(p Process) {
 	w.drop(p)
 }
 
+// Liveness is Process.Liveness, at the cost of one call where the process is
+// watched: the kernel tells through its pidfd.
+func (w *Watcher) Liveness(p Process) (Liveness, error) {
+	if alive, ok := w.watched(p); ok {
+		return alive, nil
+	}
+	return p.Liveness()
+}
+
+func (w *Watcher) watched(p Process) (alive Liveness, ok bool) {
+	w.mu.Lock() // as long as it is held, the number is that of this descriptor
+	defer w.mu.Unlock()
+	watch, ok := w.watches[p]
+	if !ok {
+		return None, false
+	}
+	fds := []unix.PollFd{{Fd: int32(watch.fd), Events: unix.POLLIN}}
+	switch n, err := unix.Poll(fds, 0); {
+	case err != nil:
+		return None, false
+	case n > 0:
+		return Gone, true
+	}
+	return Alive, true
+}
+
 // drop takes a watch out and returns its function; the caller holds the lock.
 func (w *Watcher) drop(p Process) func() {
 	old, ok := w.watches[p]

@@ -101,6 +101,46 @@ func TestWatcherForgets(t *testing.T) {
 	}
 }
 
+// What is watched is asked through its pidfd, and says the same as who looks it
+// up; also once it has ended and nobody has told of it yet.
+func TestWatcherLiveness(t *testing.T) {
+	w, err := observed.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // which releases the descriptors
+		ctx, stop := context.WithCancel(context.Background())
+		stop()
+		_ = w.Run(ctx)
+	})
+	p, end := child(t)
+	other, endOther := child(t)
+	if err := w.Watch(p, func() { t.Error("told of") }); err != nil {
+		t.Fatal(err)
+	}
+	dead := zombie(t)
+	if err := w.Watch(dead, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	want := func(p observed.Process, want observed.Liveness) {
+		t.Helper()
+		if got, err := w.Liveness(p); got != want || err != nil {
+			t.Errorf("%v: %v, %v; want %v", p, got, err, want)
+		}
+	}
+	want(observed.Process{}, observed.None)
+	want(p, observed.Alive)
+	want(other, observed.Alive)
+	want(reused(p), observed.Gone)
+	want(dead, observed.Gone)
+	end()
+	endOther()
+	want(p, observed.Gone)
+	want(other, observed.Gone)
+	w.Unwatch(p)
+	want(p, observed.Gone)
+}
+
 func TestWatcherTellsOfTheDead(t *testing.T) {
 	w, _ := watching(t)
 	alive, _ := child(t)

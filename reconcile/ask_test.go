@@ -2,6 +2,9 @@ package reconcile
 
 import (
 	"context"
+	"sandboxer/desired/desiredtest"
+	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -21,16 +24,16 @@ func TestAsk(t *testing.T) {
 		h.store.setFail(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := h.loop.Ask(ctx, "box", Restart([]string{"app"}, time.Now())); err == nil {
+		if err := h.loop.Ask(ctx, "box", plan.Restart([]string{"app"}, time.Now())); err == nil {
 			t.Error("what could not be stored is said to be")
 		}
 		h.store.setFail(false)
-		h.during = func(a Action) {
-			if a.Verb == Signal && h.store.saved["box"].Containers["app"].RestartAsked.IsZero() {
+		h.during = func(a plan.Action) {
+			if a.Verb == plan.Signal && h.store.saved["box"].Containers["app"].RestartAsked.IsZero() {
 				t.Error("it was done before it was stored")
 			}
 		}
-		if err := h.loop.Ask(t.Context(), "box", Restart([]string{"app"}, time.Now())); err != nil {
+		if err := h.loop.Ask(t.Context(), "box", plan.Restart([]string{"app"}, time.Now())); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
@@ -47,26 +50,23 @@ func TestAsk(t *testing.T) {
 	})
 }
 
-// Where the clock was set back after somebody asked, one new instance is new
-// enough: its successors would not be newer for as long as the clock needs.
-func TestPlanAskedBeforeTheClockWasSetBack(t *testing.T) {
-	in := settled(newDeclared())
-	recall(&in.Memory, "app", func(c *ContainerMemory) { c.RestartAsked = t0.Add(time.Hour) })
-	in.Observed.Containers[0].GoferSince = t0.Add(-time.Minute)
-	recall(&in.Memory, "web", func(c *ContainerMemory) { c.GoferAsked = t0.Add(time.Hour) })
-	r := Plan(in)
-	if got := r.Memory.Containers["app"].RestartAsked; !got.Equal(t0) {
-		t.Errorf("app is to be younger than %s, not %s", got, t0)
-	}
-	if got := r.Memory.Containers["web"].GoferAsked; !got.Equal(t0) {
-		t.Errorf("web's gofer is to be younger than %s, not %s", got, t0)
-	}
-	for i := range in.Observed.Containers {
-		c := &in.Observed.Containers[i]
-		c.ID, c.StartedAt, c.GoferSince = c.ID+"1", t0.Add(time.Second), t0.Add(time.Second)
-	}
-	in.Memory, in.Now = r.Memory, t0.Add(2*time.Second)
-	if r = Plan(in); len(r.Actions) > 0 {
-		t.Errorf("what is new is not new enough: %+v", r.Actions)
-	}
+// What is told to the loop gets into its plans, and is acted upon once.
+func TestTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, nil)
+		h.run()
+		h.declare("box", desiredtest.Probed)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		was := h.world.boxes["box"].containers["app"].rec
+		h.loop.Tell("box", plan.Learn(plan.Probed{Container: "app", ID: was.ID, StartedAt: was.StartedAt, Kind: plan.LivenessProbe, Conclusive: true, Message: "no"}))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if now := h.world.boxes["box"].containers["app"].rec; now.ID == was.ID {
+			t.Errorf("it was not restarted: %v", h.verbs())
+		}
+		if cm := h.lastPass("box").Memory.Containers["app"]; cm.Restarts != 1 || cm.Health != (plan.Health{}) || cm.Exit.Reason != observed.ReasonUnhealthy {
+			t.Errorf("remembered: %+v", cm)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // What happens to the world without anybody's order.
@@ -58,7 +59,7 @@ func (w *fakeWorld) crash(box string) {
 
 // asDeclared says in what a sandbox is not as d declares it, by itself and
 // not by what Plan thinks.
-func (w *fakeWorld) asDeclared(name string, d *Declared) error {
+func (w *fakeWorld) asDeclared(name string, d *plan.Declared) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := w.boxes[name]
@@ -119,11 +120,11 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 			// lost; and restarts rest while it is frozen.
 		case c == nil:
 			return fmt.Errorf("%s is not there", dc.Name)
-		case c.alive && d.Spec.State == desired.Running && memoryLimit(dc) > 0 && c.used > memoryLimit(dc):
+		case c.alive && d.Spec.State == desired.Running && dc.MemoryLimit() > 0 && c.used > dc.MemoryLimit():
 			return fmt.Errorf("%s uses %d bytes", dc.Name, c.used)
 		case c.alive && (c.rec.Hash != d.ContainerHash[i] || (!c.gofer || !c.keeper) && d.Spec.State == desired.Running):
 			return fmt.Errorf("%s is outdated or without gofer or keeper", dc.Name)
-		case !c.alive && d.Spec.State == desired.Running && restarts(dc.RestartPolicy, c.rec.Exit):
+		case !c.alive && d.Spec.State == desired.Running && plan.Restarts(dc.RestartPolicy, c.rec.Exit):
 			return fmt.Errorf("%s does not run", dc.Name)
 		}
 	}
@@ -138,7 +139,7 @@ func (w *fakeWorld) asDeclared(name string, d *Declared) error {
 }
 
 // over reports whether each container has ended as its policy allows.
-func (w *fakeWorld) over(b *fakeBox, d *Declared) bool {
+func (w *fakeWorld) over(b *fakeBox, d *plan.Declared) bool {
 	for i := range d.Init {
 		name := d.Init[i].Name
 		if d.Init[i].RestartPolicy == desired.Never && w.started[name] && (b == nil || !b.succeeded[name] || b.excused[name]) {
@@ -151,7 +152,7 @@ func (w *fakeWorld) over(b *fakeBox, d *Declared) bool {
 		case dc.RestartPolicy == desired.Always || !w.started[dc.Name]:
 			return false
 		case b != nil && b.containers[dc.Name] != nil && b.containers[dc.Name].rec.Exit != nil &&
-			restarts(dc.RestartPolicy, b.containers[dc.Name].rec.Exit):
+			plan.Restarts(dc.RestartPolicy, b.containers[dc.Name].rec.Exit):
 			return false
 		}
 	}

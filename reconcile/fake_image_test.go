@@ -8,6 +8,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // fakeImage is a checkpoint in the fake world: it outlives a reboot.
@@ -18,7 +19,7 @@ type fakeImage struct {
 }
 
 // imageOf makes one of a frozen box.
-func imageOf(b *fakeBox, d *Declared, at observed.Image) *fakeImage {
+func imageOf(b *fakeBox, d *plan.Declared, at observed.Image) *fakeImage {
 	image := &fakeImage{Image: at, containers: map[string]fakeContainer{}, succeeded: maps.Clone(b.succeeded), excused: maps.Clone(b.excused)}
 	image.Spec, _ = json.Marshal(d.Spec) // plain data
 	for name, c := range b.containers {
@@ -30,7 +31,7 @@ func imageOf(b *fakeBox, d *Declared, at observed.Image) *fakeImage {
 	return image
 }
 
-func (w *fakeWorld) suspend(b *fakeBox, a Action, d *Declared) error {
+func (w *fakeWorld) suspend(b *fakeBox, a plan.Action, d *plan.Declared) error {
 	if !b.sentry || b.rec == nil || w.images[a.Sandbox] != nil {
 		w.violate("a checkpoint of a sandbox that does not run or has one")
 		return errFake
@@ -56,7 +57,7 @@ func (w *fakeWorld) suspend(b *fakeBox, a Action, d *Declared) error {
 	return nil
 }
 
-func (w *fakeWorld) restore(b *fakeBox, a Action, d *Declared) error {
+func (w *fakeWorld) restore(b *fakeBox, a plan.Action, d *plan.Declared) error {
 	if b.rec != nil && b.rec.State == observed.SandboxRestoring && b.sentry {
 		if b.restored {
 			return w.finishRestore(b, a)
@@ -69,7 +70,7 @@ func (w *fakeWorld) restore(b *fakeBox, a Action, d *Declared) error {
 		w.violate("restored from nothing")
 		return errFake
 	}
-	if image != nil && Refusal(&image.Image, d) != "" {
+	if image != nil && plan.Refusal(&image.Image, d) != "" {
 		w.violate("restored from a checkpoint that is refused")
 		return errFake
 	}
@@ -102,9 +103,9 @@ func (w *fakeWorld) restore(b *fakeBox, a Action, d *Declared) error {
 
 // template is what restoreFrom names: every container of d at work, after its
 // init containers.
-func (w *fakeWorld) template(b *fakeBox, d *Declared) *fakeImage {
+func (w *fakeWorld) template(b *fakeBox, d *plan.Declared) *fakeImage {
 	image := &fakeImage{containers: map[string]fakeContainer{}, succeeded: map[string]bool{}, excused: map[string]bool{}}
-	for dc, hash := range d.all() {
+	for dc, hash := range d.All() {
 		name, attempt := dc.Name, 1
 		if c := b.containers[name]; c != nil {
 			attempt = c.rec.Attempt + 1
@@ -123,7 +124,7 @@ func (w *fakeWorld) template(b *fakeBox, d *Declared) *fakeImage {
 	return image
 }
 
-func (w *fakeWorld) finishRestore(b *fakeBox, a Action) error {
+func (w *fakeWorld) finishRestore(b *fakeBox, a plan.Action) error {
 	for _, c := range b.containers {
 		if c.rec.State == observed.Creating && c.alive {
 			c.rec.State = observed.Running
@@ -140,13 +141,13 @@ func (w *fakeWorld) finishRestore(b *fakeBox, a Action) error {
 	return nil
 }
 
-func (w *fakeWorld) discard(b *fakeBox, a Action, d *Declared) error {
+func (w *fakeWorld) discard(b *fakeBox, a plan.Action, d *plan.Declared) error {
 	image := w.images[a.Sandbox]
 	switch {
 	case image == nil:
 		w.violate("a checkpoint is discarded that is not there")
 		return errFake
-	case !b.sentry && wantsRun(d.Spec.State):
+	case !b.sentry && d.Spec.State.Runs():
 		w.violate("a checkpoint is thrown away that is declared %s", d.Spec.State)
 	case !b.sentry:
 		if b.rec == nil {
@@ -170,9 +171,9 @@ func (w *fakeWorld) discard(b *fakeBox, a Action, d *Declared) error {
 
 // working holds what the sandbox runs against its checkpoint: nothing may be
 // done to what may have to be ended in favour of it.
-func (w *fakeWorld) working(a Action) {
+func (w *fakeWorld) working(a plan.Action) {
 	switch a.Verb {
-	case Start, Signal, Kill, Remove, Resume, Pause, Create:
+	case plan.Start, plan.Signal, plan.Kill, plan.Remove, plan.Resume, plan.Pause, plan.Create:
 		if w.images[a.Sandbox] != nil {
 			w.violate("%s in a sandbox that has a checkpoint", a.Verb)
 		}
@@ -181,7 +182,7 @@ func (w *fakeWorld) working(a Action) {
 
 // suspendedAsDeclared says in what a sandbox that has a checkpoint, or is to
 // have one, is not as declared; done is false where that is for others to say.
-func (w *fakeWorld) suspendedAsDeclared(name string, d *Declared) (done bool, err error) {
+func (w *fakeWorld) suspendedAsDeclared(name string, d *plan.Declared) (done bool, err error) {
 	image, b := w.images[name], w.boxes[name]
 	runs := b != nil && (b.sentry || b.cgroup)
 	suspended := d.Spec.State == "Suspended"
@@ -197,7 +198,7 @@ func (w *fakeWorld) suspendedAsDeclared(name string, d *Declared) (done bool, er
 		return true, fmt.Errorf("%s is neither suspended nor over", name)
 	case runs:
 		return true, fmt.Errorf("%s has a checkpoint and runs: %+v", name, b.rec)
-	case suspended || wantsRun(d.Spec.State) && Refusal(&image.Image, d) != "":
+	case suspended || d.Spec.State.Runs() && plan.Refusal(&image.Image, d) != "":
 		return true, nil
 	}
 	return true, fmt.Errorf("%s is suspended", name)

@@ -6,11 +6,12 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // initDone counts the init containers that have succeeded in the sandbox, one
 // after the other.
-func (b *fakeBox) initDone(d *Declared) int {
+func (b *fakeBox) initDone(d *plan.Declared) int {
 	i := slices.IndexFunc(d.Init, func(c desired.Container) bool { return !b.succeeded[c.Name] })
 	if i < 0 {
 		return len(d.Init)
@@ -19,7 +20,7 @@ func (b *fakeBox) initDone(d *Declared) int {
 }
 
 // turn holds a start against the order of init containers.
-func (w *fakeWorld) turn(b *fakeBox, a Action, d *Declared) {
+func (w *fakeWorld) turn(b *fakeBox, a plan.Action, d *plan.Declared) {
 	i := slices.IndexFunc(d.Init, func(c desired.Container) bool { return c.Name == a.Container })
 	done := b.initDone(d)
 	switch {
@@ -39,7 +40,7 @@ func (w *fakeWorld) turn(b *fakeBox, a Action, d *Declared) {
 
 // initAsDeclared says in what the init containers of a sandbox that is up are
 // not as declared.
-func (b *fakeBox) initAsDeclared(name string, d *Declared) error {
+func (b *fakeBox) initAsDeclared(name string, d *plan.Declared) error {
 	done := b.initDone(d)
 	if done == len(d.Init) || d.Spec.State == desired.Created || d.Spec.State == desired.Paused {
 		return nil
@@ -49,7 +50,7 @@ func (b *fakeBox) initAsDeclared(name string, d *Declared) error {
 
 // calm has all dependencies ready.
 func (s *session) calm() {
-	s.deps = map[string]Dependency{"db": {Ready: true}, "cache": {Ready: true}}
+	s.deps = map[string]plan.Dependency{"db": {Ready: true}, "cache": {Ready: true}}
 }
 
 // initSucceeds ends an init container that runs.
@@ -76,16 +77,16 @@ func (s *session) initSucceeds() (did bool) {
 }
 
 // checkDependencies holds an action against those that are not ready.
-func (s *session) checkDependencies(a Action) {
+func (s *session) checkDependencies(a plan.Action) {
 	s.w.mu.Lock()
 	b := s.w.boxes["box"]
 	begun := b != nil && b.begun && b.sentry
-	if b != nil && a.Verb == Start {
+	if b != nil && a.Verb == plan.Start {
 		b.begun = true // also if it fails
 	}
 	unfinished := b != nil && b.rec != nil && b.rec.State == observed.SandboxRestoring && b.sentry
 	s.w.mu.Unlock()
-	starts := a.Verb == Create && s.d.Spec.State != desired.Created || a.Verb == Restore && !unfinished || a.Verb == Start && !begun
+	starts := a.Verb == plan.Create && s.d.Spec.State != desired.Created || a.Verb == plan.Restore && !unfinished || a.Verb == plan.Start && !begun
 	for i := 0; starts && i < len(s.d.Spec.DependsOn); i++ {
 		if name := s.d.Spec.DependsOn[i]; !s.deps[name].Ready {
 			s.t.Fatalf("%s is not ready, and yet: %+v", name, a)

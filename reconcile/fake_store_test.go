@@ -2,30 +2,34 @@ package reconcile
 
 import (
 	"maps"
+	"sandboxer/reconcile/plan"
 	"slices"
 	"sync"
 )
 
 // fakeStore keeps memories in memory.
 type fakeStore struct {
-	mu     sync.Mutex
-	saved  map[string]Memory
-	writes int
-	fail   bool
+	mu      sync.Mutex
+	saved   map[string]plan.Memory
+	durable map[string]bool
+	writes  int
+	fail    bool
 }
 
-func newFakeStore() *fakeStore { return &fakeStore{saved: make(map[string]Memory)} }
+func newFakeStore() *fakeStore {
+	return &fakeStore{saved: make(map[string]plan.Memory), durable: make(map[string]bool)}
+}
 
-func (s *fakeStore) Load(name string) (Memory, error) {
+func (s *fakeStore) Load(name string) (plan.Memory, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail {
-		return Memory{}, errFake
+		return plan.Memory{}, errFake
 	}
 	return cloneMemory(s.saved[name]), nil
 }
 
-func (s *fakeStore) Save(name string, m Memory) error {
+func (s *fakeStore) Save(name string, m plan.Memory, durably bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writes++
@@ -33,6 +37,7 @@ func (s *fakeStore) Save(name string, m Memory) error {
 		return errFake
 	}
 	s.saved[name] = cloneMemory(m)
+	s.durable[name] = durably
 	return nil
 }
 
@@ -44,7 +49,21 @@ func (s *fakeStore) Delete(name string) error {
 		return errFake
 	}
 	delete(s.saved, name)
+	delete(s.durable, name)
 	return nil
+}
+
+func (s *fakeStore) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.saved[name]
+	return ok
+}
+
+func (s *fakeStore) written() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writes
 }
 
 func (s *fakeStore) setFail(fail bool) {
@@ -62,15 +81,15 @@ func (s *fakeStore) Names() ([]string, error) {
 // fakeSource is a directory of declarations in memory.
 type fakeSource struct {
 	mu   sync.Mutex
-	d    map[string]*Declared
+	d    map[string]*plan.Declared
 	held map[string]bool
 }
 
 func newFakeSource() *fakeSource {
-	return &fakeSource{d: make(map[string]*Declared), held: make(map[string]bool)}
+	return &fakeSource{d: make(map[string]*plan.Declared), held: make(map[string]bool)}
 }
 
-func (s *fakeSource) Declared(name string) (*Declared, bool) {
+func (s *fakeSource) Declared(name string) (*plan.Declared, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.d[name], s.held[name]
@@ -89,7 +108,7 @@ func (s *fakeSource) hold(name string) {
 }
 
 // set declares; nil: declares no more.
-func (s *fakeSource) set(name string, d *Declared) {
+func (s *fakeSource) set(name string, d *plan.Declared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d == nil {

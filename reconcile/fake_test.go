@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 var errFake = errors.New("fake failure")
@@ -158,9 +159,16 @@ func (w *fakeWorld) Look(_ context.Context, name string) (observed.Sandbox, erro
 }
 
 // Do makes it an Actor.
-func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
+func (w *fakeWorld) Do(_ context.Context, a plan.Action, d *plan.Declared) error {
+	ends := false
+	defer func() {
+		if ends { // which is told of
+			w.changed(a.Sandbox)
+		}
+	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	ends = a.Verb == plan.Signal && !w.stubborn[a.Container]
 	if w.failing() {
 		return errFake // before anything was done
 	}
@@ -170,10 +178,10 @@ func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
 		w.boxes[a.Sandbox] = b
 	}
 	if b.sentry && b.rec != nil && a.Sentry != b.rec.Sentry {
-		return ErrChanged
+		return plan.ErrChanged
 	}
 	if c := b.containers[a.Container]; a.Container != "" && c != nil && b.torn[a.Container] == "" && a.ContainerID != c.rec.ID {
-		return ErrChanged
+		return plan.ErrChanged
 	}
 	if err := w.do(b, a, d); err != nil {
 		return err
@@ -184,32 +192,32 @@ func (w *fakeWorld) Do(_ context.Context, a Action, d *Declared) error {
 	return nil
 }
 
-func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
+func (w *fakeWorld) do(b *fakeBox, a plan.Action, d *plan.Declared) error {
 	up := b.sentry && b.rec != nil && b.rec.State == observed.SandboxUp
 	w.working(a)
 	switch a.Verb {
-	case Suspend:
+	case plan.Suspend:
 		return w.suspend(b, a, d)
-	case Restore:
+	case plan.Restore:
 		return w.restore(b, a, d)
-	case Discard:
+	case plan.Discard:
 		return w.discard(b, a, d)
-	case Create:
+	case plan.Create:
 		return w.create(b, d)
-	case Start:
+	case plan.Start:
 		if !up {
 			w.violate("start of %s in a sandbox that is not up", a.Container)
 			return errFake
 		}
 		return w.start(b, a, d)
-	case PreStop:
+	case plan.PreStop:
 		c := b.containers[a.Container]
 		if !up || c == nil || a.PreStop == nil || !a.Until.After(w.now()) {
 			w.violate("%s is to do %v until %s", a.Container, a.PreStop, a.Until)
 			return errFake
 		}
 		c.preStop = observed.PreStopRuns
-	case Signal:
+	case plan.Signal:
 		c := b.containers[a.Container]
 		if !up || c == nil {
 			w.violate("signal to %s that can't get it", a.Container)
@@ -218,29 +226,29 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 		if !w.stubborn[a.Container] {
 			w.end(c, 143, "Error")
 		}
-	case Kill:
+	case plan.Kill:
 		if c := b.containers[a.Container]; c != nil {
 			w.end(c, 137, cmp.Or(a.ExitReason, "Error"))
 		}
-	case ReplaceGofer:
+	case plan.ReplaceGofer:
 		return w.replaceGofer(b, b.containers[a.Container], a)
-	case Keep:
+	case plan.Keep:
 		c := b.containers[a.Container]
 		if !b.sentry || c == nil || !c.alive || !c.gofer || c.keeper {
 			w.violate("a keeper for %s, which has or needs none", a.Container)
 			return errFake
 		}
 		c.keeper = true
-	case Remove:
+	case plan.Remove:
 		if !up {
 			w.violate("removal of %s from a sandbox that is not up: hangs", a.Container)
 			return errFake
 		}
 		delete(b.containers, a.Container)
 		delete(b.torn, a.Container)
-	case Pause, Resume:
+	case plan.Pause, plan.Resume:
 		transit, reached := observed.SandboxPausing, observed.SandboxPaused
-		if a.Verb == Resume {
+		if a.Verb == plan.Resume {
 			transit, reached = observed.SandboxResuming, observed.SandboxUp
 		}
 		if !b.sentry || b.rec == nil {
@@ -252,15 +260,18 @@ func (w *fakeWorld) do(b *fakeBox, a Action, d *Declared) error {
 			return errFake
 		}
 		b.rec.State = reached
-	case Mend:
-		return errFake // nothing of this world can be rebuilt
-	case Stop, Destroy:
-		return w.stop(b, a)
-	case SetOOMScore:
-		if w.setScores(b, a, d) {
-			return &ScoreDeniedError{Lowest: 0, Err: errors.New("permission denied")}
+	case plan.Mend:
+		if w.failing() || b.rec == nil || b.containers[a.Container] == nil {
+			return errFake
 		}
-	case SetLimits:
+		clear(b.torn)
+	case plan.Stop, plan.Destroy:
+		return w.stop(b, a)
+	case plan.SetOOMScore:
+		if w.setScores(b, a, d) {
+			return &plan.ScoreDeniedError{Lowest: 0, Err: errors.New("permission denied")}
+		}
+	case plan.SetLimits:
 		b.rec.LimitsHash = d.LimitsHash
 	}
 	return nil
@@ -271,7 +282,7 @@ func (w *fakeWorld) process() observed.Process {
 	return observed.Process{PID: w.pid, StartTime: uint64(w.pid)}
 }
 
-func (w *fakeWorld) create(b *fakeBox, d *Declared) error {
+func (w *fakeWorld) create(b *fakeBox, d *plan.Declared) error {
 	if b.sentry {
 		w.violate("a second sentry for %s", d.Name)
 	}
@@ -291,7 +302,7 @@ func (w *fakeWorld) create(b *fakeBox, d *Declared) error {
 	return nil
 }
 
-func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
+func (w *fakeWorld) start(b *fakeBox, a plan.Action, d *plan.Declared) error {
 	dc, hash := d.Container(a.Container)
 	if dc == nil {
 		w.violate("start of %s, which nobody declares", a.Container)
@@ -326,13 +337,13 @@ func (w *fakeWorld) start(b *fakeBox, a Action, d *Declared) error {
 	return nil
 }
 
-func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a Action) error {
+func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a plan.Action) error {
 	switch {
 	case !b.sentry || c == nil || !c.alive || c.gofer && !wanted(a):
 		w.violate("replacement of the gofer of %s, which has or needs none to be replaced", a.Container)
 		return errFake
 	case !c.sockets:
-		return ErrGoferLost
+		return plan.ErrGoferLost
 	}
 	c.gofer, c.rec.Gofer, c.rec.GoferSince = true, w.process(), w.now()
 	c.rec.GoferRestarts++
@@ -340,7 +351,7 @@ func (w *fakeWorld) replaceGofer(b *fakeBox, c *fakeContainer, a Action) error {
 }
 
 // wanted reports whether somebody wanted anew what runs as declared.
-func wanted(a Action) bool { return strings.Contains(a.Reason, "was asked for") }
+func wanted(a plan.Action) bool { return strings.Contains(a.Reason, "was asked for") }
 
 func (w *fakeWorld) end(c *fakeContainer, code int, reason string) {
 	if c.alive {
@@ -349,7 +360,7 @@ func (w *fakeWorld) end(c *fakeContainer, code int, reason string) {
 	}
 }
 
-func (w *fakeWorld) stop(b *fakeBox, a Action) error {
+func (w *fakeWorld) stop(b *fakeBox, a plan.Action) error {
 	if b.rec != nil {
 		b.rec.State = observed.SandboxStopping
 	}
@@ -378,14 +389,14 @@ func (w *fakeWorld) stop(b *fakeBox, a Action) error {
 	if b.broken = ""; b.rec != nil {
 		b.rec.State = observed.SandboxStopped
 	}
-	if a.Verb == Destroy {
+	if a.Verb == plan.Destroy {
 		delete(w.images, a.Sandbox)
 		delete(w.boxes, a.Sandbox)
 	}
 	return nil
 }
 
-func (w *fakeWorld) setScores(b *fakeBox, a Action, d *Declared) (denied bool) {
+func (w *fakeWorld) setScores(b *fakeBox, a plan.Action, d *plan.Declared) (denied bool) {
 	permitted := func(score int) int {
 		if score < 0 && w.deny {
 			score, denied = 0, true

@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // minWait bounds how soon a timer may wake a sandbox's worker, so that no
@@ -25,12 +26,12 @@ type Looker interface {
 // is nil where nothing is declared. Actions of one sandbox that have different
 // containers may run at the same time.
 type Actor interface {
-	Do(ctx context.Context, a Action, d *Declared) error
+	Do(ctx context.Context, a plan.Action, d *plan.Declared) error
 }
 
 // Source says what is declared. held: d's absence must not be acted upon.
 type Source interface {
-	Declared(name string) (d *Declared, held bool)
+	Declared(name string) (d *plan.Declared, held bool)
 	Names() []string
 }
 
@@ -39,8 +40,10 @@ type Source interface {
 // and nothing is done for that sandbox until then. Deleting what is not there
 // succeeds.
 type Store interface {
-	Load(name string) (Memory, error)
-	Save(name string, m Memory) error
+	Load(name string) (plan.Memory, error)
+	// Save leaves the old or the new one to whoever comes after a crash; durably,
+	// also after a power cut.
+	Save(name string, m plan.Memory, durably bool) error
 	Delete(name string) error
 	Names() ([]string, error)
 }
@@ -56,12 +59,18 @@ type Config struct {
 	Actor  Actor
 	Source Source
 	Store  Store
+	// Unfit says of what is to be started in place of what runs, see
+	// plan.Successors, why it could not be; default: nothing is known of it.
+	Unfit func(d *plan.Declared, names []string) map[string]string
+	// GVisor is the version that new sandboxes are of; default: nobody knows.
+	GVisor string
 	// Dependency says how a declared sandbox stands that another one waits for;
 	// default: not ready. What waits must be poked when that changes.
-	Dependency func(name string) Dependency
+	Dependency func(name string) plan.Dependency
 	// Lister adds the names of what is observed to each resync.
 	Lister Lister
-	// Workers bounds how many sandboxes are worked on at once; default 16.
+	// Workers bounds how many sandboxes are worked on at once, beside those that
+	// take long; default 16.
 	Workers int
 	// Resync is how often every sandbox is looked at without being poked;
 	// default 30 s.
@@ -87,24 +96,24 @@ type Config struct {
 	// every action. Both are called from many goroutines, OnPass one at a time
 	// per sandbox, and must not block.
 	OnPass   func(Pass)
-	OnAction func(a Action, err error, took time.Duration)
+	OnAction func(a plan.Action, err error, took time.Duration)
 }
 
 // Pass is what one pass over one sandbox found and decided.
 type Pass struct {
 	Name     string
-	Declared *Declared
+	Declared *plan.Declared
 	Held     bool
 	Observed observed.Sandbox
 	// Blind says that the look failed with LookErr; Observed is then empty.
 	Blind      bool
 	LookErr    error
-	Memory     Memory
-	Conditions []Condition
-	Notices    []Notice
+	Memory     plan.Memory
+	Conditions []plan.Condition
+	Notices    []plan.Notice
 	// Pending are the actions that the plan holds, also those that wait for
 	// their next try. Again is when the sandbox is looked at without a poke.
-	Pending []Action
+	Pending []plan.Action
 	Again   time.Time
 	// MemoryMark is how much memory it has to use to be worth a poke.
 	MemoryMark int64
@@ -115,12 +124,14 @@ type Pass struct {
 type Loop struct {
 	cfg Config
 
-	mu     sync.Mutex
-	wake   *sync.Cond // queue or closed has changed
-	freed  *sync.Cond // a key is worked on no more, or closed has changed
-	keys   map[string]*key
-	queue  []string
-	closed bool
+	mu      sync.Mutex
+	wake    *sync.Cond // queue, working, passing or closed has changed; one waits
+	freed   *sync.Cond // a key is worked on no more, or closed has changed
+	keys    map[string]*key
+	queue   []string
+	working int // passes under way that have a place
+	passing int // passes under way
+	closed  bool
 
 	seized sync.WaitGroup // keys that Exclusively works on
 }
@@ -132,17 +143,23 @@ type key struct {
 	running bool
 	again   bool // poked while running
 	asked   []ask
+	missing bool // the store does not list it
 	timer   *time.Timer
+	// looks are closed once a pass has been published that begins from now on;
+	// seen are those that the pass under way is for.
+	looks, seen []chan<- struct{}
 
 	looked   bool // seen once since anything may be done about it
 	loaded   bool
-	memory   Memory // what the next plan starts from
-	saved    Memory // what the store holds
+	memory   plan.Memory // what the next plan starts from
+	saved    plan.Memory // what the store holds
+	durably  bool        // also after a power cut
 	answered []chan<- struct{}
 	retries  retries
 	specHash string // that the retries belong to
 	panicked string // what the last panic said that is not known to be over
 	panics   int    // of passes, in a row
+	slow     bool   // the last pass took long
 	troubles troubles
 }
 
@@ -167,7 +184,7 @@ func New(cfg Config) (*Loop, error) {
 		cfg.ImageTimeout = 10 * time.Minute
 	}
 	if cfg.Dependency == nil {
-		cfg.Dependency = func(string) Dependency { return Dependency{} }
+		cfg.Dependency = func(string) plan.Dependency { return plan.Dependency{} }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -179,7 +196,7 @@ func New(cfg Config) (*Loop, error) {
 		cfg.OnPass = func(Pass) {}
 	}
 	if cfg.OnAction == nil {
-		cfg.OnAction = func(Action, error, time.Duration) {}
+		cfg.OnAction = func(plan.Action, error, time.Duration) {}
 	}
 	l := &Loop{cfg: cfg, keys: make(map[string]*key)}
 	l.wake, l.freed = sync.NewCond(&l.mu), sync.NewCond(&l.mu)
@@ -190,9 +207,7 @@ func New(cfg Config) (*Loop, error) {
 // is called once.
 func (l *Loop) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for range l.cfg.Workers {
-		wg.Go(func() { l.worker(ctx) })
-	}
+	wg.Go(func() { l.work(ctx) })
 	l.PokeAll()
 	resync := time.NewTicker(l.cfg.Resync)
 	defer resync.Stop()

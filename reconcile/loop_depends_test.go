@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sandboxer/desired"
+	"sandboxer/desired/desiredtest"
+	"sandboxer/reconcile/plan"
 )
 
 // chained has a harness tell the loop of what is ready, as the daemon does:
@@ -16,13 +18,13 @@ func chained(t *testing.T, change func(*Config)) *harness {
 	var h *harness
 	h = newHarness(t, func(cfg *Config) {
 		note := cfg.OnPass
-		cfg.Dependency = func(name string) Dependency {
+		cfg.Dependency = func(name string) plan.Dependency {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			if p := h.passes[name]; len(p) > 0 {
 				return ready(p[len(p)-1])
 			}
-			return Dependency{}
+			return plan.Dependency{}
 		}
 		cfg.OnPass = func(p Pass) {
 			before := cfg.Dependency(p.Name)
@@ -40,14 +42,14 @@ func chained(t *testing.T, change func(*Config)) *harness {
 	return h
 }
 
-func ready(p Pass) Dependency {
+func ready(p Pass) plan.Dependency {
 	n := 0
 	for i := range p.Observed.Containers {
-		if live(&p.Observed.Containers[i]) {
+		if plan.Live(&p.Observed.Containers[i]) {
 			n++
 		}
 	}
-	return Dependency{Ready: p.Declared != nil && n == len(p.Declared.Spec.Containers) && p.Declared.Spec.State == desired.Running, Phase: "Pending"}
+	return plan.Dependency{Ready: p.Declared != nil && n == len(p.Declared.Spec.Containers) && p.Declared.Spec.State == desired.Running, Phase: "Pending"}
 }
 
 // creations are the sandboxes in the order in which they were made.
@@ -56,7 +58,7 @@ func (h *harness) creations() string {
 	defer h.mu.Unlock()
 	var names []string
 	for _, a := range h.actions {
-		if a.Verb == Create {
+		if a.Verb == plan.Create {
 			names = append(names, a.Sandbox)
 		}
 	}
@@ -77,8 +79,8 @@ func TestLoopStartsInOrder(t *testing.T) {
 				h := chained(t, tt.change)
 				h.run()
 				began := time.Now()
-				h.declare("a", needs("b"))
-				h.declare("b", needs("c"))
+				h.declare("a", desiredtest.Needs("b"))
+				h.declare("b", desiredtest.Needs("c"))
 				synctest.Wait()
 				if got := h.creations(); got != "" {
 					t.Errorf("made %s, and c is not there", got)
@@ -96,7 +98,7 @@ func TestLoopStartsInOrder(t *testing.T) {
 					h.reached(name)
 				}
 				// One that goes harms nobody; who is lost meanwhile waits for it.
-				h.declare("c", state(desired.Stopped))
+				h.declare("c", desiredtest.State(desired.Stopped))
 				time.Sleep(time.Minute + tt.takes)
 				synctest.Wait()
 				h.reached("b")
@@ -122,7 +124,7 @@ func TestLoopInitContainers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
 		h.run()
-		h.declare("box", withInit)
+		h.declare("box", desiredtest.Init)
 		synctest.Wait()
 		for _, name := range []string{"make", "fill"} {
 			if !h.world.alive("box", name) || h.world.alive("box", "app") {
@@ -135,7 +137,7 @@ func TestLoopInitContainers(t *testing.T) {
 		}
 		h.reached("box")
 		time.Sleep(time.Second)
-		if err := h.loop.Ask(t.Context(), "box", Renew([]string{"app", "web"}, time.Now())); err != nil {
+		if err := h.loop.Ask(t.Context(), "box", plan.Renew([]string{"app", "web"}, time.Now())); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"sandboxer/desired"
+	"sandboxer/desired/desiredtest"
+	"sandboxer/reconcile/plan"
 )
 
 // What is done exclusively begins after the action under way and ends before
@@ -16,8 +18,8 @@ import (
 func TestExclusively(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
-		h.during = func(a Action) {
-			if a.Verb == Create && a.Sandbox == "box" {
+		h.during = func(a plan.Action) {
+			if a.Verb == plan.Create && a.Sandbox == "box" {
 				time.Sleep(time.Second)
 			}
 		}
@@ -29,7 +31,7 @@ func TestExclusively(t *testing.T) {
 		go func() {
 			over <- h.loop.Exclusively(context.Background(), "box", func() error {
 				at, passes = int(time.Since(began)/time.Second), h.passCount("box")
-				h.declare("box", state(desired.Paused))
+				h.declare("box", desiredtest.State(desired.Paused))
 				h.declare("other")
 				time.Sleep(5 * time.Second)
 				if n := h.passCount("box"); n != passes {
@@ -91,14 +93,14 @@ func TestExclusivelyGivesUp(t *testing.T) {
 func TestImagesHaveTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
-		h.during = func(a Action) {
-			if a.Verb == Suspend || a.Verb == Restore {
+		h.during = func(a plan.Action) {
+			if a.Verb == plan.Suspend || a.Verb == plan.Restore {
 				time.Sleep(9 * time.Minute)
 			}
 		}
 		h.run()
 		for _, s := range []desired.State{desired.Suspended, desired.Running} {
-			h.declare("box", state(s))
+			h.declare("box", desiredtest.State(s))
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
 			h.reached("box")

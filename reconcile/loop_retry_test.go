@@ -8,17 +8,19 @@ import (
 	"time"
 
 	"sandboxer/desired"
+	"sandboxer/desired/desiredtest"
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 func TestLoopFailingActionBacksOff(t *testing.T) {
-	for _, verb := range []Verb{Create, Start, Pause, SetLimits, SetOOMScore} {
+	for _, verb := range []plan.Verb{plan.Create, plan.Start, plan.Pause, plan.SetLimits, plan.SetOOMScore} {
 		t.Run(string(verb), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tries := 0
 				h := newHarness(t, func(cfg *Config) {
 					actor := cfg.Actor
-					cfg.Actor = actorFunc(func(ctx context.Context, a Action, d *Declared) error {
+					cfg.Actor = actorFunc(func(ctx context.Context, a plan.Action, d *plan.Declared) error {
 						if a.Verb == verb {
 							tries++
 							return errFake
@@ -27,8 +29,8 @@ func TestLoopFailingActionBacksOff(t *testing.T) {
 					})
 				})
 				h.run()
-				h.declare("box", state(desired.Paused), func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] })
-				if verb == SetLimits {
+				h.declare("box", desiredtest.State(desired.Paused), func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] })
+				if verb == plan.SetLimits {
 					synctest.Wait()
 					h.declare("box", func(s *desired.Sandbox) { s.Spec.Containers[0].Resources.Limits.CPU = nil })
 				}
@@ -48,7 +50,7 @@ func TestLoopFailingActionBacksOff(t *testing.T) {
 func TestLoopActionWithoutEffectBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, func(cfg *Config) {
-			cfg.Actor = actorFunc(func(context.Context, Action, *Declared) error { return nil })
+			cfg.Actor = actorFunc(func(context.Context, plan.Action, *plan.Declared) error { return nil })
 		})
 		h.run()
 		h.declare("box")
@@ -70,7 +72,7 @@ func TestLoopChangedDeclarationPreemptsBackoff(t *testing.T) {
 		h.declare("box")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if c := h.lastPass("box").Conditions; len(c) == 0 || c[0].Type != CreateFailed {
+		if c := h.lastPass("box").Conditions; len(c) == 0 || c[0].Type != plan.CreateFailed {
 			t.Errorf("conditions %+v", c)
 		}
 		fail = false
@@ -86,8 +88,8 @@ func TestLoopChangedDeclarationPreemptsRetries(t *testing.T) {
 		fail.Store(true)
 		h := newHarness(t, func(cfg *Config) {
 			actor := cfg.Actor
-			cfg.Actor = actorFunc(func(ctx context.Context, a Action, d *Declared) error {
-				if a.Verb == Start && fail.Load() {
+			cfg.Actor = actorFunc(func(ctx context.Context, a plan.Action, d *plan.Declared) error {
+				if a.Verb == plan.Start && fail.Load() {
 					return errFake
 				}
 				return actor.Do(ctx, a, d)
@@ -116,7 +118,7 @@ func TestLoopPokeDuringALookIsNotLost(t *testing.T) {
 			cfg.Resync = 24 * time.Hour
 		})
 		h.run()
-		h.declare("box", state(desired.Stopped))
+		h.declare("box", desiredtest.State(desired.Stopped))
 		time.Sleep(500 * time.Millisecond)
 		h.declare("box")
 		time.Sleep(10 * time.Second)
@@ -147,18 +149,18 @@ func TestLoopShutdownDuringALookIsNotBlindness(t *testing.T) {
 
 func TestRetries(t *testing.T) {
 	r := make(retries)
-	a := Action{Verb: Pause, Sandbox: "box", Reason: "why"}
+	a := plan.Action{Verb: plan.Pause, Sandbox: "box", Reason: "why"}
 	for _, want := range []time.Duration{100, 200, 400} {
 		if _, ok := r.due(a, t0); !ok {
 			t.Fatal("not due")
 		}
 		r.note(a, errFake, t0)
-		r.prune([]Action{{Verb: SetLimits}}) // something else in between
+		r.prune([]plan.Action{{Verb: plan.SetLimits}}) // something else in between
 		at, ok := r.due(a, t0)
 		if ok || at.Sub(t0) != want*time.Millisecond {
 			t.Fatalf("after a failure due in %s, expected %s ms", at.Sub(t0), want)
 		}
-		r[target{Pause, ""}] = func(t attempt) attempt { t.next = t0; return t }(r[target{Pause, ""}])
+		r[target{plan.Pause, ""}] = func(t attempt) attempt { t.next = t0; return t }(r[target{plan.Pause, ""}])
 	}
 	r.note(a, errFake, t0)
 	if r.prune(nil); len(r) > 0 {
@@ -168,13 +170,13 @@ func TestRetries(t *testing.T) {
 	if _, ok := r.due(a, t0); !ok {
 		t.Error("what was done is not due at once")
 	}
-	if r.prune([]Action{{Verb: SetLimits}}); len(r) > 0 {
+	if r.prune([]plan.Action{{Verb: plan.SetLimits}}); len(r) > 0 {
 		t.Error("what was done and is planned no more is not forgotten")
 	}
-	if d := retryDelay(1000, ReplaceGofer); d != 5*time.Second {
+	if d := retryDelay(1000, plan.ReplaceGofer); d != 5*time.Second {
 		t.Errorf("a container waits %s for its gofer", d)
 	}
-	if d := retryDelay(1000, Start); d != 30*time.Second {
+	if d := retryDelay(1000, plan.Start); d != 30*time.Second {
 		t.Errorf("the longest delay is %s", d)
 	}
 }
@@ -195,7 +197,7 @@ func TestLoopDeniedScore(t *testing.T) {
 		synctest.Wait()
 		tries := 0
 		for _, a := range h.actions {
-			if a.Verb == SetOOMScore {
+			if a.Verb == plan.SetOOMScore {
 				tries++
 			}
 		}
@@ -203,7 +205,7 @@ func TestLoopDeniedScore(t *testing.T) {
 			t.Errorf("%d tries in 10 minutes", tries)
 		}
 		c := h.lastPass("box").Conditions
-		if len(c) != 1 || c[0].Type != OOMScoreDenied || c[0].Message != "OOM score refused: permission denied" {
+		if len(c) != 1 || c[0].Type != plan.OOMScoreDenied || c[0].Message != "OOM score refused: permission denied" {
 			t.Errorf("conditions %+v", c)
 		}
 		h.world.set(func() { h.world.deny = false })

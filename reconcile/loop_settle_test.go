@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"sandboxer/desired"
+	"sandboxer/desired/desiredtest"
 )
 
 // TestLoopSettles disturbs many sandboxes at random, with and without events,
@@ -47,7 +48,7 @@ func settles(t *testing.T, events bool, r *rand.Rand) {
 		dice.Unlock()
 		switch event {
 		case 0, 1, 2:
-			h.source.set(name, newDeclared(state(s), func(d *desired.Sandbox) { d.Name, d.Spec.Containers[0].Args = name, []string{args} }))
+			h.source.set(name, newDeclared(desiredtest.State(s), func(d *desired.Sandbox) { d.Name, d.Spec.Containers[0].Args = name, []string{args} }))
 		case 3:
 			h.source.set(name, nil)
 		case 4, 5:

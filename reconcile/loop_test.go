@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"sandboxer/desired"
+	"sandboxer/desired/desiredtest"
+	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,16 +35,16 @@ type harness struct {
 
 	mu      sync.Mutex
 	passes  map[string][]Pass
-	actions []Action
+	actions []plan.Action
 	errs    []error
-	during  func(Action) // called in the middle of an action
-	ended   func() error // ends the loop and gives what Run returned
+	during  func(plan.Action) // called in the middle of an action
+	ended   func() error      // ends the loop and gives what Run returned
 }
 
 func newHarness(t *testing.T, change func(*Config)) *harness {
 	h := &harness{t: t, world: newFakeWorld(time.Now), store: newFakeStore(), source: newFakeSource(), passes: make(map[string][]Pass)}
 	cfg := Config{
-		Looker: h.world, Actor: actorFunc(func(ctx context.Context, a Action, d *Declared) error {
+		Looker: h.world, Actor: actorFunc(func(ctx context.Context, a plan.Action, d *plan.Declared) error {
 			h.mu.Lock()
 			during := h.during
 			h.mu.Unlock()
@@ -62,7 +67,7 @@ func newHarness(t *testing.T, change func(*Config)) *harness {
 			defer h.mu.Unlock()
 			h.passes[p.Name] = append(h.passes[p.Name], p)
 		},
-		OnAction: func(a Action, err error, _ time.Duration) {
+		OnAction: func(a plan.Action, err error, _ time.Duration) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.actions, h.errs = append(h.actions, a), append(h.errs, err)
@@ -79,9 +84,11 @@ func newHarness(t *testing.T, change func(*Config)) *harness {
 	return h
 }
 
-type actorFunc func(ctx context.Context, a Action, d *Declared) error
+type actorFunc func(ctx context.Context, a plan.Action, d *plan.Declared) error
 
-func (f actorFunc) Do(ctx context.Context, a Action, d *Declared) error { return f(ctx, a, d) }
+func (f actorFunc) Do(ctx context.Context, a plan.Action, d *plan.Declared) error {
+	return f(ctx, a, d)
+}
 
 // run starts the loop; it is ended with the test.
 func (h *harness) run() {
@@ -200,8 +207,8 @@ func TestLoopPokesWhileBusyRunAgainOnce(t *testing.T) {
 		h := newHarness(t, nil)
 		h.run()
 		var concurrent, most int
-		h.during = func(a Action) {
-			if a.Verb != Create {
+		h.during = func(a plan.Action) {
+			if a.Verb != plan.Create {
 				return
 			}
 			h.mu.Lock()
@@ -213,7 +220,7 @@ func TestLoopPokesWhileBusyRunAgainOnce(t *testing.T) {
 			concurrent--
 			h.mu.Unlock()
 		}
-		h.declare("box", state(desired.Created), func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = nil })
+		h.declare("box", desiredtest.State(desired.Created), func(s *desired.Sandbox) { s.Spec.Containers[0].OOMScoreAdj = nil })
 		synctest.Wait()
 		for range 100 {
 			h.loop.Poke("box")
@@ -240,7 +247,7 @@ func TestLoopLooksAtAllFirst(t *testing.T) {
 			h.source.set(names[i], newDeclared(func(s *desired.Sandbox) { s.Name = names[i] }))
 		}
 		most := 0
-		h.during = func(Action) {
+		h.during = func(plan.Action) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			most = max(most, len(names)-len(h.passes))
@@ -270,10 +277,10 @@ func TestLoopFirstLookRemembersNothing(t *testing.T) {
 		h.loop.keys["box"].looked = false // as for a daemon that has just begun
 		h.loop.mu.Unlock()
 		before := len(h.actions)
-		h.declare("box", state(desired.Stopped))
+		h.declare("box", desiredtest.State(desired.Stopped))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		asked := func(a Action) bool { return a.Verb == Signal }
+		asked := func(a plan.Action) bool { return a.Verb == plan.Signal }
 		if !slices.ContainsFunc(h.actions[before:], asked) {
 			t.Errorf("nobody was asked to end: %v", h.actions[before:])
 		}
@@ -285,7 +292,7 @@ func TestLoopSlowSandboxHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
 		h.run()
-		h.during = func(a Action) {
+		h.during = func(a plan.Action) {
 			if a.Sandbox == "slow" {
 				time.Sleep(20 * time.Second)
 			}
@@ -297,12 +304,79 @@ func TestLoopSlowSandboxHoldsUpNoOther(t *testing.T) {
 	})
 }
 
+// However many hang, be it as they are looked at or as something is done to them,
+// others have their turn: soon at first, at once when it is known who hangs.
+func TestLoopHangingSandboxesHoldUpNoOther(t *testing.T) {
+	for _, hanging := range []string{"looks", "actions"} {
+		t.Run(hanging, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t, nil)
+				h.loop.cfg.Looker = lookerFunc(func(ctx context.Context, name string) (observed.Sandbox, error) {
+					if hanging == "looks" && strings.HasPrefix(name, "hung") {
+						<-ctx.Done()
+						return observed.Sandbox{}, ctx.Err()
+					}
+					return h.world.Look(ctx, name)
+				})
+				h.during = func(a plan.Action) {
+					if strings.HasPrefix(a.Sandbox, "hung") {
+						time.Sleep(time.Minute)
+					}
+				}
+				h.run()
+				for i := range 40 {
+					h.declare(fmt.Sprint("hung", i))
+				}
+				h.declare("first")
+				time.Sleep(3 * lendAfter)
+				synctest.Wait()
+				h.reached("first")
+				time.Sleep(10 * time.Minute)
+				h.loop.PokeAll()
+				synctest.Wait()
+				h.declare("second")
+				synctest.Wait()
+				h.reached("second")
+			})
+		})
+	}
+}
+
+// On a host where all is slow, no more is begun than is bounded, and all gets its
+// turn.
+func TestLoopSlowHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(c *Config) { c.Workers = 2 })
+		var now, most atomic.Int32
+		h.during = func(a plan.Action) {
+			if a.Verb != plan.Create {
+				return
+			}
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(20 * time.Second)
+			now.Add(-1)
+		}
+		h.run()
+		for i := range 50 {
+			h.declare(fmt.Sprint("slow", i))
+		}
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		if n := most.Load(); n <= 2 || n > 2*passesPerWorker {
+			t.Errorf("%d passes at once", n)
+		}
+		for i := range 50 {
+			h.reached(fmt.Sprint("slow", i))
+		}
+	})
+}
+
 func TestLoopSiblingsStartSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
 		h.run()
-		h.during = func(a Action) {
-			if a.Verb == Start {
+		h.during = func(a plan.Action) {
+			if a.Verb == plan.Start {
 				time.Sleep(time.Second)
 			}
 		}
@@ -361,6 +435,128 @@ func TestLoopHeld(t *testing.T) {
 	})
 }
 
+// Who was asked to end has a moment in which nobody looks after him, as long as
+// his end is told of.
+func TestLoopLeavesWhoWasAskedToEnd(t *testing.T) {
+	for _, resyncOnly := range []bool{false, true} {
+		t.Run(fmt.Sprintf("resyncOnly=%t", resyncOnly), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t, func(c *Config) { c.ResyncOnly = resyncOnly })
+				h.world.set(func() { h.world.stubborn["app"], h.world.stubborn["web"] = true, true })
+				h.run()
+				h.declare("box")
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				h.undeclare("box")
+				if resyncOnly {
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				asked := h.lastPass("box")
+				if signals := slices.ContainsFunc(asked.Pending, func(a plan.Action) bool { return a.Verb == plan.Signal }); signals == resyncOnly {
+					t.Errorf("pending in the last pass: %v", asked.Pending)
+				}
+				time.Sleep(minWait)
+				synctest.Wait()
+				if later := h.lastPass("box"); slices.ContainsFunc(later.Pending, func(a plan.Action) bool { return a.Verb == plan.Signal }) {
+					t.Errorf("still pending: %v", later.Pending)
+				}
+			})
+		})
+	}
+}
+
+// What is remembered of a sandbox outlives a power cut while it is to be; of one
+// that is declared no more a crash is enough, and before its last step nothing is
+// stored at all. One that is declared again in between is stored as before.
+func TestLoopStoresDurablyWhatIsToBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, nil)
+		h.run()
+		h.world.set(func() { h.world.stubborn["app"] = true })
+		grace := func(s *desired.Sandbox) { s.Spec.TerminationGracePeriodSeconds = new(int64(20)) }
+		h.declare("box", grace)
+		synctest.Wait()
+		if !h.store.durable["box"] {
+			t.Error("a power cut would have it forgotten")
+		}
+		h.undeclare("box")
+		synctest.Wait()
+		if saved := h.store.saved["box"]; saved.StopAsked.IsZero() || h.store.durable["box"] {
+			t.Errorf("on its way to its end: durably %t, %+v", h.store.durable["box"], saved)
+		}
+		h.declare("box", grace)
+		synctest.Wait()
+		if saved := h.store.saved["box"]; !saved.StopAsked.IsZero() || !h.store.durable["box"] {
+			t.Errorf("declared again: durably %t, %+v", h.store.durable["box"], saved)
+		}
+		h.undeclare("box")
+		synctest.Wait()
+		writes := h.store.written()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, left := h.store.saved["box"]; left || h.store.written() != writes+1 {
+			t.Errorf("%d writes at its end, one of which is to forget it: %t", h.store.written()-writes, !left)
+		}
+	})
+}
+
+// Beside the last step of a sandbox in which nothing runs it is forgotten; what runs
+// may yet have to be asked by whoever comes after a crash, and how that stands is
+// remembered until it is over.
+func TestLoopForgetsBesideTheLastStep(t *testing.T) {
+	for _, test := range []struct {
+		what     string
+		stubborn bool
+		stored   bool
+	}{{"nothing runs", false, false}, {"something runs", true, true}} {
+		t.Run(test.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHarness(t, nil)
+				h.run()
+				h.world.set(func() { h.world.stubborn["app"] = test.stubborn })
+				h.declare("box")
+				synctest.Wait()
+				before, after := false, false
+				h.during = func(a plan.Action) {
+					if a.Verb == plan.Destroy {
+						before = h.world.asDeclared("box", nil) != nil
+						synctest.Wait() // for all that goes on beside it
+						after = h.store.has("box")
+					}
+				}
+				h.undeclare("box")
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if !before || after != test.stored {
+					t.Errorf("in the middle of its destruction: there %t, stored %t", before, after)
+				}
+				if h.store.has("box") {
+					t.Error("it is stored yet")
+				}
+			})
+		})
+	}
+}
+
+// What could not be ended is remembered.
+func TestLoopStoresWhatCantBeEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, nil)
+		h.run()
+		h.declare("box")
+		synctest.Wait()
+		h.world.set(func() { h.world.fails = func() bool { return true } })
+		before := h.store.saved["box"]
+		h.undeclare("box")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if after := h.store.saved["box"]; after.Equal(before) {
+			t.Errorf("nothing was stored since: %+v", after)
+		}
+	})
+}
+
 func TestLoopStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
@@ -397,7 +593,7 @@ func TestLoopShutdownCompletesWhatHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
 		h.run()
-		h.during = func(Action) { time.Sleep(5 * time.Second) }
+		h.during = func(plan.Action) { time.Sleep(5 * time.Second) }
 		h.declare("box")
 		synctest.Wait()
 		began := time.Now()
@@ -417,7 +613,7 @@ func TestLoopShutdownCompletesWhatHasBegun(t *testing.T) {
 func TestLoopActionTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, func(cfg *Config) {
-			cfg.Actor = actorFunc(func(ctx context.Context, _ Action, _ *Declared) error {
+			cfg.Actor = actorFunc(func(ctx context.Context, _ plan.Action, _ *plan.Declared) error {
 				<-ctx.Done()
 				return ctx.Err()
 			})
@@ -457,52 +653,6 @@ func TestNewWantsItsParts(t *testing.T) {
 	if _, err := New(Config{Looker: newFakeWorld(time.Now)}); err == nil {
 		t.Error("New without Actor, Source, Store succeeded")
 	}
-}
-
-func TestNoteFailure(t *testing.T) {
-	d := newDeclared()
-	m := settled(d).Memory
-	for _, tt := range []struct {
-		name string
-		a    Action
-		err  error
-		want func(*Memory)
-	}{
-		{"changed world: no failure", Action{Verb: Create, Sandbox: "box"}, fmt.Errorf("x: %w", ErrChanged), nil},
-		{"create", Action{Verb: Create, Sandbox: "box"}, errFake, func(m *Memory) {
-			m.CreateFailures, m.LastError = 1, "fake failure"
-			m.NextCreate = t0.Add(createDelay(d.Spec.RestartBackoff, "box", 1))
-		}},
-		{"score, but not denied", Action{Verb: SetOOMScore}, errFake, nil},
-		{"start is recorded elsewhere", Action{Verb: Start, Container: "app"}, errFake, nil},
-		{"limits", Action{Verb: SetLimits}, errFake, func(m *Memory) {
-			m.LimitsDenied, m.LimitsDeniedFor, m.LimitsRetry = "fake failure", d.LimitsHash, t0.Add(time.Minute)
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			want := cloneMemory(m)
-			if tt.want != nil {
-				tt.want(&want)
-			}
-			if s := diff(want, noteFailure(m, tt.a, d, tt.err, t0)); s != "" {
-				t.Error(s)
-			}
-		})
-	}
-	t.Run("a signal that was not sent has not begun the grace", func(t *testing.T) {
-		in := settled(d)
-		undeclare(&in)
-		r := Plan(in)
-		got := r.Memory
-		for _, a := range r.Actions {
-			got = noteFailure(got, a, nil, errFake, t0)
-		}
-		want := cloneMemory(in.Memory)
-		want.StopAsked = t0
-		if s := diff(want, got); s != "" {
-			t.Error(s)
-		}
-	})
 }
 
 var _ Lister = (*fakeWorld)(nil)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // A panic costs the one sandbox that it is met with a pass, or an action, and
@@ -35,7 +36,7 @@ func TestPanicIsContained(t *testing.T) {
 						pass(p)
 					}
 				})
-				h.during = func(a Action) {
+				h.during = func(a plan.Action) {
 					if where == "act" && sick.Load() && a.Sandbox == "bad" {
 						panic("met while acting")
 					}
@@ -47,8 +48,8 @@ func TestPanicIsContained(t *testing.T) {
 				h.reached("good")
 				h.mu.Lock()
 				passes := h.passes["bad"]
-				told := len(passes) > 0 && slices.ContainsFunc(passes[len(passes)-1].Conditions, func(c Condition) bool {
-					return c.Type == InternalError && strings.Contains(c.Message, "met while ")
+				told := len(passes) > 0 && slices.ContainsFunc(passes[len(passes)-1].Conditions, func(c plan.Condition) bool {
+					return c.Type == plan.InternalError && strings.Contains(c.Message, "met while ")
 				})
 				stack := strings.Contains(strings.Join(h.log, "\n"), "panic_test.go")
 				h.mu.Unlock()

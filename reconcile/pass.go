@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"sandboxer/observed"
+	"sandboxer/reconcile/plan"
 )
 
 // contained is a pass that a panic costs no other sandbox anything.
@@ -20,7 +24,7 @@ func (l *Loop) contained(ctx context.Context, name string, k *key) (n next) {
 	// Whom it is told to may be who does not bear it.
 	_ = l.caught(func() {
 		d, held := l.cfg.Source.Declared(name)
-		l.cfg.OnPass(Pass{Name: name, Declared: d, Held: held, Blind: true, LookErr: err, Memory: k.memory, Conditions: k.fault()})
+		l.publish(k, Pass{Name: name, Declared: d, Held: held, Blind: true, LookErr: err, Memory: k.memory, Conditions: k.fault()})
 	})
 	return next{at: l.cfg.Now().Add(retryDelay(k.panics, ""))}
 }
@@ -42,17 +46,17 @@ func (l *Loop) panicked(k *key, err error, name string) {
 }
 
 // fault are the conditions that a panic leads to.
-func (k *key) fault() []Condition {
+func (k *key) fault() []plan.Condition {
 	if k.panicked == "" {
 		return nil
 	}
-	return []Condition{{InternalError, "Panic", k.panicked}}
+	return []plan.Condition{{Type: plan.InternalError, Reason: "Panic", Message: k.panicked}}
 }
 
 // pass looks at one sandbox, plans, remembers, publishes and acts.
 func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	d, held := l.cfg.Source.Declared(name)
-	in := Input{Name: name, Desired: d, Held: held, Dependencies: Dependencies(d, l.declared, l.cfg.Dependency)}
+	in := plan.Input{Name: name, Desired: d, Held: held, Dependencies: plan.Dependencies(d, l.declared, l.cfg.Dependency), GVisor: l.cfg.GVisor}
 
 	err := l.load(name, k)
 	if err == nil {
@@ -70,28 +74,24 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	l.trouble(&k.troubles.look, err, name, "looking at the sandbox")
 	now := l.tell(k) // after the look: what it shows has happened
 	in.Now, in.Memory = now, k.memory
+	if names := plan.Successors(&in); len(names) > 0 && l.cfg.Unfit != nil {
+		in.Blocked = l.cfg.Unfit(d, names)
+	}
 
-	r := Plan(in)
+	r := plan.Decide(in)
 	p := Pass{
 		Name: name, Declared: d, Held: held, Observed: in.Observed, Blind: in.Blind, LookErr: err,
 		Memory: r.Memory, Conditions: append(r.Conditions, k.fault()...), Pending: r.Actions, Again: r.Again,
 	}
-	sortConditions(p.Conditions)
+	plan.SortConditions(p.Conditions)
 	if !k.looked && (d != nil || !held) {
 		// Nothing is done before all that wait have been seen. What was planned
 		// is not remembered: it would count as begun.
 		k.looked = true
-		l.cfg.OnPass(p)
+		l.publish(k, p)
 		return next{now: true}
 	}
 	k.memory = r.Memory
-	l.remember(name, k)
-	if k.memory.Equal(k.saved) {
-		for _, stored := range k.answered {
-			close(stored)
-		}
-		k.answered = nil
-	}
 	if hash := specHash(d); hash != k.specHash {
 		k.specHash = hash
 		clear(k.retries) // what is declared now was never tried
@@ -100,14 +100,34 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		k.retries.prune(r.Actions)
 	}
 	due, again := k.due(r, now)
+	if !forGood(due) {
+		l.remember(name, k, d != nil || held)
+	}
+	if k.memory.Equal(k.saved) {
+		for _, stored := range k.answered {
+			close(stored)
+		}
+		k.answered = nil
+	}
 	p.Again, p.MemoryMark, p.Notices = again, r.MemoryMark, r.Notices
-	l.cfg.OnPass(p)
+	l.publish(k, p)
 	if len(due) > 0 {
+		var forgetting sync.WaitGroup
+		var panicked error
+		if forGood(due) && !slices.ContainsFunc(in.Observed.Containers, func(c observed.Container) bool { return plan.Live(&c) }) {
+			forgetting.Go(func() { panicked = l.caught(func() { l.forget(name, k) }) })
+		}
 		l.act(ctx, k, due, d)
+		if forgetting.Wait(); panicked != nil {
+			l.panicked(k, panicked, name)
+		}
+		if onlyAsked(k.retries, due) {
+			return next{soon: true}
+		}
 		return next{now: true}
 	}
 	k.panicked = ""
-	done := !in.Blind && !held && d == nil && nothing(&in.Observed) && k.saved.IsZero()
+	done := !in.Blind && !held && d == nil && plan.Nothing(&in.Observed) && k.saved.IsZero()
 	if !done && !k.memory.Equal(k.saved) {
 		again = earliest(again, now.Add(retryMax)) // the store was full
 	}
@@ -118,10 +138,10 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 // was told last. It is wall time without Go's monotonic reading, so that what is
 // remembered means the same before and after it was stored.
 func (l *Loop) tell(k *key) time.Time {
-	clock := Clock{Wall: l.cfg.Now().UTC().Round(0)}
+	clock := plan.Clock{Wall: l.cfg.Now().UTC().Round(0)}
 	clock.Awake, clock.Boot = l.cfg.Awake()
-	if by := clock.setSince(k.memory.Clock); by != 0 {
-		k.memory = k.memory.moved(by)
+	if by := clock.SetSince(k.memory.Clock); by != 0 {
+		k.memory = k.memory.Moved(by)
 		k.retries.move(by)
 	}
 	k.memory.Clock = clock
@@ -133,16 +153,33 @@ func (l *Loop) declared(name string) bool {
 	return d != nil
 }
 
-func specHash(d *Declared) string {
+func specHash(d *plan.Declared) string {
 	if d == nil {
 		return ""
 	}
 	return d.SpecHash
 }
 
+// forGood reports whether what is to be done next ends a sandbox with all that is
+// remembered of it. So that is not stored before, unlike before all else: who is
+// killed meanwhile leaves a sandbox that is declared no more, of which no more is
+// to be known.
+func forGood(due []plan.Action) bool { return len(due) > 0 && due[0].Verb == plan.Destroy }
+
+// onlyAsked reports whether nothing was done but to ask containers to end: what has
+// become of that shows when they have, which wakes the loop.
+func onlyAsked(r retries, done []plan.Action) bool {
+	for _, a := range done {
+		if a.Verb != plan.Signal || r[target{a.Verb, a.Container}].failed {
+			return false
+		}
+	}
+	return true
+}
+
 // due splits off the actions that may be carried out now; again is when to
 // look for the others and for what the plan waits for.
-func (k *key) due(r Result, now time.Time) (due []Action, again time.Time) {
+func (k *key) due(r plan.Result, now time.Time) (due []plan.Action, again time.Time) {
 	again = r.Again
 	for _, a := range r.Actions {
 		if at, ok := k.retries.due(a, now); ok {
@@ -163,11 +200,11 @@ func earliest(a, b time.Time) time.Time {
 
 // act carries out actions that are free of each other side by side. Each gets
 // its full time even if ctx ends: half of a creation is worse than either.
-func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
+func (l *Loop) act(ctx context.Context, k *key, actions []plan.Action, d *plan.Declared) {
 	errs := make([]error, len(actions))
 	do := func(i int) {
 		timeout := l.cfg.ActionTimeout
-		if v := actions[i].Verb; v == Suspend || v == Restore {
+		if v := actions[i].Verb; v == plan.Suspend || v == plan.Restore {
 			timeout = l.cfg.ImageTimeout
 		}
 		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
@@ -192,7 +229,9 @@ func (l *Loop) act(ctx context.Context, k *key, actions []Action, d *Declared) {
 			l.panicked(k, errs[i], a.Sandbox)
 		}
 		if errs[i] != nil {
-			k.memory = noteFailure(k.memory, a, d, errs[i], now)
+			k.memory = k.memory.Failed(a, d, errs[i], now)
+		} else {
+			k.memory = k.memory.Done(a, d)
 		}
 	}
 }
@@ -206,26 +245,40 @@ func (l *Loop) load(name string, k *key) error {
 	if err != nil {
 		return fmt.Errorf("reading what is remembered: %w", err)
 	}
-	k.memory, k.saved, k.loaded = m, m, true
+	k.memory, k.saved, k.loaded, k.durably = m, m, true, true
 	return nil
 }
 
-// remember stores the memory if it has changed. A store that fails does not
-// stop the work: what is remembered lives on here and is stored later.
-func (l *Loop) remember(name string, k *key) {
-	if !k.loaded || k.memory.Equal(k.saved) {
+// remember stores the memory if it has changed; durably if the sandbox is to
+// be, since what is remembered of another one has no use when nothing of it runs
+// any more. A store that fails does not stop the work: what is remembered lives on
+// here and is stored later.
+func (l *Loop) remember(name string, k *key, durably bool) {
+	if l.isMissing(k) {
+		k.saved = plan.Memory{}
+	}
+	if !k.loaded || k.memory.Equal(k.saved) && (k.durably || !durably) {
 		return
 	}
 	var err error
 	if k.memory.IsZero() {
 		err = l.cfg.Store.Delete(name)
 	} else {
-		err = l.cfg.Store.Save(name, k.memory)
+		err = l.cfg.Store.Save(name, k.memory, durably)
 	}
 	if err == nil {
-		k.saved = k.memory
+		k.saved, k.durably = k.memory, durably
 	}
 	l.trouble(&k.troubles.store, err, name, "storing what is remembered")
+}
+
+// forget deletes what is stored of a sandbox beside its last step, where nothing runs
+// in it any more: whoever comes after a crash takes that step again without. If it
+// fails, what lives on here is stored again, or deleted by the next pass.
+func (l *Loop) forget(name string, k *key) {
+	if l.cfg.Store.Delete(name) == nil {
+		k.saved = plan.Memory{}
+	}
 }
 
 // troubles are the errors that were logged last, so that each is logged once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -40,6 +41,14 @@ func (l *Loop) Knows(name string) bool {
 	return l.keys[name] != nil
 }
 
+// Works says whether a sandbox is being worked on.
+func (l *Loop) Works(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.keys[name]
+	return k != nil && k.running
+}
+
 // key needs l.mu.
 func (l *Loop) key(name string) *key {
 	k := l.keys[name]
@@ -56,6 +65,7 @@ func (l *Loop) PokeAll() {
 	if stored, err := l.cfg.Store.Names(); err != nil {
 		l.cfg.Log.Error(err, "listing what is remembered")
 	} else {
+		l.miss(stored)
 		names = slices.Concat(names, stored)
 	}
 	if l.cfg.Lister != nil {
@@ -68,6 +78,28 @@ func (l *Loop) PokeAll() {
 		names = slices.Concat(names, found)
 	}
 	l.poke(names...)
+}
+
+// miss has those stored anew that the store does not list.
+func (l *Loop) miss(stored []string) {
+	listed := make(map[string]bool, len(stored))
+	for _, name := range stored {
+		listed[name] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, k := range l.keys {
+		k.missing = !listed[name]
+	}
+}
+
+// isMissing says, once, whether the store does not list a sandbox.
+func (l *Loop) isMissing(k *key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	missing := k.missing
+	k.missing = false
+	return missing
 }
 
 // enqueue needs l.mu.
@@ -94,22 +126,61 @@ func (l *Loop) close() {
 	l.freed.Broadcast()
 }
 
-func (l *Loop) worker(ctx context.Context) {
+// lendAfter is how long a pass may take before its place is given to another
+// sandbox: what hangs holds up itself alone.
+const lendAfter = 2 * time.Second
+
+// passesPerWorker bounds how many passes are under way with those that have given
+// their places away: on a host that is merely slow all of them do.
+const passesPerWorker = 8
+
+// work makes passes until the loop is closed, and returns when the last is over.
+func (l *Loop) work(ctx context.Context) {
+	var passes sync.WaitGroup
 	for {
 		name, k, ok := l.take()
 		if !ok {
-			return
+			break
 		}
-		next := l.contained(ctx, name, k)
-		l.release(name, k, next)
+		passes.Go(func() { l.worked(ctx, name, k) })
 	}
+	passes.Wait()
 }
 
-// take waits for a key; ok is false once the loop is closed.
+// worked is one pass over a key that was taken. One whose last pass took long has
+// no place from the beginning.
+func (l *Loop) worked(ctx context.Context, name string, k *key) {
+	began, lent := time.Now(), false
+	lend := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !lent {
+			lent = true
+			l.working--
+			l.wake.Signal()
+		}
+	}
+	late := time.AfterFunc(lendAfter, lend)
+	if k.slow {
+		lend()
+	}
+	next := l.contained(ctx, name, k)
+	late.Stop()
+	l.mu.Lock()
+	l.passing--
+	l.wake.Signal()
+	l.mu.Unlock()
+	lend()
+	k.slow = time.Since(began) > lendAfter
+	l.release(name, k, next)
+}
+
+// take waits for a key and a place to work on it; ok is false once the loop is
+// closed.
 func (l *Loop) take() (name string, k *key, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) == 0 && !l.closed {
+	for (len(l.queue) == 0 || l.working >= l.cfg.Workers || l.passing >= passesPerWorker*l.cfg.Workers) && !l.closed {
 		l.wake.Wait()
 	}
 	if l.closed {
@@ -119,7 +190,42 @@ func (l *Loop) take() (name string, k *key, ok bool) {
 	l.queue = l.queue[1:]
 	k = l.keys[name]
 	k.queued, k.running, k.again = false, true, false
+	l.working, l.passing = l.working+1, l.passing+1
+	k.seen, k.looks = append(k.seen, k.looks...), nil
 	return name, k, true
+}
+
+// Look has a sandbox looked at, also where nothing but the resync is acted upon,
+// and returns once a pass that began after the call was published, or ctx is
+// done.
+func (l *Loop) Look(ctx context.Context, name string) error {
+	looked := make(chan struct{})
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	k := l.key(name)
+	k.looks = append(k.looks, looked)
+	l.mu.Unlock()
+	l.poke(name)
+	select {
+	case <-looked:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// publish tells of a pass, also those who wait for it.
+func (l *Loop) publish(k *key, p Pass) {
+	l.cfg.OnPass(p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, looked := range k.seen {
+		close(looked)
+	}
+	k.seen = nil
 }
 
 // Exclusively does something to a sandbox while nobody else works on it, and
@@ -169,6 +275,7 @@ var errClosed = errors.New("the daemon is ending")
 // next is when a key wants its next pass without being poked.
 type next struct {
 	now  bool
+	soon bool      // unless it is poked before
 	at   time.Time // zero: not at all
 	done bool      // nothing is left to remember of it
 }
@@ -180,9 +287,11 @@ func (l *Loop) release(name string, k *key, n next) {
 	l.freed.Broadcast()
 	switch {
 	case l.closed:
-	case k.again || n.now:
+	case k.again || n.now || n.soon && l.cfg.ResyncOnly:
 		l.enqueue(name, k)
-	case n.done && len(k.asked) == 0:
+	case n.soon:
+		k.timer = time.AfterFunc(minWait, func() { l.Poke(name) })
+	case n.done && len(k.asked) == 0 && len(k.looks) == 0:
 		delete(l.keys, name)
 	case !n.at.IsZero() && !l.cfg.ResyncOnly:
 		k.timer = time.AfterFunc(max(n.at.Sub(l.cfg.Now()), minWait), func() { l.Poke(name) })

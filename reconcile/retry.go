@@ -1,6 +1,10 @@
 package reconcile
 
-import "time"
+import (
+	"time"
+
+	"sandboxer/reconcile/plan"
+)
 
 // The waits before an action that failed, or changed nothing, is repeated.
 const (
@@ -13,13 +17,13 @@ const (
 // target is what a retry belongs to: a new instance of the same container
 // does not make a failing action more promising.
 type target struct {
-	verb      Verb
+	verb      plan.Verb
 	container string
 }
 
 // attempt is the last time that an action was carried out.
 type attempt struct {
-	action Action // without its reason
+	action plan.Action // without its reason
 	failed bool
 	// fruitless counts attempts in a row that failed, or after which the same
 	// action was planned again.
@@ -33,7 +37,7 @@ type attempt struct {
 type retries map[target]attempt
 
 // due reports whether a may be carried out now, and else when.
-func (r retries) due(a Action, now time.Time) (at time.Time, ok bool) {
+func (r retries) due(a plan.Action, now time.Time) (at time.Time, ok bool) {
 	t := r[target{a.Verb, a.Container}]
 	if !t.repeats(a) || !now.Before(t.next) {
 		return time.Time{}, true
@@ -42,7 +46,7 @@ func (r retries) due(a Action, now time.Time) (at time.Time, ok bool) {
 }
 
 // note records one attempt and its outcome.
-func (r retries) note(a Action, err error, now time.Time) {
+func (r retries) note(a plan.Action, err error, now time.Time) {
 	k := target{a.Verb, a.Container}
 	last, known := r[k]
 	n := 0
@@ -65,7 +69,7 @@ func (r retries) move(by time.Duration) {
 
 // prune forgets what was carried out with success and is planned no more; a
 // failure is forgotten when the plan is empty.
-func (r retries) prune(planned []Action) {
+func (r retries) prune(planned []plan.Action) {
 	if len(planned) == 0 {
 		clear(r)
 		return
@@ -77,7 +81,7 @@ func (r retries) prune(planned []Action) {
 	}
 }
 
-func contains(actions []Action, k target) bool {
+func contains(actions []plan.Action, k target) bool {
 	for _, a := range actions {
 		if a.Verb == k.verb && a.Container == k.container {
 			return true
@@ -86,20 +90,20 @@ func contains(actions []Action, k target) bool {
 	return false
 }
 
-func (t attempt) repeats(a Action) bool { return t.failed || t.action == bare(a) }
+func (t attempt) repeats(a plan.Action) bool { return t.failed || t.action == bare(a) }
 
 // bare is what makes two actions the same one.
-func bare(a Action) Action {
+func bare(a plan.Action) plan.Action {
 	a.Reason, a.Class, a.ExitMessage = "", "", ""
 	return a
 }
 
-func retryDelay(n int, verb Verb) time.Duration {
+func retryDelay(n int, verb plan.Verb) time.Duration {
 	if n <= 0 {
 		return 0
 	}
 	most := retryMax
-	if verb == ReplaceGofer || verb == Keep {
+	if verb == plan.ReplaceGofer || verb == plan.Keep {
 		most = retryMaxGofer
 	}
 	d := retryFirst

@@ -120,7 +120,7 @@ func TestAttachOverARestart(t *testing.T) {
 	w.declare("web", "containers:\n- "+box("app", "hear then copy", "stdin: true")+"\n- "+box("shell", "hear then copy", "stdin: true", "terminal: true"))
 	was := w.running("web")
 	s := w.attached("web/app")
-	term, master := w.atTerminal(24, 80, "attach", "web/shell")
+	term, master := w.atRawTerminal(24, 80, "attach", "web/shell")
 	fmt.Fprint(master, "typed\n")
 	term.expect("typed")
 	term.expect("typed")
@@ -136,7 +136,7 @@ func TestAttachOverARestart(t *testing.T) {
 		t.Errorf("they were made anew: %+v", now.Status.Containers)
 	}
 	w.attached("web/app")
-	term, master = w.atTerminal(24, 80, "attach", "web/shell")
+	term, master = w.atRawTerminal(24, 80, "attach", "web/shell")
 	fmt.Fprint(master, "more\n")
 	term.expect("more")
 	term.expect("more")
@@ -230,6 +230,27 @@ func TestConsoleSocket(t *testing.T) {
 	}
 }
 
+// A console socket where a container can write gets no terminal of another sandbox's.
+func TestConsoleSocketOfContainers(t *testing.T) {
+	w := start(t)
+	folder := filepath.Join(w.dir, "shared")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(folder, "console"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w.declare("writer", "volumes: [{name: v, hostPath: {path: DIR/shared}}]\ncontainers:\n- "+box("app", "sleep", "volumeMounts: [{name: v, mountPath: /v}]"))
+	w.running("writer")
+	w.declare("job", "restartPolicy: Never\ncontainers:\n- "+box("app", "sleep", "terminal: true", "consoleSocket: DIR/shared/console"))
+	s := w.wait("job", "failed", func(s sandbox) bool { return phase("Failed")(s) || running(s) })
+	if c := s.box("app"); c.Reason != "StartError" || !strings.Contains(s.Status.Message, "shared/console is refused") {
+		t.Errorf("it has the terminal: %+v", s.Status)
+	}
+}
+
 func receiveMaster(t *testing.T, l net.Listener) *os.File {
 	t.Helper()
 	_ = l.(*net.UnixListener).SetDeadline(time.Now().Add(patience))
@@ -310,6 +331,55 @@ func TestUserLog(t *testing.T) {
 			t.Errorf("no JSON: %s", line)
 		}
 	}
+}
+
+// A user log that logrotate has renamed, or somebody removed, is begun anew, under
+// whatever daemon and after a restore. Each such system call is told of once.
+func TestUserLogIsRotated(t *testing.T) {
+	w := start(t, "--resync", "300ms")
+	path := filepath.Join(w.dir, "logs", "user.log")
+	spec := func(more ...string) string {
+		return strings.Join(append(more, "containers:", "- "+box("app", "sleep", "userLog: DIR/logs/user.log")), "\n")
+	}
+	told := func(when, number string) {
+		t.Helper()
+		w.ok("exec", "web", "--", "/w", "unheard-of", number)
+		if b, err := os.ReadFile(path); err != nil || strings.Count(string(b), "Unsupported syscall") != 1 {
+			t.Errorf("%s, the log holds %q, %v", when, b, err)
+		}
+	}
+	// It is begun anew as soon as the event says so.
+	anew := func(when string, n int) {
+		t.Helper()
+		if !w.until(func() bool { return len(w.events("web", "UserLogReopened")) == n }) {
+			t.Fatalf("%s, it was not begun anew: %s", when, w.ok("events", "web"))
+		}
+	}
+	w.declare("web", spec())
+	was := w.running("web")
+	told("at first", "122")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	anew("renamed", 1)
+	told("renamed", "123")
+	w.kill()
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	anew("removed with its folder", 2)
+	told("removed with its folder", "136")
+	w.same(was, w.running("web"), "app")
+	w.declare("web", spec("state: Suspended"))
+	w.suspended("web")
+	w.declare("web", spec())
+	w.running("web")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	anew("removed after a restore", 3)
+	told("removed after a restore", "139")
 }
 
 // Stdin is there again when a sandbox comes back from the disk. One with a

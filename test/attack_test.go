@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -34,12 +36,13 @@ func (w *world) beside(name string) *world {
 	w.t.Helper()
 	other := *w
 	n := worlds.Add(1)
-	other.dir = filepath.Join(w.dir, name)
+	other.daemon, other.dir = nil, filepath.Join(w.dir, name)
 	other.manifests, other.state, other.data = filepath.Join(other.dir, "m"), filepath.Join(other.dir, "s"), filepath.Join(other.dir, "d")
 	other.socket, other.parent, other.names = filepath.Join(other.state, "sandboxer.sock"), parents+fmt.Sprint(n), map[string]bool{}
 	if err := os.MkdirAll(other.manifests, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
+	other.makeConfig() // before any container could
 	w.t.Cleanup(other.finish)
 	return &other
 }
@@ -103,12 +106,34 @@ func TestReachOfContainers(t *testing.T) {
 		return "volumes: [{name: v, hostPath: {path: " + w.dir + more + "}}, {name: k, hostPath: {path: /proc}}]\ncontainers:\n- {name: app, rootfs: {path: " + w.dir + "/root}, command: [/attacker, wait], " +
 			"securityContext: {capabilities: {add: [ALL]}}, volumeMounts: [{name: v, mountPath: /v}, {name: k, mountPath: /k}]}"
 	}
+	// What shows the same under other names: a bind mount of it, an overlay of what
+	// holds it, the kernel's file systems in it.
+	for _, dir := range []string{"bound", "over", "own-proc", "own-cgroup"} {
+		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at, m := range map[string]struct {
+		source, kind, options string
+		flags                 uintptr
+	}{
+		"bound":      {source: w.state, flags: syscall.MS_BIND},
+		"over":       {"over", "overlay", "lowerdir=" + w.data + ":" + w.manifests, 0},
+		"own-proc":   {source: "proc", kind: "proc"},
+		"own-cgroup": {source: "cgroup", kind: "cgroup2"},
+	} {
+		path := filepath.Join(w.dir, at)
+		if err := syscall.Mount(m.source, path, m.kind, m.flags, m.options); err != nil {
+			t.Fatal(at, err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
+	}
 	w.declare("web", attack(", sockets: true"))
 	w.declare("root", "containers:\n- {name: app, rootfs: {path: /, readOnly: true}, command: ["+w.dir+"/root/attacker, wait], securityContext: {capabilities: {add: [ALL]}}}")
 	w.running("other")
 	w.running("root")
 	w.running("web")
-	own := []string{"s", "d", "m", "config.yaml", "s/sandboxer.sock", "s/sandboxes/web/sandbox.json"}
+	own := []string{"s", "d", "m", "etc/config.yaml", "s/sandboxer.sock", "s/sandboxes/web/sandbox.json"}
 	reach := func(of *world, when string, own ...string) {
 		t.Helper()
 		attacked(t, when, of.ok(append([]string{"exec", "web", "--", "/attacker", "reach", half, "/v"}, own...)...))
@@ -117,8 +142,8 @@ func TestReachOfContainers(t *testing.T) {
 		}
 	}
 	w.attackerWorks()
-	same := w.untouched(w.manifests, w.state, w.data, filepath.Join(w.dir, "config.yaml"), filepath.Join(w.manifests, "web.yaml"), filepath.Join(w.manifests, "other.yaml"))
-	reach(w, "at first", own...)
+	same := w.untouched(w.manifests, w.state, w.data, w.config(), filepath.Join(w.manifests, "web.yaml"), filepath.Join(w.manifests, "other.yaml"))
+	reach(w, "at first", append(own, "bound", "over", "own-proc", "own-cgroup")...)
 	attacked(t, "of /proc of the host", w.ok("exec", "web", "--", "/attacker", "reach", half, "/k", "self", "1", "sys"))
 	attacked(t, "ways out", w.ok("exec", "web", "--", "/attacker", "escape", half))
 	same()
@@ -132,6 +157,30 @@ func TestReachOfContainers(t *testing.T) {
 		reach(w, strings.Join(how, " "), own...)
 	}
 
+	// Who has a hand in it dies, one after the other.
+	for _, kind := range []string{"gofer", "keeper"} {
+		was := w.helpers("web", kind)
+		for _, pid := range was {
+			kill(t, pid, syscall.SIGKILL)
+		}
+		if len(was) == 0 || !w.until(func() bool {
+			now := w.helpers("web", kind)
+			return len(now) == len(was) && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(was, pid) })
+		}) {
+			t.Fatalf("the %ss were %v and are %v", kind, was, w.helpers("web", kind))
+		}
+		reach(w, "after the death of the "+kind+"s", own...)
+	}
+	w.kill()
+	w.start()
+	w.running("web")
+	reach(w, "after the daemon's death", own...)
+	w.declare("web", "state: Suspended\n"+attack(", sockets: true"))
+	w.suspended("web")
+	w.declare("web", attack(", sockets: true"))
+	w.running("web")
+	reach(w, "restored", own...)
+
 	// The next daemon listens elsewhere.
 	w.stop()
 	w.socket = filepath.Join(w.dir, "elsewhere.sock")
@@ -141,13 +190,10 @@ func TestReachOfContainers(t *testing.T) {
 	reach(w, "under another daemon", append(own, "elsewhere.sock")...)
 
 	// Another daemon comes, whose containers see both daemons' files.
-	if err := os.WriteFile(filepath.Join(second.dir, "config.yaml"), []byte("# "+marker+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	second.start()
 	second.declare("web", attack(", sockets: true"))
 	second.running("web")
-	theirs := append(own, "elsewhere.sock", "second/s", "second/d", "second/m", "second/config.yaml", "second/s/sandboxer.sock")
+	theirs := append(own, "elsewhere.sock", "second/s", "second/d", "second/m", "second/etc/config.yaml", "second/s/sandboxer.sock")
 	reach(second, "of both from the second", theirs...)
 	reach(w, "of both from the first", theirs...)
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,29 +108,104 @@ func TestBundleFilter(t *testing.T) {
 	}
 }
 
-// All that would be refused is told beforehand, and all at once.
+// All that would be refused is told beforehand, all at once, each with its line.
 func TestValidateLooksAround(t *testing.T) {
 	w := newWorld(t)
+	root := ownRoot(t, w)
+	for name, to := range map[string]string{"dangling": "/not/there", "other": "etc", "linked": "other/program"} {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.folders("image")
 	bad := w.bundle("b", func(c map[string]any) {
 		c["domainname"] = "x"
-		c["mounts"] = []any{map[string]any{"destination": "/x", "type": "bind", "source": "/etc", "options": []string{"rbind", "idmap"}}}
+		c["mounts"] = []any{map[string]any{"destination": "/x", "type": "bind", "source": "/etc/none", "options": []string{"rbind", "idmap"}}}
 		c["process"].(map[string]any)["env"] = []string{"NAME"}
+		c["root"].(map[string]any)["path"] = "elsewhere"
 	})
 	manifest := filepath.Join(w.dir, "web.yaml")
-	text := w.document("web", "restoreFrom: /no/image\nvolumes: [{name: v, hostPath: {path: DIR/gone}}]\ncontainers:\n"+
-		"- {name: one, bundle: "+bad+"}\n- {name: two, rootfs: {path: DIR/none}, command: [/w], env: [{name: A, valueFrom: {file: DIR/secret}}],"+
-		" hooks: {prestart: [{path: DIR/hook}]}}\n- {name: three, bundle: "+w.bundle("c", func(map[string]any) {})+"}")
+	text := w.document("web", `restoreFrom: DIR/image
+volumes:
+- {name: v, hostPath: {path: DIR/gone}}
+- {name: e, emptyDir: {}}
+- {name: f, hostPath: {path: DIR/root/etc/conf}}
+containers:
+- {name: one, bundle: `+bad+`}
+- name: two
+  rootfs: {path: DIR/none}
+  command: [/w]
+  env: [{name: A, valueFrom: {file: DIR/secret}}]
+  pidFile: DIR/nowhere/pid
+  hooks:
+    prestart: [{path: DIR/hook}]
+    poststop: [{path: DIR/root/etc/conf}]
+- name: three
+  rootfs: {path: DIR/root, readOnly: true}
+  command: [/bin/program]
+  volumeMounts:
+  - {name: e, mountPath: /dangling/x}
+  - {name: e, mountPath: /etc/conf}
+  - {name: f, mountPath: /etc}
+  - {name: f, mountPath: /etc/none}
+  - {name: f, mountPath: /mnt/x}
+- name: four
+  rootfs: {path: DIR/root}
+  command: [/linked]
+  volumeMounts: [{name: e, mountPath: /etc}, {name: f, mountPath: /etc/below}]
+- {name: five, rootfs: {path: DIR/root}, command: [/other/program], volumeMounts: [{name: e, mountPath: /etc}]}
+- {name: six, bundle: `+w.bundle("c", func(map[string]any) {})+`, command: [/gone]}
+- {name: seven, rootfs: {path: DIR/root}, command: [/etc/conf]}
+- {name: eight, rootfs: {path: DIR/root}, command: [gone], workingDir: /etc/conf}
+- {name: nine, rootfs: {path: DIR/root}, command: [w], env: [{name: PATH, value: '/none:/'}], workingDir: /new}
+- {name: ten, rootfs: {path: DIR/root}, command: [gone], volumeMounts: [{name: e, mountPath: /usr/bin}]}
+- {name: eleven, bundle: `+w.bundle("d", func(c map[string]any) {
+		c["process"].(map[string]any)["args"] = []string{"gone"}
+		c["process"].(map[string]any)["env"] = []string{"PATH=/etc"}
+		c["process"].(map[string]any)["cwd"] = "/w"
+	})+`}
+- {name: twelve, rootfs: {path: DIR/root, readOnly: true}, command: [/w], workingDir: /new}
+- {name: thirteen, rootfs: {path: DIR/root, readOnly: true}, command: [/w], workingDir: /data/new, volumeMounts: [{name: e, mountPath: /data}]}`)
 	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r := w.run("validate", manifest)
-	for _, want := range []string{
-		"spec.restoreFrom: stat /no/image", "spec.volumes[0].hostPath.path: stat ", "spec.containers[0].bundle: ", "domainname is not supported",
-		`mounts[0] (/x): the option "idmap"`, `process.env[0] "NAME" has no "="`, "spec.containers[1].rootfs.path: stat ",
-		"spec.containers[1].env[0].valueFrom.file: stat ", "spec.containers[1].hooks.prestart[0].path: stat ", "8 faults found",
-	} {
-		if r.code != 1 || !strings.Contains(r.out+r.err, want) {
-			t.Errorf("validate does not say %q but %+v", want, r)
+	first := strings.Count(text[:strings.Index(text, "restoreFrom")], "\n") + 1
+	faults := []struct {
+		line int
+		want string
+	}{
+		{0, "spec.restoreFrom: there is no checkpoint at "},
+		{2, "spec.volumes[0].hostPath.path: stat "},
+		{6, "spec.containers[0].bundle: " + bad + "/config.json: domainname is not supported"},
+		{6, "spec.containers[0].bundle: " + bad + "/config.json: mounts[0] (/x): stat /etc/none"},
+		{6, "spec.containers[0].bundle: " + bad + `/config.json: mounts[0] (/x): the option "idmap"`},
+		{6, "spec.containers[0].bundle: " + bad + `/config.json: process.env[0] "NAME" has no "="`},
+		{6, "spec.containers[0].bundle: " + bad + "/config.json: root.path: stat " + bad + "/elsewhere"},
+		{8, "spec.containers[1].rootfs.path: stat "},
+		{10, "spec.containers[1].env[0].valueFrom.file: stat "},
+		{11, "spec.containers[1].pidFile: stat "},
+		{13, "spec.containers[1].hooks.prestart[0].path: stat "},
+		{14, "spec.containers[1].hooks.poststop[0].path: " + root + "/etc/conf is not executable"},
+		{17, "spec.containers[2].command[0]: /bin/program is not in the root " + root},
+		{19, "spec.containers[2].volumeMounts[0].mountPath: there is no place for the mount at /dangling/x: in the root " + root + ", /dangling is a link"},
+		{21, "spec.containers[2].volumeMounts[2].mountPath: there is no place for the mount at /etc: in the root " + root + ", /etc is a directory"},
+		{23, "spec.containers[2].volumeMounts[4].mountPath: there is no place for the mount at /mnt/x: in the root " + root + ", which is read-only"},
+		{29, "spec.containers[5].command[0]: /gone is not in the root "},
+		{30, "spec.containers[6].command[0]: /etc/conf is no program"},
+		{31, "spec.containers[7].command[0]: \"gone\" is in no folder of the PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin in the root " + root},
+		{31, "spec.containers[7].workingDir: /etc/conf is no directory in the root " + root},
+		{34, "spec.containers[10].bundle: \"gone\" is in no folder of the PATH /etc in the root "},
+		{34, "spec.containers[10].bundle: /w is no directory in the root "},
+		{35, "spec.containers[11].workingDir: /new is not in the root " + root + ", which is read-only"},
+	}
+	lines := strings.Split(strings.TrimSpace(r.out), "\n")
+	if r.code != 1 || len(lines) != len(faults) {
+		t.Fatalf("validate ended with %d, and %d faults of %d:\n%s%s", r.code, len(lines), len(faults), r.out, r.err)
+	}
+	for i, f := range faults {
+		if want := fmt.Sprintf("%s:%d: %s", manifest, first+f.line, f.want); !strings.HasPrefix(lines[i], want) {
+			t.Errorf("validate does not say %q but %q", want, lines[i])
 		}
 	}
 	if r := w.run("validate", "--no-host", manifest); r.code != 0 {

@@ -134,6 +134,14 @@ func TestCommands(t *testing.T) {
 	if plan.Actions == nil || len(plan.Actions) != 0 {
 		t.Errorf("the plan is %+v", plan)
 	}
+	// A path that is not there hides nothing of the others.
+	r := w.run("plan", w.manifests, w.dir+"/none", "-o", "json")
+	if r.code != 1 || !strings.Contains(r.out, `"actions"`) || !strings.Contains(r.err, "/none: does not exist") {
+		t.Errorf("a plan of a folder and of nothing: %+v", r)
+	}
+	if r := w.run("plan", w.dir+"/none"); r.code != 1 || !strings.Contains(r.err, "/none: no such file") {
+		t.Errorf("a plan of nothing: %+v", r)
+	}
 	for args, want := range map[string]string{"schema": `"restartBackoff"`, "completion bash": "complete ", "version": "gvisor", "": "sandboxer daemon"} {
 		if out := w.ok(strings.Fields(args)...); !strings.Contains(out, want) {
 			t.Errorf("%q prints %.200q", args, out)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -38,6 +39,15 @@ var damages = []struct {
 	}},
 	{"emptied", func(_ *rand.Rand, path string, _ []byte) error { return os.Truncate(path, 0) }},
 	{"removed", func(_ *rand.Rand, path string, _ []byte) error { return os.Remove(path) }},
+	{"replaced by a directory", func(_ *rand.Rand, path string, _ []byte) error {
+		name := strings.TrimPrefix(filepath.Base(path), ".")
+		for _, p := range []string{path, path + ".damaged", filepath.Join(filepath.Dir(path), "."+name+".new")} {
+			if err := errors.Join(os.RemoveAll(p), os.MkdirAll(filepath.Join(p, "x", "y"), 0o700)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{"zeroes", func(_ *rand.Rand, path string, data []byte) error {
 		return os.WriteFile(path, make([]byte, len(data)), 0o600)
 	}},
@@ -72,7 +82,7 @@ func ended(s sandbox) bool { return s.Status.Phase == "Succeeded" && s.Status.Sa
 // kept are the files of the daemon's in which it notes how things stand.
 func (w *world) kept() (files []string) {
 	w.t.Helper()
-	for _, dir := range []string{filepath.Join(w.state, "sandboxes"), filepath.Join(w.data, "manifests"), filepath.Join(w.data, "memory")} {
+	for _, dir := range []string{filepath.Join(w.state, "sandboxes"), filepath.Join(w.data, "manifests"), filepath.Join(w.data, "memory"), filepath.Join(w.data, "records")} {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() && strings.HasSuffix(e.Name(), ".json") {
 				files = append(files, path)
@@ -175,8 +185,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// A sandbox of which neither the record nor its copy is left is taken over all
-// the same, from what runs, frozen or not; its container's record says the rest.
+// A sandbox of which neither the record, its copy nor its spare is left is taken over
+// all the same, from what runs, frozen or not; its container's record says the rest.
 // What is left to tell is told.
 func TestRecordMadeAnew(t *testing.T) {
 	w := start(t)
@@ -186,6 +196,9 @@ func TestRecordMadeAnew(t *testing.T) {
 	was := map[string]sandbox{"web": w.running("web"), "cold": w.wait("cold", "paused", phase("Paused")), "once": w.wait("once", "ended", ended)}
 	w.kill()
 	for name := range was {
+		if err := os.Remove(filepath.Join(w.data, "records", name, "sandbox.json")); err != nil {
+			t.Fatal(err)
+		}
 		for _, file := range []string{"sandbox.json", ".sandbox.json.copy"} {
 			if err := os.WriteFile(filepath.Join(w.state, "sandboxes", name, file), []byte(`{"version":1,`), 0o600); err != nil {
 				t.Fatal(err)
@@ -242,9 +255,9 @@ func TestCgroupOfAnother(t *testing.T) {
 	}
 }
 
-// A container of which neither a record nor its copy can be used, and that nobody
-// remembers, is not run a second time under Never, ended or not; that is told of.
-// What is to run again does.
+// A container of which neither a record, its copy nor its spare can be used, and that
+// nobody remembers, is not run a second time under Never, ended or not; that is told of.
+// What runs goes on.
 func TestContainersRecordLost(t *testing.T) {
 	w := start(t)
 	w.declare("once", app("print once", "restartPolicy: Never"))
@@ -252,10 +265,13 @@ func TestContainersRecordLost(t *testing.T) {
 	w.declare("always", app("sleep"))
 	w.wait("once", "ended", ended)
 	w.wait("beside", "half ended", func(s sandbox) bool { return s.box("app").exited(0) && s.box("side").State == "running" })
-	w.running("always")
+	was := w.running("always")
 	w.kill()
 	for _, name := range []string{"once", "beside", "always"} {
 		dir := filepath.Join(w.state, "sandboxes", name, "containers")
+		if err := os.Remove(filepath.Join(w.data, "records", name, "containers", "app.json")); err != nil {
+			t.Fatal(err)
+		}
 		for _, file := range []string{"app.json", ".app.json.copy"} {
 			if err := os.WriteFile(filepath.Join(dir, file), []byte(`{"version":1,`), 0o600); err != nil {
 				t.Fatal(err)
@@ -277,5 +293,5 @@ func TestContainersRecordLost(t *testing.T) {
 	if s := w.wait("beside", "as it was", phase("Running")); s.box("side").RestartCount != 0 || s.box("side").State != "running" {
 		t.Errorf("its sibling: %+v", s.box("side"))
 	}
-	w.running("always")
+	w.unharmed(map[string]sandbox{"always": was})
 }

@@ -32,6 +32,11 @@ func TestDependsOn(t *testing.T) {
 	w.wait("web", "waiting", waitsFor("DependencyMissing", `waiting for "db": no such sandbox`))
 	w.declare("db", dbFirst)
 	w.wait("web", "waiting", waitsFor("DependencyNotReady", `waiting for "db" to be ready: it is Pending`))
+	for _, args := range [][]string{{"plan"}, {"plan", w.manifests}} {
+		if out := w.ok(args...); !strings.Contains(out, `Note: web: waiting for "db" to be ready`) || strings.Contains(out, "all is as declared") {
+			t.Errorf("%v says of one that waits: %s", args, out)
+		}
+	}
 	if dirs := cgroupDirs(w.parent + "/web"); len(dirs) > 0 {
 		t.Errorf("it waits, and there is %v", dirs)
 	}

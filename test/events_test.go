@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,81 @@ func TestEventsOverRestarts(t *testing.T) {
 	}
 	if out := w.ok("events"); strings.Count(out, "a user sent SIGHUP") != 1 || !strings.Contains(out, "other") {
 		t.Errorf("all events are\n%s", out)
+	}
+}
+
+// An end that was asked for is no warning, and says that it was; a crash is one.
+func TestAskedEndsAreNoWarnings(t *testing.T) {
+	w := start(t)
+	ended := func(name, container string) occurrence {
+		t.Helper()
+		var last occurrence
+		told := w.until(func() bool {
+			for _, e := range w.occurrences(name) {
+				if e.Reason == "Ended" && e.Container == container {
+					last = e
+				}
+			}
+			return last.Reason != ""
+		})
+		if !told {
+			t.Errorf("the end of %s/%s is not told of", name, container)
+		}
+		return last
+	}
+	normal := func(sandbox, container, want string) {
+		t.Helper()
+		if e := ended(sandbox, container); e.Type != "Normal" || e.Message != fmt.Sprintf("container %q %s", container, want) {
+			t.Errorf("the end of %s/%s is told as %+v, want %q", sandbox, container, e, want)
+		}
+	}
+	const term = "exit-on-term 143 then print up then sleep"
+	two := "containers:\n- " + box("app", term) + "\n- " + box("aid", term, "restartPolicy: Never")
+	const asked = "ended with exit code 143, as it was asked to"
+	for name, end := range map[string]func(string){
+		"restarted": func(name string) { w.ok("restart", name) },
+		"edited": func(name string) {
+			w.declare(name, "hostname: other\n"+two)
+		},
+		"stopped":  func(name string) { w.declare(name, "state: Stopped\n"+two) },
+		"removed":  w.undeclare,
+		"left-out": func(name string) { w.declare(name, "containers:\n- "+box("aid", term, "restartPolicy: Never")) },
+	} {
+		w.declare(name, two)
+		w.running(name)
+		w.said(name+"/app", "up")
+		w.said(name+"/aid", "up")
+		end(name)
+		normal(name, "app", asked)
+		if name != "left-out" {
+			normal(name, "aid", asked)
+		}
+		switch name {
+		case "stopped":
+			s := w.wait(name, "stopped", phase("Stopped"))
+			if c := s.box("app"); c.Reason != "Stopped" || !c.exited(143) {
+				t.Errorf("a container of a stopped sandbox is %+v", c)
+			}
+		case "restarted":
+			w.running(name)
+			if out := w.ok("describe", name); !strings.Contains(out, "Stopped, exit code 143, ") || strings.Contains(out, "Warning") {
+				t.Errorf("after a restart describe says\n%s", out)
+			}
+		}
+	}
+	w.declare("killed", two)
+	w.running("killed")
+	w.said("killed/aid", "up")
+	w.ok("kill", "killed/aid")
+	normal("killed", "aid", "ended with exit code 143, as a user asked")
+	s := w.wait("killed", "half gone", func(s sandbox) bool { return s.box("aid").State == "stopped" })
+	if c := s.box("aid"); c.Reason != "Killed" || !strings.Contains(s.Status.Message, "(Killed)") {
+		t.Errorf("after a kill it is %+v", s)
+	}
+	w.declare("crashed", "restartPolicy: Never\n"+app("exit 143"))
+	w.wait("crashed", "known", func(sandbox) bool { return true })
+	if e := ended("crashed", "app"); e.Type != "Warning" {
+		t.Errorf("a crash is told as %+v", e)
 	}
 }
 

@@ -157,14 +157,22 @@ func TestExec(t *testing.T) {
 		t.Errorf("two streams: %+v", r)
 	}
 	for args, want := range map[string]string{
-		"web/app -- /nothing": "no such file",
-		"web -- /w":           "several containers",
-		"web/none -- /w":      `no container "none"`,
-		"nobody -- /w":        `no sandbox "nobody"`,
+		"web -- /w":      "several containers",
+		"web/none -- /w": `no container "none"`,
+		"nobody -- /w":   `no sandbox "nobody"`,
 	} {
 		if r := w.run(append([]string{"exec"}, strings.Fields(args)...)...); r.code != 1 || !strings.Contains(r.err, want) {
 			t.Errorf("exec %s: %+v", args, r)
 		}
+	}
+	// As a shell ends, and with the command's own flags left to it.
+	for args, want := range map[string]int{"web/app -- /nothing": 127, "web/app nothing": 127, "web/app -- /proc/self/status": 126, "web/app /w exit 7": 7} {
+		if r := w.run(append([]string{"exec"}, strings.Fields(args)...)...); r.code != want {
+			t.Errorf("exec %s: %+v, want %d", args, r, want)
+		}
+	}
+	if r := w.run("exec", "web/app", "--env", "MORE=x", "/w", "print", "-d", "--tty"); r.out != "-d\n" && r.out != "-d --tty\n" {
+		t.Errorf("flags of the command's own: %+v", r)
 	}
 	for _, args := range []string{"web", "web/app --user root -- /w", "web/app --env X -- /w", "web/app --cwd x -- /w"} {
 		if r := w.run(append([]string{"exec"}, strings.Fields(args)...)...); r.code != 2 {

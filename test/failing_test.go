@@ -75,6 +75,7 @@ func TestNoMountPoint(t *testing.T) {
 		"loop":     {"/loop", "/loop is a link that leads back to itself: " + to},
 		"file":     {"/fine/conf/x", "/fine/conf is no directory: mount elsewhere, or make it one"},
 		"fine":     {"/fine/more", ""},
+		"onfile":   {"/fine/conf", "/fine/conf is a file, on which no directory can be mounted: mount elsewhere, or make it a directory"},
 	} {
 		for kind, readOnly := range map[string]string{"rw": "", "ro": ", readOnly: true"} {
 			box := kind + "-" + name
@@ -88,6 +89,24 @@ func TestNoMountPoint(t *testing.T) {
 			if s.Status.Reason != "StartError" || !strings.HasPrefix(s.Status.Message, want) {
 				t.Errorf("it says %q, not %q", s.Status.Message, want)
 			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ path, readOnly, want string }{
+		"ondir":   {"/fine", "false", "/fine is a directory, on which no file can be mounted: mount elsewhere, or make it a file"},
+		"nothing": {"/none/x", "true", "which is read-only, there is no file /none/x: make an empty one, or mount a directory"},
+		"made":    {"/none/x", "false", ""},
+	} {
+		w.declare(name, "volumes: [{name: v, hostPath: {path: DIR/file}}]\ncontainers:\n- {name: app, rootfs: {path: DIR/root, readOnly: "+
+			c.readOnly+"}, command: [/w, sleep], volumeMounts: [{name: v, mountPath: "+c.path+"}]}")
+		if c.want == "" {
+			w.running(name)
+			continue
+		}
+		if s := w.wait(name, "failed", phase("Failed")); !strings.Contains(s.Status.Message, ": in the root "+root+", "+c.want+": ") {
+			t.Errorf("it says %q, not %q", s.Status.Message, c.want)
 		}
 	}
 }

@@ -110,10 +110,10 @@ containers:
 - {name: writer, rootfs: {path: ROOT}, volumeMounts: [{name: data, mountPath: /data}, {name: made, mountPath: /made},
     {name: file, mountPath: /one.txt}, {name: shared, mountPath: /shared}, {name: small, mountPath: /small}, {name: conf, mountPath: /conf}],
    command: [/w, write, /data/sub/new, to the host, then, write, /made/x, "y", then, read, /one.txt, then, write, /one.txt, changed,
-     then, write, /shared/message, hello, then, fill, /small/big, then, read, /conf/app.conf, then, try-write, /conf/app.conf,
+     then, write, /shared/message, hello, then, write, /shared/whole, x, then, fill, /small/big, then, read, /conf/app.conf, then, try-write, /conf/app.conf,
      then, list, /conf, then, print, done, then, sleep]}
 - {name: reader, rootfs: {path: ROOT}, volumeMounts: [{name: data, mountPath: /data, readOnly: true}, {name: shared, mountPath: /shared}],
-   command: [/w, await, /shared/message, then, read, /shared/message, then, list, /data/sub, then, try-write, /data/x, then, sleep]}`)
+   command: [/w, await, /shared/whole, then, read, /shared/message, then, list, /data/sub, then, try-write, /data/x, then, sleep]}`)
 	w.running("web")
 	said := strings.Join(w.said("web/writer", "done"), "\n")
 	for _, want := range []string{"a file of the host", "filled 1048576 then no space left on device", "listen 80",

@@ -30,6 +30,12 @@ func TestDeletionGuard(t *testing.T) {
 	if out := w.ok("get"); strings.Count(out, "DeletionHeld") != 3 {
 		t.Errorf("get does not show it:\n%s", out)
 	}
+	if out := w.ok("plan"); strings.Count(out, "its removal is held: the deletion guard holds the removal of 3 of 4") != 3 {
+		t.Errorf("plan does not tell of it:\n%s", out)
+	}
+	if out := w.ok("plan", w.manifests); !strings.Contains(out, "the deletion guard would hold the removal of 3 of 4 sandboxes (web0, web1, web2)") {
+		t.Errorf("plan for the same manifests does not tell of it:\n%s", out)
+	}
 	// One that is back is held no more.
 	w.declare("web0", app("sleep"))
 	w.wait("web0", "declared again", func(s sandbox) bool { return running(s) && !held(s) })

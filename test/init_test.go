@@ -163,7 +163,7 @@ func TestInitContainerFails(t *testing.T) {
 	w.declare("web", spec("count /v/bad then exit 3", "restartPolicy: OnFailure"))
 	s := w.initPhase("web", "Init:CrashLoopBackOff")
 	if c := s.box("bad"); c.RestartCount != 1 || !c.exited(3) || c.NextStartAt == nil || s.Status.Reason != "CrashLoopBackOff" || s.Status.Phase != "Pending" ||
-		!strings.Contains(s.Status.Message, `init container "bad" ended with exit code 3; next try at `) {
+		!strings.HasPrefix(s.Status.Message, "next try at ") || !strings.HasSuffix(s.Status.Message, `; init container "bad" ended with exit code 3`) {
 		t.Errorf("in back-off: %+v", s)
 	}
 	w.counted("in back-off", []string{"bad", "app"}, "2 0")

@@ -22,7 +22,7 @@ func TestLinuxInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.declare("web", "restartPolicy: Never\nvolumes: [{name: v, hostPath: {path: DIR/v}}]\n"+
-		"containers:\n- {name: app, rootfs: {path: DIR/root}, command: [/inside, /v], volumeMounts: [{name: v, mountPath: /v}], "+
+		"containers:\n- {name: app, rootfs: {path: DIR/root}, command: [/inside, /v], terminal: true, volumeMounts: [{name: v, mountPath: /v}], "+
 		"resources: {limits: {memory: 64Mi, cpu: 500m}}}")
 	w.wait("web", "done", phase("Succeeded"))
 	documented := outcomes(t)

@@ -68,6 +68,37 @@ func TestGoferIsIsolated(t *testing.T) {
 	}
 }
 
+// A sentry has no capability, and can get none, but those to open files as their
+// owners and to trace its stubs, and two more where its sockets are the host's:
+// in every thread, also where the program had some dropped before gVisor began.
+func TestSentryIsBounded(t *testing.T) {
+	w := start(t)
+	const files uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
+	const trace = 1 << unix.CAP_SYS_PTRACE
+	for name, want := range map[string]uint64{
+		"none": files | trace,
+		"host": files | trace | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_BIND_SERVICE,
+	} {
+		w.declare(name, "network: {mode: "+name+"}\ncontainers:\n- "+box("app", "sleep"))
+		sentry := w.running(name).Status.SandboxPID
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", sentry))
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("the sentry has no threads: %v", err)
+		}
+		for _, task := range tasks {
+			for set, want := range map[string]uint64{"CapBnd": want, "CapPrm": want, "CapEff": want, "CapInh": 0, "CapAmb": 0} {
+				if caps := statusLine(t, task, set); caps != want {
+					t.Errorf("network %s: %s of %s is %x, want %x", name, set, task, caps, want)
+				}
+			}
+		}
+		// Its /proc is away: the helper that unmounts it could.
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", sentry)); err != nil || strings.Contains(string(b), " proc ") {
+			t.Errorf("network %s: the sentry has mounted %v\n%s", name, err, b)
+		}
+	}
+}
+
 // checkDescriptors holds a gofer's descriptors to what it needs.
 func checkDescriptors(t *testing.T, pid int) {
 	t.Helper()

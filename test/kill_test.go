@@ -125,12 +125,13 @@ func TestProcesses(t *testing.T) {
 	if list := w.processes("web/other"); len(list) != 1 {
 		t.Errorf("what has ended shows: %+v", list)
 	}
-	out := w.ok("ps", "web")
-	for line := range strings.Lines(out) {
-		if len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
+	table, _ := w.atTerminal(24, 80, "ps", "web")
+	for line := range table.lines {
+		if len([]rune(strings.TrimRight(line, "\r\n"))) > 80 {
 			t.Errorf("more than 80 columns: %q", line)
 		}
 	}
+	table.ends(0)
 	// A paused sandbox shows what is frozen, one that does not run what it is.
 	w.declare("web", "state: Paused\ncontainers:\n- "+box("app", "spawn 1 then print ready then sleep"))
 	w.wait("web", "paused", phase("Paused"))
@@ -144,7 +145,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// The beginning of a name or an ID will do, where it fits only one.
+// The beginning of a name or an ID will do for who reads, where it fits only one.
 func TestPrefixes(t *testing.T) {
 	w := start(t)
 	w.declare("frontend", app("print front then sleep"))
@@ -155,11 +156,10 @@ func TestPrefixes(t *testing.T) {
 	}
 	w.said("frontend", "front")
 	for args, want := range map[string]string{
-		"logs fronte":                   "front\n",
-		"exec fronte -- /w hostname":    "hostname frontend\n",
-		"exec b -c app -- /w hostname":  "hostname backend\n",
-		"exec b/other -- /w hostname":   "hostname backend\n",
-		"exec backend.o -- /w hostname": "hostname backend\n",
+		"logs fronte":                         "front\n",
+		"exec backend -c app -- /w hostname":  "hostname backend\n",
+		"exec backend.other -- /w hostname":   "hostname backend\n",
+		"exec backend.other.1 -- /w hostname": "hostname backend\n",
 	} {
 		if got := w.ok(strings.Fields(args)...); got != want {
 			t.Errorf("%s: %q", args, got)
@@ -169,7 +169,8 @@ func TestPrefixes(t *testing.T) {
 		"exec f -- /w":         `"f" is the beginning of several names: frontend, frontier`,
 		"kill front/app":       `"front" is the beginning of several names: frontend, frontier`,
 		"logs backend.":        `"backend." is the beginning of several containers' ids: backend.app.1, backend.other.1`,
-		"exec b -- /w":         "several containers",
+		"exec backend -- /w":   "several containers",
+		"exec backend.o -- /w": `there is no container "backend.o"; backend.other.1 begins so`,
 		"exec frontend.x -- y": "no sandbox",
 	} {
 		if r := w.run(strings.Fields(args)...); r.code != 1 || !strings.Contains(r.err, want) {
@@ -177,14 +178,16 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 	// So it is with every command that takes the name of what is there.
-	for _, args := range []string{"get NAME", "get NAME -o json", "describe NAME", "events NAME", "logs NAME", "exec NAME -- /w hostname", "ps NAME",
-		"stats NAME", "kill NAME -s USR2", "restart NAME", "checkpoint NAME --image-path " + w.dir + "/image"} {
-		for _, name := range []string{"front", "fronte"} {
-			r := w.run(strings.Fields(strings.ReplaceAll(args, "NAME", name))...)
-			if name == "fronte" && r.code != 0 ||
-				name == "front" && (r.code != 1 || !strings.Contains(r.err, `"front" is the beginning of several names: frontend, frontier`)) {
-				t.Errorf("%s with %s: %+v", args, name, r)
-			}
+	for args, changes := range map[string]bool{"get NAME": false, "get NAME -o json": false, "describe NAME": false, "events NAME": false, "logs NAME": false,
+		"ps NAME": false, "stats NAME": false, "exec NAME -- /w hostname": true, "kill NAME -s USR2": true, "restart NAME": true,
+		"attach NAME": true, "checkpoint NAME --image-path " + w.dir + "/image": true} {
+		r := w.run(strings.Fields(strings.ReplaceAll(args, "NAME", "front"))...)
+		if r.code != 1 || !strings.Contains(r.err, `"front" is the beginning of several names: frontend, frontier`) {
+			t.Errorf("%s with front: %+v", args, r)
+		}
+		r = w.run(strings.Fields(strings.ReplaceAll(args, "NAME", "fronte"))...)
+		if !changes && r.code != 0 || changes && (r.code != 1 || !strings.Contains(r.err, `there is no sandbox "fronte"; frontend begins so`)) {
+			t.Errorf("%s with fronte: %+v", args, r)
 		}
 	}
 	if r := w.run("wait", "frontend.a", "--for", "Running", "--timeout", "10s"); r.code != 0 {

@@ -31,6 +31,9 @@ const workEnv = "SANDBOXER_TEST_DIR"
 var resyncOnly = os.Getenv("SANDBOXER_TEST_RESYNC_ONLY") != ""
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(denyEnv); what != "" {
+		os.Exit(complain(executeDenied(what)))
+	}
 	base = os.Getenv(workEnv)
 	if base == "" {
 		os.Exit(supervise())

@@ -74,7 +74,7 @@ func checkSize(t *testing.T, message string, from, to float64) {
 // A container in memory of its own file systems is over its limit too.
 func TestOOMKilledForFilesInMemory(t *testing.T) {
 	w := start(t)
-	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /dev/shm/x 100 then sleep", 32)+"\n- "+limited("other", "fill /tmp/x then remove /tmp/x then sleep", 200,
+	w.declare("web", "restartPolicy: Never\ncontainers:\n- "+limited("app", "fill /dev/shm/x 60 then sleep", 32)+"\n- "+limited("other", "fill /tmp/x then remove /tmp/x then sleep", 200,
 		"volumeMounts: [{name: d, mountPath: /tmp}]")+"\nvolumes: [{name: d, emptyDir: {sizeLimit: 16Mi}}]")
 	s := w.wait("web", "ended in part", func(s sandbox) bool { return s.box("app").State == "stopped" })
 	if c := s.box("app"); c.Reason != "OOMKilled" || s.box("other").State != "running" {
@@ -276,5 +276,33 @@ func TestLimitLoweredBelowUse(t *testing.T) {
 	now = w.wait("web", "limited anew", func(s sandbox) bool { return running(s) && !s.has("LimitsDenied") })
 	if now.box("app").ID != was.box("app").ID {
 		t.Errorf("it was made anew for it: %+v", now)
+	}
+}
+
+// What a container has the sandbox's kernel remember (names, attributes, what is in pipes,
+// whom to wake) is memory of that kernel's own, and counts for the sandbox as a
+// whole: where all containers have a limit, it ends for that, and nothing else.
+func TestOOMOfTheSandboxsKernel(t *testing.T) {
+	w := start(t)
+	w.declare("other", app("sleep"))
+	other := w.running("other")
+	commands := map[string]string{
+		"links":   "write /dev/shm/x x then links /dev/shm/x 10000000",
+		"xattrs":  "xattrs /dev/shm/x 1000000",
+		"pipes":   "pipes 1000000",
+		"epolls":  "epolls 1000000",
+		"watches": "watches /dev/shm 1000000",
+	}
+	for name, command := range commands {
+		w.declare(name, "restartPolicy: Never\ncontainers:\n- "+limited("app", command+" then print survived then sleep", 48))
+	}
+	for name := range commands {
+		s := w.wait(name, "ended", func(s sandbox) bool { return s.box("app").State == "stopped" })
+		if c := s.box("app"); c.Reason != "OOMKilled" {
+			t.Errorf("%s: it is told as %+v; it said %q", name, c, w.ok("logs", name))
+		}
+	}
+	if now := w.running("other"); now.Status.SandboxPID != other.Status.SandboxPID || now.box("app").RestartCount != 0 {
+		t.Errorf("another sandbox suffered: %+v", now)
 	}
 }

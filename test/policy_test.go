@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io"
@@ -90,23 +91,60 @@ func TestClientImports(t *testing.T) {
 	}
 }
 
-// The plan is pure: of the standard library it takes nothing that acts.
-func TestPlanIsPure(t *testing.T) {
+// The loop reaches the host through its interfaces alone.
+func TestLoopTouchesNoHost(t *testing.T) {
 	t.Parallel()
-	for _, p := range packages(t) {
-		if p.ImportPath != "sandboxer/reconcile" {
-			continue
+	for _, imported := range packageOf(t, "sandboxer/reconcile").Imports {
+		switch imported {
+		case "os", "os/exec", "io", "io/fs", "net", "net/http", "syscall", "log", "log/slog", "math/rand", "math/rand/v2",
+			"golang.org/x/sys/unix":
+			t.Errorf("it imports %s", imported)
 		}
-		for _, imported := range p.Imports {
-			switch imported {
-			case "os", "os/exec", "io", "io/fs", "net", "net/http", "syscall", "log", "log/slog", "math/rand", "math/rand/v2",
-				"golang.org/x/sys/unix":
-				t.Errorf("%s imports %s", p.ImportPath, imported)
-			}
-		}
-		return
 	}
-	t.Error("there is no package reconcile")
+}
+
+// The planner is pure: it has nothing that acts, waits, logs or tells the time.
+func TestPlannerIsPure(t *testing.T) {
+	t.Parallel()
+	p := packageOf(t, "sandboxer/reconcile/plan")
+	for _, imported := range p.Imports {
+		switch imported {
+		case "cmp", "encoding/json", "errors", "fmt", "hash/fnv", "iter", "maps", "math", "reflect", "slices", "strconv", "strings",
+			"k8s.io/apimachinery/pkg/api/resource", "sandboxer/desired", "sandboxer/observed", "sandboxer/oom":
+		case "time": // for instants that it is given
+		default:
+			t.Errorf("it imports %s", imported)
+		}
+	}
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			of, _ := sel.X.(*ast.Ident)
+			switch what := sel.Sel.Name; {
+			case of == nil || of.Name != "time":
+			case !slices.Contains([]string{"Duration", "Time", "Millisecond", "Second", "Minute", "Hour", "DateTime"}, what):
+				t.Errorf("%s has time.%s", name, what)
+			}
+			return true
+		})
+	}
+}
+
+func packageOf(t *testing.T, path string) goPackage {
+	t.Helper()
+	list := packages(t)
+	i := slices.IndexFunc(list, func(p goPackage) bool { return p.ImportPath == path })
+	if i < 0 {
+		t.Fatalf("there is no package %s", path)
+	}
+	return list[i]
 }
 
 // The files of a gofer that is nothing else link no sentry.
@@ -139,6 +177,40 @@ func TestPackageDocs(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments)
 	if err != nil || f.Doc == nil {
 		t.Errorf("package test has no comment: %v", err)
+	}
+}
+
+// What looks for files by a pattern has no directory in that: its name may hold what
+// patterns are made of.
+func TestPatternsHaveNoDirectory(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if folder(p.ImportPath) == "test" {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				if is, ok := call.Fun.(*ast.SelectorExpr); !ok || is.Sel.Name != "Glob" && is.Sel.Name != "Match" {
+					return true
+				}
+				ast.Inspect(call.Args[0], func(n ast.Node) bool {
+					if id, ok := n.(*ast.Ident); ok && id.Name != "procRoot" {
+						t.Errorf("%s: a pattern is made of %s: read the directory", files.Position(n.Pos()), id.Name)
+					}
+					return true
+				})
+				return true
+			})
+		}
 	}
 }
 

@@ -101,7 +101,8 @@ func checkPoured(t *testing.T, what, text string, n int) {
 // configure writes the daemon's configuration file.
 func (w *world) configure(text string) {
 	w.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.dir, "config.yaml"), []byte(text), 0o600); err != nil {
+	w.makeConfig()
+	if err := os.WriteFile(w.config(), []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -67,3 +67,18 @@ func TestMemoryLimitIsEnforced(t *testing.T) {
 		t.Errorf("another sandbox suffered")
 	}
 }
+
+// A limits.cpu that a sibling without one keeps from being in force is said to be so
+// wherever the sandbox is looked at.
+func TestLimitInVainIsNoted(t *testing.T) {
+	w := start(t)
+	w.declare("web", "containers:\n- "+box("app", "sleep", "resources: {limits: {cpu: 1}}")+"\n- "+box("aid", "sleep"))
+	w.running("web")
+	const want = `spec.containers[0].resources.limits.cpu: is not in force as long as container "aid" has no limits.cpu`
+	for _, command := range []string{"plan", "describe web", "validate " + w.manifests} {
+		r := w.run(strings.Fields(command)...)
+		if said := strings.Join(strings.Fields(r.out+r.err), " "); r.code != 0 || !strings.Contains(said, want) {
+			t.Errorf("%s says %q", command, said)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func TestEndsForGood(t *testing.T) {
 		t.Errorf("it is %+v", s)
 	}
 	// The daemon may have gone before it was done with the sandbox's end.
-	if !poll(func() bool { return !strings.Contains(w.ok("plan", "-o", "json"), "job") }) {
+	if !poll(func() bool { return !strings.Contains(w.ok("plan", "-o", "json"), `"sandbox"`) }) {
 		t.Errorf("the plan is %s", w.ok("plan"))
 	}
 	if out := w.ok("logs", "job"); out != "once\n" {
@@ -128,7 +128,7 @@ func TestFailedForGood(t *testing.T) {
 		if s.Status.Ready || s.Status.Reason != "Error" {
 			t.Errorf("it is %+v", s.Status)
 		}
-		if r := w.run("wait", "job", "--for", "ready", "--timeout", "100ms"); r.code != 1 || !strings.Contains(r.err, "it is Running (Error: "+says+")") {
+		if r := w.run("wait", "job", "--for", "ready", "--timeout", "100ms"); r.code != 1 || !strings.Contains(r.err, "job will not reach ready without a change: "+says) {
 			t.Errorf("wait says %+v", r)
 		}
 		w.declare("web", app("sleep", "dependsOn: [job]"))

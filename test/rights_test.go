@@ -47,6 +47,8 @@ func TestFurtherProcesses(t *testing.T) {
 	declare := func(state string) {
 		w.declare("web", state+"\nterminationGracePeriodSeconds: 20\nvolumes: [{name: out, hostPath: {path: DIR/out}}]\ncontainers:\n- {name: app, bundle: "+
 			bundle+`, volumeMounts: [{name: out, mountPath: /out}],
+  startupProbe: {exec: {command: [/w, rights, /out/started]}, periodSeconds: 1},
+  livenessProbe: {exec: {command: [/w, rights, /out/alive]}, periodSeconds: 1},
   readinessProbe: {exec: {command: [/w, rights, /out/probe]}, periodSeconds: 1},
   lifecycle: {preStop: {exec: {command: [/w, rights, /out/stop]}}}}`)
 	}
@@ -55,6 +57,9 @@ func TestFurtherProcesses(t *testing.T) {
 		if got := w.ok("exec", "web", "--", "/w", "rights"); got != confinedRights+"\n" {
 			t.Errorf("%s exec has\n%swant\n%s", when, got, confinedRights)
 		}
+		s, _ := w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "rights")
+		s.expect(confinedRights)
+		s.ends(0)
 		if got := w.ok("exec", "web", "--user", "3:4", "--", "/w", "rights"); !strings.Contains(got, "umask=0027 core=12/34 Uid=3,3,3,3 Gid=4,4,4,4") ||
 			!strings.Contains(got, "NoNewPrivs=1 Seccomp=2") {
 			t.Errorf("%s exec as another user has\n%s", when, got)
@@ -74,7 +79,10 @@ func TestFurtherProcesses(t *testing.T) {
 	w.said("web", confinedRights)
 	further("at first")
 	w.ready("web", "app", true)
+	written("started")
 	written("probe")
+	w.until(func() bool { b, _ := os.ReadFile(filepath.Join(out, "alive")); return len(b) > 0 })
+	written("alive")
 	w.restart()
 	w.running("web")
 	further("under another daemon")
@@ -116,10 +124,14 @@ func TestSetUserID(t *testing.T) {
 			boxes = append(boxes, "- {name: "+program+", rootfs: {path: "+root+"}, command: [/"+program+", rights], "+
 				"securityContext: {runAsUser: 7, runAsGroup: 8"+more+"}}")
 		}
-		w.declare(name, "restartPolicy: Never\ncontainers:\n"+strings.Join(boxes, "\n"))
+		// In a volume it is no other program.
+		boxes = append(boxes, "- {name: volume, rootfs: {path: "+rootfs+"}, command: [/v/user, rights], "+
+			"volumeMounts: [{name: v, mountPath: /v}], securityContext: {runAsUser: 7, runAsGroup: 8"+more+"}}")
+		w.declare(name, "restartPolicy: Never\nvolumes: [{name: v, hostPath: {path: "+root+"}}]\ncontainers:\n"+strings.Join(boxes, "\n"))
 	}
 	for who, want := range map[string]string{
 		"may/user": "Uid=7,0,0,0 Gid=8,8,8,8", "may/group": "Uid=7,7,7,7 Gid=8,0,0,0", "may/caps": "CapEff=0000000000000020",
+		"may/volume": "Uid=7,0,0,0 Gid=8,8,8,8", "may-not/volume": "Uid=7,7,7,7 Gid=8,8,8,8",
 		"may-not/user": "Uid=7,7,7,7 Gid=8,8,8,8", "may-not/group": "Uid=7,7,7,7 Gid=8,8,8,8", "may-not/caps": "CapEff=0000000000000000",
 	} {
 		name, _, _ := strings.Cut(who, "/")

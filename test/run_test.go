@@ -85,8 +85,9 @@ func (w *world) manifest(name, spec string) string {
 
 // runs are the arguments of a run.
 func (w *world) runs(args ...string) []string {
+	w.makeConfig()
 	return append([]string{"run", "--state-dir", w.state, "--data-dir", w.data, "--cgroup-parent", w.parent,
-		"--config", filepath.Join(w.dir, "config.yaml")}, args...)
+		"--config", w.config()}, args...)
 }
 
 // A run has its first container's output, exit code and input, and leaves
@@ -306,7 +307,7 @@ func TestRunTerminal(t *testing.T) {
 	before := mode(t, master) // as every new terminal's; the next one is at work at once
 	w.nothingRan()
 
-	s, master = w.atTerminal(24, 80, w.runs("-it", w.manifest("job", app("copy then exit 9")))...)
+	s, master = w.atRawTerminal(24, 80, w.runs("-it", w.manifest("job", app("copy then exit 9")))...)
 	fmt.Fprint(master, "typed\n")
 	s.expect("typed") // the echo
 	s.expect("typed")

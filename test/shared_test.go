@@ -1,6 +1,8 @@
 package test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +69,7 @@ func TestVolumesAreShared(t *testing.T) {
 	// What has mounted them first does not take them along.
 	w.ok("restart", "web/one")
 	w.wait("web", "made anew", func(s sandbox) bool { return running(s) && s.box("one").ID != was.box("one").ID })
-	w.listening("web")
+	w.saidTimes("web/one", "listening", 2)
 	w.shared("web", "once that was made anew which mounted first")
 	// One that comes later mounts them as well.
 	w.declare("web", sharing()+"\n- "+box("three", "lock flock /e/l then sleep", "volumeMounts: [{name: e, mountPath: /e}]"))
@@ -186,4 +188,136 @@ func TestHostFIFO(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whatever is changed about how containers mount a volume, it is done, and plan
+// says to whom before; and the volume stays one for all of them.
+func TestMountsAreChanged(t *testing.T) {
+	w := newWorld(t)
+	volume := filepath.Join(w.dir, "h")
+	if err := errors.Join(os.Mkdir(volume, 0o755), os.WriteFile(filepath.Join(volume, "lock"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	const readOnly = ", readOnly: true"
+	spec := func(kind, mounts string) string {
+		return "volumes: [{name: h, hostPath: {path: DIR/h, type: " + kind + "}}]\ncontainers:\n- " +
+			box("one", "sleep", "volumeMounts: [{name: h, mountPath: /h"+readOnly+"}]") + "\n- " + box("two", "sleep", "volumeMounts: ["+mounts+"]")
+	}
+	at := func(path, more string) string { return "{name: h, mountPath: " + path + more + "}" }
+	w.declare("web", spec("Directory", at("/h", readOnly)))
+	now := w.running("web")
+	for _, c := range []struct {
+		what, kind, mounts string
+		anew               string // whom the change makes anew
+		why                string // plan says
+		path               string // where two has the volume then, if it has
+		written            string // what becomes of a write there
+	}{
+		{"to be written by one that did not", "Directory", at("/h", ""), "sandbox", `volume \"h\" was served to be read only`, "/h", "written"},
+		{"to be read only again", "Directory", at("/h", readOnly), "container", "readOnly", "/h", "read-only"},
+		{"to be written again", "Directory", at("/h", ""), "container", "readOnly", "/h", "written"},
+		{"elsewhere", "Directory", at("/i", ""), "container", "mountPath", "/i", "written"},
+		{"twice", "Directory", at("/i", readOnly) + ", " + at("/h", ""), "container", "volumeMounts", "/h", "written"},
+		{"not at all", "Directory", "", "container", "volumeMounts", "", ""},
+		{"again", "Directory", at("/h", readOnly), "container", "volumeMounts", "/h", "read-only"},
+		{"as another type", "DirectoryOrCreate", at("/h", readOnly), "sandbox", "hostPath.type", "/h", "read-only"},
+	} {
+		was, path := now, filepath.Join(w.dir, "new.yaml")
+		if err := os.WriteFile(path, []byte(w.document("web", spec(c.kind, c.mounts))), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out := w.ok("plan", path, "-o", "json"); !strings.Contains(out, `"class": "`+c.anew+`"`) || !strings.Contains(out, c.why) {
+			t.Errorf("%s: plan does not tell of a change of the %s, for %s: %s", c.what, c.anew, c.why, out)
+		}
+		w.declare("web", spec(c.kind, c.mounts))
+		now = w.wait("web", c.what, func(s sandbox) bool {
+			return running(s) && s.Status.SpecHash != was.Status.SpecHash && s.box("two").ID+fmt.Sprint(s.Status.SandboxPID) != was.box("two").ID+fmt.Sprint(was.Status.SandboxPID)
+		})
+		if anew := now.Status.SandboxPID != was.Status.SandboxPID; anew != (c.anew == "sandbox") {
+			t.Errorf("%s: the sandbox was made anew: %v", c.what, anew)
+		}
+		if out := w.ok("exec", "web/two", "--", "/w", "try-write", "/h/x"); c.path == "" && !strings.Contains(out, "denied") {
+			t.Errorf("%s: %s", c.what, out)
+		}
+		if c.path == "" {
+			continue
+		}
+		if out := w.ok("exec", "web/two", "--", "/w", "try-write", c.path+"/x"); !strings.Contains(out, c.written) {
+			t.Errorf("%s: a write ends with %q, want %q", c.what, out, c.written)
+		}
+		held := w.session("exec", "web/one", "--", "/w", "lock", "flock", "/h/lock", "then", "sleep")
+		held.expect("locked /h/lock")
+		if out := w.ok("exec", "web/two", "--", "/w", "lock", "flock", c.path+"/lock"); !strings.Contains(out, "busy") {
+			t.Errorf("%s: the volume is two: %q", c.what, out)
+		}
+		held.signal(syscall.SIGTERM)
+		held.ends(0)
+	}
+}
+
+// What the host does in a hostPath shows inside at once, also where a container has
+// looked at it, has it open or mapped; and the other way round.
+func TestHostAndContainerMeet(t *testing.T) {
+	w := newWorld(t)
+	volume := filepath.Join(w.dir, "h")
+	at := func(name string) string { return filepath.Join(volume, name) }
+	done := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(name, text string) { t.Helper(); done(os.WriteFile(at(name), []byte(text), 0o644)) }
+	done(os.Mkdir(volume, 0o755), os.Mkdir(at("dir"), 0o755))
+	write("page", strings.Repeat(".", 4096))
+	write("f", "one\n")
+	write("dir/x", "x\n")
+	w.start()
+	w.declare("web", "volumes: [{name: h, hostPath: {path: DIR/h}}]\ncontainers:\n- "+box("app", "sleep", "volumeMounts: [{name: h, mountPath: /h}]"))
+	w.running("web")
+	reads := func(what, name, want string) {
+		t.Helper()
+		r := w.run("exec", "web", "--", "/w", "read", "/h/"+name)
+		if got := r.out; r.code == 0 && got != want || r.code != 0 && want != "" {
+			t.Errorf("%s: %s is %q, want %q: %s", what, name, got, want, r.err)
+		}
+	}
+	reads("at first", "f", "one\n")
+	reads("at first", "dir/x", "x\n")
+	f, err := os.OpenFile(at("f"), os.O_APPEND|os.O_WRONLY, 0)
+	done(err)
+	_, err = f.WriteString("two\n")
+	done(err, f.Close())
+	reads("appended to", "f", "one\ntwo\n")
+	done(os.Truncate(at("f"), 4))
+	reads("truncated", "f", "one\n")
+	write("next", "next\n")
+	done(os.Rename(at("next"), at("f")))
+	reads("replaced", "f", "next\n")
+	done(os.Rename(at("dir"), at("moved")), os.Mkdir(at("dir"), 0o755))
+	write("dir/x", "another\n")
+	reads("with another folder", "dir/x", "another\n")
+	reads("moved", "moved/x", "x\n")
+	done(os.RemoveAll(at("dir")))
+	reads("removed", "dir/x", "")
+	done(os.Chmod(at("f"), 0))
+	reads("that only root may read", "f", "next\n")
+
+	s := w.session("exec", "web", "--", "/w", "feel", "/h/page")
+	s.expect("feeling /h/page")
+	page, err := os.OpenFile(at("page"), os.O_RDWR, 0)
+	done(err)
+	defer page.Close()
+	_, err = page.WriteAt([]byte("x"), 0)
+	done(err)
+	s.expect("felt /h/page")
+	s.ends(0)
+	w.ok("exec", "web", "--", "/w", "poke", "/h/page", "then", "write", "/h/own", "own", "then", "remove", "/h/f")
+	var first [1]byte
+	_, err = page.ReadAt(first[:], 0)
+	own, ownErr := os.ReadFile(at("own"))
+	if _, gone := os.Lstat(at("f")); err != nil || first[0] != 'x'+1 || ownErr != nil || string(own) != "own\n" || !os.IsNotExist(gone) {
+		t.Errorf("what the container did: the page begins with %q (%v), own is %q (%v), f: %v", first, err, own, ownErr, gone)
+	}
 }

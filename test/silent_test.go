@@ -24,7 +24,8 @@ type silentFS struct {
 
 	mu     sync.Mutex
 	silent bool
-	owed   [][]byte // what was asked meanwhile
+	after  map[uint32]int // how many requests of a kind are answered, and no more
+	owed   [][]byte       // what was asked meanwhile
 }
 
 // mountSilent mounts one in the world's directory, until the test is over.
@@ -55,11 +56,19 @@ func (fs *silentFS) fallSilent() {
 	fs.silent = true
 }
 
+// fallSilentAfter has nobody's requests of a kind be answered any more once so many
+// were.
+func (fs *silentFS) fallSilentAfter(op uint32, requests int) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.after = map[uint32]int{op: requests}
+}
+
 // resume answers again, also what was asked meanwhile.
 func (fs *silentFS) resume() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	fs.silent = false
+	fs.silent, fs.after = false, nil
 	for _, request := range fs.owed {
 		fs.answer(request)
 	}
@@ -73,10 +82,11 @@ func (fs *silentFS) abort() {
 
 // The requests that are served.
 const (
-	fuseLookup, fuseForget, fuseGetattr, fuseUnlink, fuseRename = 1, 2, 3, 10, 12
-	fuseOpen, fuseRead, fuseWrite, fuseRelease, fuseFlush       = 14, 15, 16, 18, 25
-	fuseInit, fuseOpendir, fuseReaddir, fuseReleasedir          = 26, 27, 28, 29
-	fuseCreate, fuseInterrupt, fuseBatchForget                  = 35, 36, 42
+	fuseLookup, fuseForget, fuseGetattr, fuseMkdir        = 1, 2, 3, 9
+	fuseUnlink, fuseRename, fuseStatfs                    = 10, 12, 17
+	fuseOpen, fuseRead, fuseWrite, fuseRelease, fuseFlush = 14, 15, 16, 18, 25
+	fuseInit, fuseOpendir, fuseReaddir, fuseReleasedir    = 26, 27, 28, 29
+	fuseCreate, fuseInterrupt, fuseBatchForget            = 35, 36, 42
 )
 
 func (fs *silentFS) serve() {
@@ -91,7 +101,12 @@ func (fs *silentFS) serve() {
 			continue
 		}
 		fs.mu.Lock()
-		if fs.silent {
+		op := binary.LittleEndian.Uint32(buf[4:])
+		left, counted := fs.after[op]
+		if counted {
+			fs.after[op] = max(left-1, 0)
+		}
+		if fs.silent || counted && left == 0 {
 			fs.owed = append(fs.owed, slices.Clone(buf[:n]))
 		} else {
 			fs.answer(buf[:n])
@@ -140,6 +155,10 @@ func (fs *silentFS) answer(request []byte) {
 		out = append(make([]byte, 16), fs.attr(node)...)
 	case fuseOpen, fuseOpendir:
 		out = make([]byte, 16)
+	case fuseStatfs:
+		out = make([]byte, 80)
+		le.PutUint32(out[40:], 4096) // of a block
+		le.PutUint32(out[44:], 255)  // of a name
 	case fuseRead:
 		if le.Uint64(request[48:]) == 0 {
 			out = []byte(fs.content)
@@ -160,6 +179,23 @@ func (fs *silentFS) answer(request []byte) {
 	le.PutUint32(head[4:], uint32(errno))
 	le.PutUint64(head[8:], unique)
 	_, _ = syscall.Write(int(fs.fuse.Fd()), slices.Concat(head, out)) // to somebody who may be gone
+}
+
+// overlay mounts one in the world's directory that shows another one, until the test is
+// over.
+func (w *world) overlay(at, lower string) {
+	w.t.Helper()
+	at, lower = filepath.Join(w.dir, at), filepath.Join(w.dir, lower)
+	none := lower + ".none" // it takes two where nothing is written to
+	for _, dir := range []string{at, none} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount("overlay", at, "overlay", 0, "lowerdir="+lower+":"+none); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = syscall.Unmount(at, syscall.MNT_DETACH) })
 }
 
 // endsSoon holds a daemon that something hangs of to its end, and starts the
@@ -188,7 +224,7 @@ func (w *world) toldSilent(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
 		if !w.until(func() bool {
-			return slices.ContainsFunc(w.events(name, "ActionFailed", "HookFailed"), func(e event) bool { return strings.Contains(e.Message, "does not answer") })
+			return w.run("get", name).code == 0 && slices.ContainsFunc(w.events(name, "ActionFailed", "HookFailed"), func(e event) bool { return strings.Contains(e.Message, "does not answer") })
 		}) {
 			w.t.Errorf("of %s nothing is told:\n%s", name, w.run("events", name).out)
 		}
@@ -227,13 +263,19 @@ func TestSilentPath(t *testing.T) {
 		"userlog":  "containers:\n- " + box("app", "sleep", "userLog: DIR/silent/log"),
 		"console":  "containers:\n- " + box("app", "sleep", "terminal: true", "consoleSocket: DIR/silent/socket"),
 		"hook":     "containers:\n- " + box("app", "sleep", "hooks: {prestart: [{path: DIR/silent/hook}]}"),
+		"script":   "containers:\n- " + box("app", "sleep", "hooks: {prestart: [{path: DIR/script}]}"),
 		"restored": "restoreFrom: DIR/silent/checkpoint\n" + app("sleep"),
 	}
+	kinds["stacked"] = "volumes: [{name: v, hostPath: {path: DIR/over/value}}]\ncontainers:\n- " + box("app", "sleep", "volumeMounts: [{name: v, mountPath: /v}]")
+	w.overlay("over", "silent")
 	for link, to := range map[string]string{"link": "silent", "linked/config.json": "../silent/config.json"} {
 		_ = os.Remove(filepath.Join(w.dir, link))
 		if err := os.Symlink(to, filepath.Join(w.dir, link)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "script"), []byte("#!"+w.dir+"/silent/interpreter\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	fs.fallSilent()
 	for name, spec := range kinds {
@@ -256,6 +298,48 @@ func TestSilentPath(t *testing.T) {
 		w.undeclare(name)
 	}
 	for name := range kinds {
+		w.gone(name)
+	}
+}
+
+// A file system that answers, and then no more, or reads and no writes, holds up its
+// own sandbox and neither others nor the daemon's end.
+func TestSilentMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	specs := map[string]string{}
+	silent := func(name string, op uint32, requests int, spec string) {
+		w.mountSilent(name, "value").fallSilentAfter(op, requests)
+		specs[name] = strings.ReplaceAll("restartBackoff: {initial: 1h, max: 1h}\n"+spec, "HERE", "DIR/"+name)
+	}
+	for n := range 6 { // what is read for one container
+		silent(fmt.Sprint("value", n), fuseRead, n, "containers:\n- "+box("app", "sleep", "env: [{name: V, valueFrom: {file: HERE/v}}]"))
+	}
+	volume := "volumes: [{name: v, hostPath: {path: HERE/.new, type: TYPE}}]\ncontainers:\n- " + box("app", "sleep", "volumeMounts: [{name: v, mountPath: /v}]")
+	silent("made", fuseMkdir, 0, strings.ReplaceAll(volume, "TYPE", "DirectoryOrCreate"))
+	silent("file", fuseCreate, 0, strings.ReplaceAll(volume, "TYPE", "FileOrCreate"))
+	silent("logged", fuseCreate, 0, "containers:\n- "+box("app", "sleep", "userLog: HERE/.log"))
+	silent("pid", fuseCreate, 0, "containers:\n- "+box("app", "sleep", "pidFile: HERE/pid"))
+	silent("written", fuseWrite, 0, "containers:\n- "+box("app", "sleep", "pidFile: HERE/pid"))
+	w.start()
+	var names []string
+	for name, spec := range specs {
+		w.declare(name, spec)
+		if name != "value5" {
+			names = append(names, name)
+		}
+	}
+	w.toldSilent(names...)
+	w.declare("late", app("sleep"))
+	was := w.running("late")
+	w.endsSoon(syscall.SIGTERM)
+	w.same(was, w.running("late"), "app")
+	w.endsSoon(syscall.SIGKILL)
+	w.same(was, w.running("late"), "app")
+	w.endsSoon(syscall.SIGTERM)
+	for name := range specs {
+		w.undeclare(name)
+	}
+	for name := range specs {
 		w.gone(name)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,7 +151,14 @@ func TestSockets(t *testing.T) {
 		now := fmt.Sprintf("v/now-%d", n)
 		waits := w.session("exec", "web/app", "--", "/w", "print", "waits", "then", "await", "/"+now, "then", "dial", "/v/a/host")
 		waits.expect("waits")
-		killAll(w.helpers("web", "gofer"))
+		gofers := w.helpers("web", "gofer")
+		killAll(gofers)
+		// What one of them had begun to answer would be done twice.
+		if !poll(func() bool {
+			return !slices.ContainsFunc(gofers, func(pid int) bool { return lives(strconv.Itoa(pid)) })
+		}) {
+			t.Fatal("a gofer does not end")
+		}
 		// Whatever is asked meanwhile is answered by the next gofer.
 		if err := os.WriteFile(filepath.Join(w.dir, now), nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -209,6 +218,7 @@ func TestSocketsWithoutDaemon(t *testing.T) {
 	defer waits.Close()
 	w.start()
 	echoes(t, waits, "was there first")
+	w.replaced("web", "app", 1) // or that is the new one that is asked for
 	w.ok("restart", "--gofer", "web")
 	w.reaches("v/app")
 	w.same(was, w.replaced("web", "app", 2), "app")

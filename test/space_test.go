@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -34,6 +35,56 @@ func TestClosedFilesAreNotKept(t *testing.T) {
 		for _, holder := range holders(s.Status.SandboxPID, info) {
 			t.Errorf("%s is deleted, and the sentry has it as %s", path, holder)
 		}
+	}
+}
+
+// What was deleted of a root is kept for as long as the container is not restarted,
+// as the manual says: its root is its own.
+func TestFilesOfRootsAreKeptUntilARestart(t *testing.T) {
+	w := start(t)
+	root := filepath.Join(w.dir, "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := build(filepath.Join(root, "w"), "../examples/workload"); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "old")
+	if err := os.WriteFile(path, []byte("content\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.declare("web", "containers:\n- {name: app, rootfs: {path: DIR/root}, command: [/w, read, /old, then, print, done, then, sleep]}\n- "+box("aid", "sleep"))
+	s := w.running("web")
+	w.said("web/app", "done")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if len(holders(s.Status.SandboxPID, info)) == 0 {
+		t.Error("it is not kept: the manual says that it is")
+	}
+	if err := os.WriteFile(path, []byte("other"), 0o644); err != nil { // a new one
+		t.Fatal(err)
+	}
+	w.ok("restart", "web/app")
+	now := w.wait("web", "restarted", and(running, func(s sandbox) bool { return s.box("app").ID == "web.app.2" }))
+	if now.Status.SandboxPID != s.Status.SandboxPID {
+		t.Fatal("the whole sandbox was made anew")
+	}
+	// Its number may be another file's by now.
+	still := func() (found []string) {
+		for _, fd := range holders(s.Status.SandboxPID, info) {
+			if to, err := os.Readlink(fd); err == nil && strings.HasSuffix(to, "/old (deleted)") {
+				found = append(found, fd)
+			}
+		}
+		return found
+	}
+	if !poll(func() bool { return len(still()) == 0 }) {
+		t.Errorf("it is still kept after a restart, as %s", still())
 	}
 }
 

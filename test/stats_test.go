@@ -10,12 +10,13 @@ import (
 
 // containerStats and stats are what stats prints.
 type containerStats struct {
-	Name, ID         string
-	CPUSeconds       float64
-	CPUPercent       *float64
-	MemoryBytes      int64
-	MemoryLimitBytes int64
-	PIDs             int64
+	Name, ID                        string
+	CPUSeconds                      float64
+	CPUPercent                      *float64
+	MemoryBytes                     int64
+	MemoryLimitBytes                int64
+	PIDs                            int64
+	StorageBytes, StorageLimitBytes int64
 }
 
 type stats struct {

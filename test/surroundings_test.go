@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A daemon does its work whatever it was started with.
@@ -24,7 +26,7 @@ func TestSurroundings(t *testing.T) {
 		"directory that is deleted": sh(`d=$(mktemp -d); cd "$d"; rmdir "$d"`),
 		"signals blocked":           {"env", "--block-signal"},
 		"signals ignored":           {"env", "--ignore-signal"},
-		"small limits":              sh("ulimit -S -n 64 -f 1 -t 1 -l 0 -c 0"),
+		"small limits":              sh("ulimit -S -n 64 -f 1 -t 1 -l 0 -c 0 -i 0 -u 5 -s 64 -q 0 -e 0 -x 0"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -60,10 +62,41 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// Where the kernel has no more watches of files to give, manifests are read at each
+// resync, and the daemon says so.
+func TestNoFileEvents(t *testing.T) {
+	for name, around := range map[string][]string{
+		"instances": deny(unix.SYS_INOTIFY_INIT1, unix.EMFILE),
+		"watches":   deny(unix.SYS_INOTIFY_ADD_WATCH, unix.ENOSPC),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "--resync", "300ms")
+			w.around = around
+			w.start()
+			w.declare("web", app("sleep"))
+			w.running("web")
+			w.declare("web", app("sleep", "state: Paused"))
+			w.wait("web", "paused", phase("Paused"))
+			for _, want := range []string{"are seen at the resync only", "kept from containers at the resync only"} {
+				if resyncOnly && strings.HasPrefix(want, "are seen") {
+					continue // nobody asks for events of manifests
+				}
+				if !strings.Contains(w.log(), want) {
+					t.Errorf("the log does not say %q:\n%s", want, w.log())
+				}
+			}
+			w.undeclare("web")
+			w.gone("web")
+			w.stop()
+			w.around = nil
+		})
+	}
+}
+
 // A limit that is too low, and can't be raised, is named.
 func TestLimitTooLow(t *testing.T) {
 	w := newWorld(t)
-	for limit, want := range map[string]string{"-n 64": "open files is 64", "-f 2048": "bytes per file is 2097152"} {
+	for limit, want := range map[string]string{"-n 64": "open files is 64", "-f 2048": "bytes per file is 2097152", "-i 7": "pending signals is 7"} {
 		// Without the right to raise it.
 		line := append([]string{"-c", "ulimit " + limit + `; exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource "$0" "$@"`, sandboxer}, w.arguments()...)
 		out, err := exec.Command("bash", line...).CombinedOutput()
@@ -100,9 +133,14 @@ func TestStopSandboxesBeforeReady(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("sleep"))
 	w.declare("cold", app("sleep", "state: Paused"))
+	w.declare("mute", app("sleep", "terminationGracePeriodSeconds: 0"))
 	w.running("web")
+	sentry := w.running("mute").Status.SandboxPID
 	w.wait("cold", "paused", phase("Paused"))
 	w.kill()
+	if err := syscall.Kill(sentry, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	w.flags = []string{"--stop-sandboxes-on-exit"}
 	reader := w.logPipe()
 	w.begin()

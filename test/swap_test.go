@@ -134,8 +134,9 @@ func TestSwap(t *testing.T) {
 			t.Errorf("with gofer %d it is %+v", rolled, c)
 		}
 	}
-	session := w.session("exec", "-i", "bear/one", "--", "/w", "print", "here", "then", "sum")
+	session := w.session("exec", "-i", "bear/one", "--", "/w", "hear", "then", "print", "here", "then", "sum")
 	session.expect("here")
+	session.heard()
 	w.witnessed("bear/one", 2)
 
 	w.swap(sandboxer)
@@ -249,8 +250,10 @@ func TestSwapSuspended(t *testing.T) {
 	spec := app("witness /own", "hostname: twin")
 	w.declare("web", spec)
 	w.declare("scrap", spec)
+	w.declare("old", spec)
 	w.running("web")
 	w.running("scrap")
+	old := w.running("old")
 	image := filepath.Join(w.dir, "image")
 	w.ok("checkpoint", "web", "--image-path", image)
 	for _, name := range []string{"web", "scrap"} {
@@ -261,6 +264,18 @@ func TestSwapSuspended(t *testing.T) {
 
 	w.swap(sandboxer)
 	w.suspended("web")
+	// What this version could not restore it does not write.
+	w.declare("old", "state: Suspended\n"+spec)
+	now := w.wait("old", "refused", func(s sandbox) bool { return s.has("Unsupported") })
+	w.same(old, now, "app")
+	if c, _ := now.condition("Unsupported"); c.Reason != "OtherGVisor" || !strings.Contains(c.Message, "its sentry is of gVisor v0.0.0-20260224") {
+		t.Errorf("refused: %+v", c)
+	}
+	if out := w.ok("describe", "old"); !strings.Contains(out, "gvisor v0.0.0-20260224") {
+		t.Errorf("describe says:\n%s", out)
+	}
+	w.undeclare("old")
+	w.gone("old")
 	refused := func(name string) {
 		t.Helper()
 		s := w.wait(name, "refused", phase("Failed"))
@@ -288,4 +303,7 @@ func TestSwapSuspended(t *testing.T) {
 	w.swap(before)
 	w.running("web")
 	w.witnessed("web", n)
+
+	w.swap(sandboxer) // the version before leaves this one's spares behind
+	w.running("web")
 }

@@ -63,6 +63,17 @@ func mode(t *testing.T, f *os.File) unix.Termios {
 	return *m
 }
 
+// atRawTerminal is atTerminal once the client has taken the terminal over: what is
+// typed before that, the terminal echoes itself.
+func (w *world) atRawTerminal(rows, columns uint16, args ...string) (*session, *os.File) {
+	w.t.Helper()
+	s, master := w.atTerminal(rows, columns, args...)
+	if !poll(func() bool { return mode(w.t, master).Lflag&unix.ECHO == 0 }) {
+		w.t.Fatal("the client doesn't take its terminal over")
+	}
+	return s, master
+}
+
 // A command with a terminal gets one of its own that behaves like the
 // caller's, and the caller's is afterwards as it was before.
 func TestExecTerminal(t *testing.T) {
@@ -104,7 +115,7 @@ func TestExecTerminal(t *testing.T) {
 	w.gone("web")
 	w.declare("web", app("sleep"))
 	w.running("web")
-	s, master = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "copy", "then", "exit", "9")
+	s, master = w.atRawTerminal(24, 80, "exec", "-it", "web", "--", "/w", "copy", "then", "exit", "9")
 	fmt.Fprint(master, "typed\n")
 	s.expect("typed") // the echo
 	s.expect("typed")
@@ -115,7 +126,7 @@ func TestExecTerminal(t *testing.T) {
 	}
 	if s, _ = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/nothing"); s != nil {
 		s.expect("no such file or directory")
-		s.ends(1)
+		s.ends(127)
 	}
 
 	// The hang-up of the caller's terminal ends what a terminal's hang-up ends.

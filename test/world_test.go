@@ -96,8 +96,9 @@ func start(t *testing.T, flags ...string) *world {
 // arguments are the daemon's. A resync that never comes within a test shows
 // that events are enough; a short one alone shows that it is.
 func (w *world) arguments() []string {
+	w.makeConfig()
 	args := []string{"daemon", "--manifests", w.manifests, "--state-dir", w.state, "--data-dir", w.data,
-		"--cgroup-parent", w.parent, "--config", filepath.Join(w.dir, "config.yaml"),
+		"--cgroup-parent", w.parent, "--config", w.config(),
 		"--settle", "100ms", "--deletion-guard", "1", "--log-level", "debug", "--resync", "1h"}
 	args = append(args, w.flags...)
 	if resyncOnly {
@@ -105,6 +106,24 @@ func (w *world) arguments() []string {
 	}
 	return args
 }
+
+// makeConfig makes the configuration file, which says nothing, unless the test
+// has made one.
+func (w *world) makeConfig() {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(w.config()), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	f, err := os.OpenFile(w.config(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	f.Close()
+}
+
+// config is the configuration file: in a folder of its own, as the world's may be a
+// volume.
+func (w *world) config() string { return filepath.Join(w.dir, "etc", "config.yaml") }
 
 // start runs the daemon until it says that it is ready.
 func (w *world) start() {
@@ -285,8 +304,13 @@ func (w *world) checkNothingLeft() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.names {
-		for _, path := range append(namedAfter(w.state, name), namedAfter(w.data, name)...) {
-			w.t.Errorf("a file is left: %s", path)
+		var left []string
+		// The store of accepted manifests follows behind.
+		if !poll(func() bool {
+			left = append(namedAfter(w.state, name), namedAfter(w.data, name)...)
+			return len(left) == 0
+		}) {
+			w.t.Errorf("files are left: %q", left)
 		}
 	}
 }

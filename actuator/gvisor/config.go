@@ -34,7 +34,7 @@ func runscConfig(dir string, hostNetwork bool) (*config.Config, error) {
 		"oci-seccomp": "true",
 		// As in any container: noNewPrivileges is what forbids it.
 		"allow-suid": "true",
-		// This program is the sandbox process, see LaunchMain. gVisor is about to
+		// This program is the sandbox process, see Create.Exe. gVisor is about to
 		// make a program beside it the default, of the same release as itself.
 		"sidecar-usage-policy":               string(config.SidecarUsageLegacyEmbedded),
 		"sidecar-release-enforcement-policy": string(config.SidecarReleaseNever),

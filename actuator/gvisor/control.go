@@ -171,9 +171,11 @@ func (s Sentry) State(ctx context.Context, id string) (boot.ContainerRuntimeStat
 // the sandbox lives. It has no deadline but ctx's.
 func (s Sentry) Wait(ctx context.Context, id string) (unix.WaitStatus, error) {
 	s.Timeout = 0
-	var status unix.WaitStatus
-	err := s.call(ctx, boot.ContMgrWait, &id, nil, &status)
-	return status, err
+	var status uint32
+	if err := s.call(ctx, boot.ContMgrWait, &id, nil, &status); err != nil {
+		return 0, err
+	}
+	return endOf(status)
 }
 
 // call makes one call of gVisor's urpc protocol: a JSON object each way on a
@@ -238,14 +240,16 @@ func send(conn *net.UnixConn, method string, arg any, files []*os.File) error {
 	return err
 }
 
-func receive(conn *net.UnixConn, result any) error {
+// receive reads an answer. Descriptors that come with it go nowhere: nobody asks
+// the kernel for them.
+func receive(conn io.Reader, result any) error {
 	var answer struct {
 		Success bool            `json:"success"`
 		Err     string          `json:"err"`
 		Result  json.RawMessage `json:"result"`
 	}
 	if err := json.NewDecoder(io.LimitReader(conn, answerMax)).Decode(&answer); err != nil {
-		return &net.OpError{Op: "read", Net: "unix", Addr: conn.RemoteAddr(), Err: err}
+		return &net.OpError{Op: "read", Net: "unix", Err: err}
 	}
 	if !answer.Success {
 		return remoteError(answer.Err)
@@ -274,6 +278,7 @@ func remoteError(text string) error {
 	if len(text) > errorMax {
 		text = strings.ToValidUTF8(text[:errorMax], "") + " …"
 	}
+	text = words(text)
 	if strings.HasPrefix(text, "container ") && strings.HasSuffix(text, " not found") {
 		return fmt.Errorf("%w: %s", ErrUnknownContainer, text)
 	}

@@ -1,26 +1,34 @@
 package gvisor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"os/exec"
-	"syscall"
-	"time"
+	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/boot"
 
 	"sandboxer/internal/cgroup"
+	"sandboxer/observed"
+	"sandboxer/oom"
 )
 
 // Create is what CreateSandbox needs.
 type Create struct {
-	LaunchConfig
+	ID          string
+	Hostname    string
+	HostNetwork bool
+	// Dir is the sandbox's directory, in which the control socket is made.
+	Dir string
+	// MemoryBytes and CPUs are what applications are to see; 0: the host's.
+	MemoryBytes int64
+	CPUs        float64
 	// Exe is the program to execute; required.
 	Exe string
 	// Image is the infra container's root, see package infra; required.
@@ -34,137 +42,172 @@ type Create struct {
 	// UserLog is a file that gVisor appends to what applications ask for that it
 	// does not have; nil: none.
 	UserLog *os.File
-	// Sockets are those of gofers that serve the volumes named by Shares.
+	// Shares name the volumes that containers of the checkpoint share, and Sockets
+	// are those of the gofers that serve them.
+	Shares  []string
 	Sockets []*os.File
-	// Serve has them served; it is called with the sentry's pid, where Shares
-	// names any, and what it returns ends the launcher.
-	Serve func(pid int) error
-	// Children starts and waits for the launcher, so that whoever reaps the
-	// daemon's children leaves this one alone; required.
-	Children Children
+	// Serve has them served; it is called with the sentry, which may ask before
+	// all is restored, where Shares names any. What it returns ends the sentry.
+	Serve func(observed.Process) error
 }
 
-// Children runs commands in a process that also reaps orphans.
-type Children interface {
-	Start(*exec.Cmd) error
-	Wait(*exec.Cmd) error
+// Created is a sandbox whose infra container runs.
+type Created struct {
+	Sentry              observed.Process
+	ControlSocket       string
+	OriginalOOMScoreAdj int
 }
 
-// CreateSandbox runs a launcher. When it returns without an error the sentry
-// answers, its infra container runs, and it is on its way to becoming a child
-// of this process, which must be a child subreaper. When ctx ends first the
-// launcher is killed; what it had started is then found in the cgroup.
-func CreateSandbox(ctx context.Context, c Create) (LaunchResult, error) {
-	c.Restore = c.Checkpoint != nil
-	given := []*os.File{c.Image}
-	if c.Restore {
-		given = append(append(given, c.Checkpoint), c.Sockets...)
-	}
-	if c.UserLog != nil {
-		c.LaunchConfig.UserLog = fmt.Sprintf("/proc/self/fd/%d", launchImageFD+len(given))
-		given = append(given, c.UserLog)
-	}
-	config, err := json.Marshal(c.LaunchConfig)
+// CreateSandbox starts a sentry, which becomes this process's child, and its
+// infra container. It does what gVisor's sandbox.New does, which changes the
+// process that calls it and would need one of its own (see
+// TestSameAsGVisors). An error says what is known; the sentry is killed then, as
+// it is where ctx ends first.
+func CreateSandbox(ctx context.Context, c Create) (_ Created, err error) {
+	conf, err := runscConfig(c.Dir, c.HostNetwork)
 	if err != nil {
-		return LaunchResult{}, err
+		return Created{}, err
 	}
-	configEnd, configIn, err := os.Pipe()
+	p, err := c.process(conf)
 	if err != nil {
-		return LaunchResult{}, err
+		return Created{}, fmt.Errorf("starting the sentry: %w", err)
 	}
-	defer configEnd.Close()
-	resultOut, resultEnd, err := os.Pipe()
-	if err != nil {
-		configIn.Close()
-		return LaunchResult{}, err
+	defer p.close()
+	defer func() {
+		if err != nil {
+			_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) // gone already, else it has to obey
+		}
+	}()
+	made := Created{ControlSocket: p.socket}
+	if made.Sentry, err = observed.Identify(p.pid); err != nil {
+		return Created{}, p.died(err)
 	}
-	defer resultOut.Close()
-	defer resultEnd.Close()
-	// A configuration is far smaller than a pipe: this does not block.
-	_, err = configIn.Write(config)
-	configIn.Close()
-	if err != nil {
-		return LaunchResult{}, err
+	if made.OriginalOOMScoreAdj, err = unprotect(made.Sentry); err != nil {
+		return Created{}, p.died(err)
 	}
-	dir, err := os.Open(c.Dir)
-	if err != nil {
-		return LaunchResult{}, err
+	// An application's memory is locked while it is made present. That is not
+	// everybody's to allow, and goes without.
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	_ = unix.Prlimit(p.pid, unix.RLIMIT_MEMLOCK, &unlimited, nil)
+	if err := p.booted(ctx); err != nil {
+		return Created{}, err
 	}
-	defer dir.Close()
-	donated := append([]*os.File{configEnd, resultEnd, dir}, given...)
-
-	pidfd := -1
-	cmd := &exec.Cmd{
-		Path:       c.Exe,
-		Args:       []string{LauncherArg0, c.ID},
-		Env:        []string{},
-		Dir:        "/",
-		ExtraFiles: donated,
-		// A group of its own: the terminal's signals are the daemon's.
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &limited{w: &stderr, left: 4096}
-	cmd.WaitDelay = time.Second
-	if err := c.Cgroup.Start(cmd, c.Children.Start); err != nil {
-		return LaunchResult{}, fmt.Errorf("starting the launcher: %w", err)
-	}
-	defer unix.Close(pidfd)
-	resultEnd.Close()
-	stop := context.AfterFunc(ctx, func() {
-		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-	})
-	out := bufio.NewReader(io.LimitReader(resultOut, 64<<10))
-	var serveErr error
 	if len(c.Shares) > 0 {
-		serveErr = c.serve(out, pidfd)
+		if err := c.Serve(made.Sentry); err != nil {
+			return Created{}, err
+		}
 	}
-	said, readErr := io.ReadAll(out)
-	waitErr := c.Children.Wait(cmd)
-	stop()
-
-	var r LaunchResult
-	switch err := json.Unmarshal(said, &r); {
-	case serveErr != nil:
-		return LaunchResult{}, serveErr
-	case ctx.Err() != nil:
-		return LaunchResult{}, fmt.Errorf("creating the sandbox: %w", context.Cause(ctx))
-	case err == nil && r.Error != "":
-		return LaunchResult{}, errors.New(r.Error)
-	case err != nil || readErr != nil:
-		return LaunchResult{}, fmt.Errorf("the launcher ended without a result: %w; it said: %q", errors.Join(readErr, waitErr), string(said)+stderr.String())
+	sentry := Sentry{Process: made.Sentry, Socket: p.socket}
+	if !c.HostNetwork {
+		loopback := boot.CreateLinksAndRoutesArgs{LoopbackLinks: []boot.LoopbackLink{boot.DefaultLoopbackLink}, IsRestore: c.Checkpoint != nil}
+		if err := sentry.call(ctx, boot.ContMgrSetNetworkArgs, &loopback, nil, nil); err != nil {
+			return Created{}, fmt.Errorf("making the loopback interface: %w", err)
+		}
 	}
-	return r, nil
-}
-
-// serve reads the line that comes before the result.
-func (c *Create) serve(out *bufio.Reader, launcher int) error {
-	line, err := out.ReadBytes('\n')
+	if c.Checkpoint != nil {
+		err = sentry.restoreRoot(ctx, c.Checkpoint)
+	} else {
+		err = sentry.call(ctx, boot.ContMgrRootContainerStart, &c.ID, nil, nil)
+	}
 	if err != nil {
-		return nil // the launcher has failed, and says why
+		return Created{}, fmt.Errorf("starting the infra container: %w", err)
 	}
-	var r LaunchResult
-	if err := json.Unmarshal(line, &r); err != nil || r.Error != "" {
-		return errors.Join(err, errors.New(r.Error))
-	}
-	if err := c.Serve(r.PID); err != nil {
-		_ = unix.PidfdSendSignal(launcher, unix.SIGKILL, nil, 0) // it may have ended
-		return err
-	}
-	return nil
+	return made, nil
 }
 
-// limited passes on the first left bytes and drops the rest.
-type limited struct {
-	w    io.Writer
-	left int
+// restoreRoot has the sentry read a checkpoint. All else follows when it is
+// given the containers.
+func (s Sentry) restoreRoot(ctx context.Context, checkpoint *os.File) error {
+	var files []*os.File
+	defer func() { closeAll(files) }()
+	for _, name := range checkpointFiles {
+		f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s", checkpoint.Fd(), name))
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	return s.call(ctx, boot.ContMgrRestore, &boot.RestoreOpts{HavePagesFile: true}, files, nil)
 }
 
-func (l *limited) Write(b []byte) (int, error) {
-	n := min(len(b), l.left)
-	l.left -= n
-	if _, err := l.w.Write(b[:n]); err != nil {
-		return 0, err
+// unprotect takes from a sentry an OOM score that protects the daemon, which its
+// service manager may have given it and which is not meant for sandboxes. It
+// returns the score that the sentry has.
+func unprotect(sentry observed.Process) (int, error) {
+	score, err := oom.Read(sentry)
+	if err != nil || score >= 0 {
+		return score, err
 	}
-	return len(b), nil
+	return 0, oom.Apply(sentry, 0)
+}
+
+// booting is a sentry that has just been started.
+type booting struct {
+	pid, pidfd int
+	socket     string
+	// said is where it writes a byte of 0 once its control server answers. What
+	// fails before it is the sentry writes a text there.
+	said *os.File
+}
+
+func (p *booting) close() {
+	p.said.Close()
+	unix.Close(p.pidfd)
+}
+
+// booted returns when the sentry answers.
+func (p *booting) booted(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { p.said.Close() })
+	defer stop()
+	said := make([]byte, 256)
+	// A helper of the sentry's holds the other end, too: there is no end to wait for.
+	n, err := p.said.Read(said)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("waiting for the sentry: %w", context.Cause(ctx))
+	case err != nil && err != io.EOF:
+		return fmt.Errorf("waiting for the sentry: %w", err)
+	case n == 1 && said[0] == 0:
+		return nil
+	}
+	return p.ended(said[:n])
+}
+
+// died says why the sentry has, where it has: err tells that it is gone.
+func (p *booting) died(err error) error {
+	if !errors.Is(err, observed.ErrGone) {
+		return fmt.Errorf("identifying the sentry: %w", err)
+	}
+	said, _ := io.ReadAll(io.LimitReader(p.said, 4096)) // nobody has the other end any more
+	return p.ended(said)
+}
+
+func (p *booting) ended(said []byte) error {
+	if text := strings.Trim(string(said), "\x00"); text != "" {
+		return errors.New(text)
+	}
+	return errors.New("the sentry ended before it answered")
+}
+
+// socketIn is the path of a control socket in the sandbox's directory.
+func socketIn(dir, id string) string { return filepath.Join(dir, "runsc-"+id+".sock") }
+
+// Sockets are the paths of all control sockets in a sandbox's directory, which need not
+// be there.
+func Sockets(dir string) (sockets []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "runsc-") && strings.HasSuffix(e.Name(), ".sock") {
+			sockets = append(sockets, filepath.Join(dir, e.Name()))
+		}
+	}
+	return sockets, err
+}
+
+// byDescriptor is a path below an open directory, however long its own is.
+func byDescriptor(dir *os.File, name string) string {
+	return "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + name
 }

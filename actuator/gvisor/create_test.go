@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,12 +19,6 @@ import (
 	"sandboxer/internal/sentry"
 )
 
-// children starts and waits without a reaper beside it.
-type children struct{}
-
-func (children) Start(c *exec.Cmd) error { return c.Start() }
-func (children) Wait(c *exec.Cmd) error  { return c.Wait() }
-
 func creation(t *testing.T, id string) Create {
 	t.Helper()
 	image, err := os.Open(os.DevNull)
@@ -30,12 +26,27 @@ func creation(t *testing.T, id string) Create {
 	t.Cleanup(func() { image.Close() })
 	host, err := cgroup.Detect()
 	check(t, err)
-	cg, err := host.Create("/sandboxer-launch-test-"+strings.ToLower(rand.Text()[:10]), cgroup.Limits{})
+	cg, err := host.Create("/sandboxer-create-test-"+strings.ToLower(rand.Text()[:10]), cgroup.Limits{})
 	check(t, err)
 	t.Cleanup(func() { check(t, cg.Delete(context.WithoutCancel(t.Context()))) })
 	return Create{
-		LaunchConfig: LaunchConfig{ID: id, Dir: t.TempDir()},
-		Exe:          "/proc/self/exe", Image: image, Cgroup: cg, Children: children{},
+		ID: id, Dir: t.TempDir(), Exe: "/proc/self/exe", Image: image, Cgroup: cg,
+	}
+}
+
+// Sockets are found whatever their directory is called.
+func TestSockets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `a[b]*?\`)
+	if found, err := Sockets(dir); err != nil || len(found) > 0 {
+		t.Errorf("where there is no directory: %q, %v", found, err)
+	}
+	check(t, os.Mkdir(dir, 0o700))
+	want := socketIn(dir, "web")
+	for _, name := range []string{want, filepath.Join(dir, "sandbox.json"), filepath.Join(dir, "other.sock")} {
+		check(t, os.WriteFile(name, nil, 0o600))
+	}
+	if found, err := Sockets(dir); err != nil || !slices.Equal(found, []string{want}) {
+		t.Errorf("found %q, %v", found, err)
 	}
 }
 
@@ -46,23 +57,23 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// A launcher that fails, or says nothing, makes an error that says why, and
-// leaves no descriptor behind.
-func TestLauncherFails(t *testing.T) {
+// A sentry that ends without a word, or does not even become one, makes an error
+// that says so, and leaves no descriptor behind.
+func TestSentryFails(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	check(t, os.WriteFile(data, nil, 0o700))
 	// What is made once stays open.
 	_, err := CreateSandbox(context.Background(), creation(t, "silent"))
 	if err == nil {
-		t.Error("a silent launcher has made a sandbox")
+		t.Error("a silent sentry has become a sandbox")
 	}
 	for _, c := range []struct {
 		name, want string
 		spoil      func(*Create)
 	}{
-		{"silent", "without a result", func(c *Create) {}},
+		{"silent", "ended before it answered", func(c *Create) {}},
 		{"data", "exec", func(c *Create) { c.Exe = data }},
-		{"exe", "starting the launcher", func(c *Create) { c.Exe = "/no/such/program" }},
+		{"exe", "starting the sentry", func(c *Create) { c.Exe = "/no/such/program" }},
 		{"dir", "no such file", func(c *Create) { c.Dir = "/no/such/dir" }},
 	} {
 		create := creation(t, c.name)
@@ -77,8 +88,8 @@ func TestLauncherFails(t *testing.T) {
 	}
 }
 
-// A launcher that hangs is killed when there is no more time.
-func TestLauncherHangs(t *testing.T) {
+// A sentry that hangs is killed when there is no more time.
+func TestSentryHangs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := CreateSandbox(ctx, creation(t, "stuck")); !errors.Is(err, context.DeadlineExceeded) {
@@ -87,10 +98,10 @@ func TestLauncherHangs(t *testing.T) {
 }
 
 // The sandbox has namespaces of its own, users too unless it has the host's
-// network; what is on disk of it is for root alone.
+// network.
 func TestInfraSpec(t *testing.T) {
 	for _, host := range []bool{false, true} {
-		spec, err := infraSpec(LaunchConfig{ID: "s", HostNetwork: host})
+		spec, err := infraSpec("s", "", host)
 		check(t, err)
 		kinds := map[string]bool{}
 		for _, ns := range spec.Linux.Namespaces {
@@ -107,41 +118,43 @@ func TestInfraSpec(t *testing.T) {
 		if c := spec.Process.Capabilities; len(c.Bounding)+len(c.Effective)+len(c.Permitted) > 0 || !spec.Process.NoNewPrivileges {
 			t.Errorf("the infra container has %+v", c)
 		}
-		dir := filepath.Join(t.TempDir(), Bundle)
-		check(t, writeSpec(dir, spec))
-		for path, mode := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "config.json"): 0o600} {
-			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
-				t.Errorf("%s: %v, %v", path, info.Mode(), err)
-			}
-		}
 	}
 }
 
 // The infra container goes by a name that any sandbox's has, so that one can be
 // restored from the checkpoint of another.
 func TestInfraSpecRestored(t *testing.T) {
-	for _, restore := range []bool{false, true} {
-		spec, err := infraSpec(LaunchConfig{ID: "s", Restore: restore})
-		check(t, err)
-		if name := specutils.ContainerName(spec); name != sentry.InfraName {
-			t.Errorf("it is called %s", name)
-		}
+	spec, err := infraSpec("s", "", false)
+	check(t, err)
+	if name := specutils.ContainerName(spec); name != sentry.InfraName {
+		t.Errorf("it is called %s", name)
 	}
 }
 
+// Applications see what they may use, on two processors at least.
 func TestVisibleLimits(t *testing.T) {
-	v := visible{memory: 1 << 30, cpus: 1.5}
-	if m, err := v.MemoryLimit(); err != nil || m != 1<<30 {
-		t.Errorf("memory %d, %v", m, err)
-	}
-	if q, err := v.CPUQuota(); err != nil || q != 150_000 {
-		t.Errorf("CPUs %v, %v", q, err)
-	}
-	if m, _ := (visible{}).MemoryLimit(); m != 1<<63-1 {
-		t.Errorf("no limit shows as %d", m)
-	}
-	if q, _ := (visible{}).CPUQuota(); q > 0 {
-		t.Errorf("no quota shows as %v", q)
+	for _, c := range []struct {
+		create     Create
+		want, lack []string
+	}{
+		{Create{}, []string{fmt.Sprintf("--cpu-num=%d", runtime.NumCPU())}, []string{"--cpu-quota"}},
+		{Create{MemoryBytes: 1 << 30, CPUs: 1.5}, []string{"--total-memory=1073741824", "--cpu-quota=150000", "--cpu-period=100000", "--cpu-num=2"}, nil},
+		{Create{CPUs: 0.1}, []string{"--cpu-quota=10000", "--cpu-num=2"}, nil},
+		{Create{MemoryBytes: 1 << 60, CPUs: 10000}, []string{fmt.Sprintf("--cpu-num=%d", runtime.NumCPU())}, []string{"--total-memory=1152921504606846976"}},
+	} {
+		args, err := c.create.seen()
+		check(t, err)
+		said := strings.Join(args, " ")
+		for _, want := range c.want {
+			if !slices.Contains(args, want) {
+				t.Errorf("%+v: %s lacks %s", c.create, said, want)
+			}
+		}
+		for _, lack := range c.lack {
+			if strings.Contains(said, lack) {
+				t.Errorf("%+v: %s has %s", c.create, said, lack)
+			}
+		}
 	}
 }
 

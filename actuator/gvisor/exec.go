@@ -39,9 +39,17 @@ func (s Sentry) Exec(ctx context.Context, id string, p *specs.Process, stdio [3]
 		args.ExtraKGIDs = append(args.ExtraKGIDs, auth.KGID(gid))
 	}
 	args.GuestFDs = []int{0, 1, 2}
+	// What a sentry that is stopped is asked for stays in its socket, and would be
+	// done once it goes on: a command that its caller was told had failed, long after.
+	if _, err := s.State(ctx, id); err != nil {
+		return 0, fmt.Errorf("running %q in container %s: %w", p.Args[0], id, err)
+	}
 	var answer int32
 	if err := s.call(ctx, boot.ContMgrExecuteAsync, &args, stdio[:], &answer); err != nil {
 		return 0, fmt.Errorf("running %q in container %s: %w", p.Args[0], id, err)
+	}
+	if answer <= 0 {
+		return 0, fmt.Errorf("%w: no process is number %d", ErrNoAnswer, answer)
 	}
 	return int(answer), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/boot"
 )
 
 // A further process gets what its container's record says, and three files.
@@ -56,6 +57,33 @@ func TestExec(t *testing.T) {
 		`"Capabilities":{"BoundingCaps":8224,"PermittedCaps":8192,"EffectiveCaps":0},"PIDNamespace":null,"WorkingDirectory":null}`
 	if got, err := json.Marshal(arg); err != nil || string(got) != want {
 		t.Errorf("the sentry was asked for\n%s, want\n%s", got, want)
+	}
+}
+
+// A sentry that does not answer is not sent a command, which it would run once
+// it does.
+func TestExecOfASilentSentry(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	check(t, err)
+	defer null.Close()
+	release := make(chan struct{})
+	asked := make(chan any, 10)
+	socket := server(t, func(c map[string]any, _ int, _ io.Writer) {
+		asked <- c["method"]
+		<-release
+	})
+	p := &specs.Process{Args: []string{"ls"}, Capabilities: &specs.LinuxCapabilities{}}
+	if _, err := (Sentry{Socket: socket, Timeout: 50 * time.Millisecond}).Exec(context.Background(), "s.app.1", p, [3]*os.File{null, null, null}); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("a command in a silent sandbox: %v", err)
+	}
+	close(release)
+	if _, err := (Sentry{Socket: socket, Timeout: patience}).State(context.Background(), "s.app.1"); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("%v", err) // the server serves one after the other: it is done with the first
+	}
+	for range 2 {
+		if method := <-asked; method != boot.ContMgrContainerRuntimeState {
+			t.Errorf("it was asked for %v", method)
+		}
 	}
 }
 

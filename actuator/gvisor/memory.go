@@ -21,9 +21,24 @@ import (
 // mapped of the host's files. A container that is not known uses none. It takes
 // a millisecond, and longer after a large allocation.
 func (s Sentry) Memory(ctx context.Context, ids []string) (map[string]int64, error) {
+	var used map[string]int64
+	if err := s.ask(ctx, sentry.MemorySink, map[string]any{"containers": ids}, &used); err != nil {
+		return nil, fmt.Errorf("asking for memory in use: %w", err)
+	}
+	asked := make(map[string]int64, len(ids))
+	for _, id := range ids {
+		if n, ok := used[id]; ok {
+			asked[id] = atLeastNone(n)
+		}
+	}
+	return asked, nil
+}
+
+// ask calls a sink that writes an answer.
+func (s Sentry) ask(ctx context.Context, name string, config map[string]any, to any) error {
 	answer, end, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer answer.Close()
 	defer end.Close()
@@ -32,20 +47,19 @@ func (s Sentry) Memory(ctx context.Context, ids []string) (map[string]int64, err
 		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
 		defer cancel()
 	}
-	err = s.sink(ctx, sentry.MemorySink, map[string]any{"containers": ids}, end)
+	err = s.sink(ctx, name, config, end)
 	end.Close() // what is read ends with what the sentry has written
 	if err != nil {
-		return nil, fmt.Errorf("asking for memory in use: %w", err)
+		return err
 	}
 	// It has been written. But a sentry runs what nobody trusts, and may have
 	// kept its end open and written nothing.
 	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	var used map[string]int64
-	if err := json.NewDecoder(io.LimitReader(answer, answerMax)).Decode(&used); err != nil {
-		return nil, fmt.Errorf("%w: reading memory in use: %w", ErrNoAnswer, err)
+	if err := json.NewDecoder(io.LimitReader(answer, answerMax)).Decode(to); err != nil {
+		return fmt.Errorf("%w: reading its answer: %w", ErrNoAnswer, err)
 	}
-	return used, nil
+	return nil
 }
 
 // ErrNotThere says that the sandbox was made by an earlier version, which can't do
@@ -77,6 +91,24 @@ func (s Sentry) LimitTasks(ctx context.Context, limits map[string]sentry.Tasks) 
 		return fmt.Errorf("limiting the tasks of containers: %w", err)
 	}
 	return nil
+}
+
+// LimitStorage bounds the writable layers of containers that run, by name; it
+// replaces what was said before.
+func (s Sentry) LimitStorage(ctx context.Context, limits map[string]sentry.Storage) error {
+	if err := s.sink(ctx, sentry.StorageSink, map[string]any{"limits": limits}); err != nil {
+		return fmt.Errorf("limiting the writable layers of containers: %w", err)
+	}
+	return nil
+}
+
+// Storage tells what is in containers' writable layers, by name.
+func (s Sentry) Storage(ctx context.Context) (map[string]sentry.StorageUse, error) {
+	var used map[string]sentry.StorageUse
+	if err := s.ask(ctx, sentry.StorageSink, nil, &used); err != nil {
+		return nil, fmt.Errorf("asking for storage in use: %w", err)
+	}
+	return used, nil
 }
 
 // FastPath has the sentry wait for its applications, and these for it, by

@@ -3,6 +3,7 @@ package gvisor
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,14 +34,27 @@ const (
 	cmdlineMax = 4 << 10
 )
 
+// numberMax is more than any number there: 87 years in ticks, and petabytes in pages.
+const numberMax = 1 << 38
+
+// listTimes is how many times the time of one call a list of processes may take.
+const listTimes = 3
+
 // ticks is the unit of times in /proc, as it is everywhere.
 const tick = time.Second / 100
 
 // Processes lists what runs in a container, by pid. A process that ends while
 // it is looked at is left out.
 func (s Sentry) Processes(ctx context.Context, id string) ([]Process, error) {
-	var found []*control.Process
-	if err := s.call(ctx, boot.ContMgrProcesses, &id, nil, &found); err != nil {
+	// Each call has its time, and there may be many: not so all of them.
+	ctx, cancel := context.WithTimeout(ctx, listTimes*s.Timeout)
+	defer cancel()
+	var answer json.RawMessage
+	if err := s.call(ctx, boot.ContMgrProcesses, &id, nil, &answer); err != nil {
+		return nil, err
+	}
+	found, err := processesOf(answer)
+	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
@@ -52,11 +66,11 @@ func (s Sentry) Processes(ctx context.Context, id string) ([]Process, error) {
 		return nil, err
 	}
 	text, _, _ := strings.Cut(string(b), " ")
-	up, err := strconv.ParseFloat(text, 64)
+	up, err := uptimeOf(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sandbox's uptime: %w", err)
 	}
-	booted := time.Now().Add(-time.Duration(up * float64(time.Second)))
+	booted := time.Now().Add(-up)
 	list := make([]Process, 0, len(found))
 	for _, f := range found {
 		p := Process{PID: int(f.PID), PPID: int(f.PPID), UID: uint32(f.UID), Threads: len(f.Threads)}
@@ -101,6 +115,9 @@ func (p *Process) parse(b []byte, booted time.Time) error {
 		var err error
 		if n[i], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
 			return err
+		}
+		if n[i] < 0 || n[i] > numberMax {
+			return fmt.Errorf("%d is not what is expected of its stat", n[i])
 		}
 	}
 	p.CPU = time.Duration(n[utime]+n[stime]) * tick

@@ -86,7 +86,7 @@ func (c *cli) attach(ctx context.Context, client *api.Client, name string, o att
 	defer detach()
 	signals := forward(detach)
 	signal.Ignore(unix.SIGPIPE) // a reader that leaves ends nothing but this
-	t, err := lookUp(ctx, client, name)
+	t, err := lookUpWhole(ctx, client, name)
 	if err != nil {
 		return err
 	}
@@ -140,14 +140,14 @@ func (c *cli) attach(ctx context.Context, client *api.Client, name string, o att
 	whom := t.sandbox.Name + "/" + container
 	switch {
 	case ctx.Err() != nil:
-		fmt.Fprintf(c.stderr, "sandboxer: detached from %s, which goes on\n", whom)
+		c.say("sandboxer: detached from %s, which goes on", whom)
 		return nil
 	case errors.Is(err, api.ErrCut):
 		return fmt.Errorf("the daemon went away; %s goes on: attach again when the daemon is back", whom)
 	case err != nil:
 		return err
 	case end.Gone:
-		fmt.Fprintf(c.stderr, "sandboxer: sandbox %q ended, and the command with it\n", t.sandbox.Name)
+		c.say("sandboxer: sandbox %q ended, and the command with it", t.sandbox.Name)
 		return exitCode(128 + int(unix.SIGKILL))
 	case end.Error != "":
 		return fmt.Errorf("detached from %s: %s; \"sandboxer logs %s\" has all that it writes", whom, end.Error, whom)

@@ -36,8 +36,10 @@ type backend struct {
 	late string // goes the moment before the next watch begins
 }
 
-func (b *backend) Health(context.Context) error { return nil }
-func (b *backend) Sandboxes() []api.Sandbox     { return b.List() }
+func (b *backend) Health(context.Context) error          { return nil }
+func (b *backend) Refresh(context.Context, string) error { return nil }
+
+func (b *backend) Sandboxes() []api.Sandbox { return b.List() }
 
 func (b *backend) Sandbox(name string) (api.Sandbox, error) {
 	s, ok := b.Get(name)
@@ -63,6 +65,7 @@ func (b *backend) Describe(_ context.Context, name string) (api.Description, err
 	d := api.Description{Sandbox: s, Events: b.Events(name)}
 	if s.Status.Phase != api.Invalid {
 		d.Labels = map[string]string{"tier": "front", "app": "web"}
+		d.Notes = []string{"spec.containers[0].resources.limits.cpu: is not in force as long as another container has none"}
 		d.Pending = []api.Action{{Sandbox: name, Container: "app", Action: "start", Reason: "it was not started yet"}}
 		d.Spec = &desired.Spec{State: desired.Running, Runtime: "gvisor",
 			Volumes: []desired.Volume{{Name: "conf", Files: map[string]string{"app.conf": "secret"}}},
@@ -92,8 +95,27 @@ func (b *backend) Logs(_ context.Context, sandbox, container string, o logs.Opti
 	return nil
 }
 
-func (b *backend) Restart(context.Context, string, []string, bool) (time.Time, error) {
-	return time.Time{}, nil
+// Restart is refused for ill, and never over for slow. The clock is set back while
+// the others are restarted.
+func (b *backend) Restart(_ context.Context, sandbox string, _ []string, gofers bool) (time.Time, error) {
+	s, ok := b.Get(sandbox)
+	switch {
+	case sandbox == "ill" || !ok:
+		return time.Time{}, &api.Error{Code: 409, Message: "nothing is declared"}
+	case sandbox == "slow":
+		return time.Now(), nil
+	}
+	s.Status.Containers = slices.Clone(s.Status.Containers)
+	for i := range s.Status.Containers {
+		c := &s.Status.Containers[i]
+		began := &c.StartedAt
+		if gofers {
+			began = &c.GoferSince
+		}
+		*began = new((*began).Add(-time.Hour))
+	}
+	b.Set(s)
+	return time.Now(), nil
 }
 
 // Exec needs a real sandbox: the system tests have it.
@@ -118,8 +140,11 @@ func (b *backend) Processes(context.Context, string) (map[string][]api.Process, 
 	}, nil
 }
 
-// Stats fails for ill. All else uses half a CPU, and of the one container that runs a quarter.
-func (b *backend) Stats(_ context.Context, sandbox string) (api.Stats, error) {
+// Stats fails for ill, and hangs for slow. All else uses half a CPU, and of the one container that runs a quarter.
+func (b *backend) Stats(ctx context.Context, sandbox string) (api.Stats, error) {
+	if sandbox == "slow" {
+		<-ctx.Done()
+	}
 	s, err := b.Sandbox(sandbox)
 	if err == nil && s.Status.SandboxPID == 0 {
 		err = &api.Error{Code: 409, Message: sandbox + " does not run"}
@@ -185,7 +210,12 @@ func (b *backend) Plan(_ context.Context, paths []string) (api.Plan, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.plan, nil
+	p := b.plan
+	p.Problems = slices.Clone(p.Problems)
+	for i := range p.Problems {
+		p.Problems[i] = strings.ReplaceAll(p.Problems[i], "PATH", paths[0])
+	}
+	return p, nil
 }
 
 // serve runs the daemon of one script and returns what changes it.
@@ -209,6 +239,7 @@ func serve(env *testscript.Env) (*backend, error) {
 	})
 	env.Setenv("SANDBOXER_SOCKET", b.socket)
 	env.Setenv("TZ", "UTC")
+	env.Setenv("COLUMNS", "80")
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // each command is a process of its own
 	return b, nil
 }

@@ -29,7 +29,7 @@ on as it was. A manifest with restoreFrom starts from there.`,
 			}
 			client := c.client()
 			defer client.Close()
-			t, err := lookUp(cmd.Context(), client, names[0])
+			t, err := lookUpWhole(cmd.Context(), client, names[0])
 			if err != nil {
 				return err
 			}

@@ -65,6 +65,9 @@ func TestScripts(t *testing.T) {
 				load(ts).stop()
 				ts.Check(load(ts).start())
 			},
+			// down: the daemon ends, and up: a later one begins.
+			"down": func(ts *testscript.TestScript, _ bool, _ []string) { load(ts).stop() },
+			"up":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(load(ts).start()) },
 			// vanish NAME: as drop, but the moment before the next watch begins.
 			"vanish": func(ts *testscript.TestScript, _ bool, args []string) {
 				b := load(ts)
@@ -108,7 +111,7 @@ func TestScripts(t *testing.T) {
 			// narrow: no line of the last output is wider than a table may be.
 			"narrow": func(ts *testscript.TestScript, _ bool, _ []string) {
 				for l := range strings.Lines(ts.ReadFile("stdout")) {
-					if n := len([]rune(strings.TrimSuffix(l, "\n"))); n > tableWidth {
+					if n := len([]rune(strings.TrimSuffix(l, "\n"))); n > 80 {
 						ts.Fatalf("%d columns: %s", n, l)
 					}
 				}

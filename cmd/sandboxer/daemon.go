@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -36,12 +37,25 @@ func (o *daemonOptions) check() error {
 		return usagef("--settle %s: want 0 or more", o.Settle)
 	case !(o.DeletionGuard >= 0 && o.DeletionGuard <= 1):
 		return usagef("--deletion-guard %v: want a share from 0 to 1 (1 turns it off)", o.DeletionGuard)
-	case !filepath.IsAbs(o.CgroupParent):
+	case !filepath.IsAbs(o.CgroupParent) || filepath.Clean(o.CgroupParent) == "/":
 		return usagef("--cgroup-parent %s: want a path such as /sandboxer, below each hierarchy's mount point", o.CgroupParent)
 	}
+	o.CgroupParent = filepath.Clean(o.CgroupParent)
 	return errors.Join(
 		oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", o.LogFormat, "text", "json"))
+}
+
+// noteConfig warns of a configuration file that was asked for and is not there: what
+// it is to say, such as who has access, does not hold. One that is made later, or
+// never, is no reason to leave sandboxes alone.
+func (c *cli) noteConfig(cmd *cobra.Command, path string) {
+	if !cmd.Flags().Changed("config") {
+		return
+	}
+	if _, err := readAnswering(path); errors.Is(err, fs.ErrNotExist) {
+		c.say("sandboxer: --config %s is not there: all settings have their defaults", path)
+	}
 }
 
 func (c *cli) daemonCommand() *cobra.Command {
@@ -52,7 +66,10 @@ func (c *cli) daemonCommand() *cobra.Command {
 		Long: `Runs the daemon in the foreground; it needs root.
 
 SIGTERM, Ctrl-C or the end of its terminal ends the daemon and leaves every
-sandbox running: a later daemon takes them over as they are.`,
+sandbox running: a later daemon takes them over as they are.
+
+It listens on --socket, else on sandboxer.sock in the state directory, whatever
+$` + socketEnv + ` says: that is where the other commands ask.`,
 		Example: "  sandboxer daemon\n" +
 			"  sandboxer daemon --manifests ./manifests --state-dir /tmp/s/run --data-dir /tmp/s/data --stop-sandboxes-on-exit",
 		Args: args(cobra.NoArgs, "no arguments"),
@@ -60,7 +77,11 @@ sandbox running: a later daemon takes them over as they are.`,
 			if err := o.check(); err != nil {
 				return err
 			}
-			o.Socket = c.socketPath(filepath.Join(o.StateDir, "sandboxer.sock"))
+			c.noteConfig(cmd, o.Config)
+			// The environment's is where clients ask, of any daemon.
+			if o.Socket = c.socket; o.Socket == "" {
+				o.Socket = filepath.Join(o.StateDir, "sandboxer.sock")
+			}
 			return c.runDaemon(cmd.Context(), o)
 		},
 	}
@@ -68,7 +89,7 @@ sandbox running: a later daemon takes them over as they are.`,
 	f.StringArrayVar(&o.Manifests, "manifests", []string{"/etc/sandboxer.d"}, "directory of manifests; can be given more than once")
 	f.StringVar(&o.StateDir, "state-dir", defaultState, "records of what runs; need not survive a reboot")
 	f.StringVar(&o.DataDir, "data-dir", "/var/lib/sandboxer", "accepted manifests and logs")
-	f.StringVar(&o.Config, "config", "/etc/sandboxer/config.yaml", "defaults; missing is fine")
+	f.StringVar(&o.Config, "config", "/etc/sandboxer/config.yaml", "settings; may be missing")
 	f.DurationVar(&o.Resync, "resync", 30*time.Second, "how often everything is looked at anew, events or not")
 	f.BoolVar(&o.ResyncOnly, "resync-only", false, "act at each resync alone: no file events, no ends of processes, no timers")
 	f.DurationVar(&o.Settle, "settle", time.Second, "how long a document must be absent before it counts as removed")

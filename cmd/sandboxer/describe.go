@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -19,15 +20,16 @@ import (
 func (c *cli) describeCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "describe NAME",
-		Short: "Show everything about one sandbox",
-		Long: `Shows everything about one sandbox: its specification, conditions and
-containers, what was done and why, and when the daemon tries next.
+		Use:   "describe NAME...",
+		Short: "Show everything about sandboxes",
+		Long: `Shows everything about sandboxes: specification, conditions and containers,
+what was done and why, and when the daemon tries next. Of one NAME -o json and
+yaml print one object, of several {"items": [...]}.
 
 Values that come from files (valueFrom) never show. Of "files" volumes the text
 shows the sizes; -o json and yaml hold the accepted specification whole.`,
 		Example:           "  sandboxer describe web\n  sandboxer describe web -o json",
-		Args:              args(cobra.ExactArgs(1), "one NAME"),
+		Args:              args(cobra.MinimumNArgs(1), "at least one NAME"),
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := oneOf("output", output, "text", "json", "yaml"); err != nil {
@@ -35,22 +37,54 @@ shows the sizes; -o json and yaml hold the accepted specification whole.`,
 			}
 			client := c.client()
 			defer client.Close()
-			t, err := lookUp(cmd.Context(), client, names[0])
+			list, err := client.List(cmd.Context())
 			if err != nil {
 				return err
 			}
-			d, err := client.Describe(cmd.Context(), t.sandbox.Name)
+			items, faults := pick(list.Items, names)
+			all := []api.Description{}
+			for _, s := range items {
+				d, err := client.Describe(cmd.Context(), s.Name)
+				if err != nil {
+					faults = append(faults, err)
+					continue
+				}
+				all = append(all, d)
+			}
+			switch {
+			case len(all) == 0 && len(names) == 1:
+			case output != "text" && len(names) == 1:
+				err = printValue(c.stdout, all[0], output == "yaml")
+			case output != "text":
+				err = printValue(c.stdout, descriptions{all}, output == "yaml")
+			default:
+				err = c.describeAll(all)
+			}
 			if err != nil {
 				return err
 			}
-			if output != "text" {
-				return printValue(c.stdout, d, output == "yaml")
-			}
-			return c.describe(d)
+			return c.report(faults)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
 	return cmd
+}
+
+// descriptions are what JSON shows of several sandboxes.
+type descriptions struct {
+	Items []api.Description `json:"items"`
+}
+
+func (c *cli) describeAll(all []api.Description) error {
+	for i, d := range all {
+		if i > 0 {
+			fmt.Fprintln(c.stdout)
+		}
+		if err := c.describe(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // page collects indented lines.
@@ -61,8 +95,7 @@ func (p *page) field(indent int, name, value string) {
 	if value == "" {
 		return
 	}
-	name += ":"
-	fmt.Fprintf(p, "%s%-*s%s\n", strings.Repeat(" ", indent), 16-indent, name, value)
+	fmt.Fprintf(p, "%s%-*s %s\n", strings.Repeat(" ", indent), 15-indent, name+":", printable(localTimes(value)))
 }
 
 func (c *cli) describe(d api.Description) error {
@@ -83,7 +116,7 @@ func (c *cli) describe(d api.Description) error {
 		labels = append(labels, k+"="+d.Labels[k])
 	}
 	p.field(0, "Labels", strings.Join(labels, ", "))
-	p.field(0, "Runtime", s.Runtime)
+	p.field(0, "Runtime", strings.TrimSpace(s.Runtime+" "+s.GVisor))
 	p.field(0, "Spec hash", s.SpecHash)
 	p.field(0, "Sandbox pid", number(s.SandboxPID))
 	if s.OOMScoreAdj != nil {
@@ -92,7 +125,13 @@ func (c *cli) describe(d api.Description) error {
 	p.field(0, "Cgroup", s.Cgroup)
 	p.field(0, "Created", moment(s.CreatedAt))
 	p.field(0, "Next look", moment(d.NextTry))
-	describeConditions(p, s.Conditions)
+	c.describeConditions(p, s.Conditions)
+	if len(d.Notes) > 0 {
+		p.WriteString("Notes:\n")
+		for _, n := range d.Notes {
+			fmt.Fprintf(p, "  %s\n", strings.Join(fitText(printable(localTimes(n)), c.stdout), "\n    "))
+		}
+	}
 	describeContainers(p, "Init containers", s.InitContainers)
 	describeContainers(p, "Containers", s.Containers)
 	if len(d.Pending) > 0 {
@@ -104,7 +143,7 @@ func (c *cli) describe(d api.Description) error {
 	if err := describeSpec(p, d); err != nil {
 		return err
 	}
-	if _, err := c.stdout.Write(p.Bytes()); err != nil {
+	if _, err := io.WriteString(c.stdout, printableLines(p.String())); err != nil {
 		return err
 	}
 	if len(d.Events) == 0 {
@@ -124,19 +163,19 @@ func (c *cli) describe(d api.Description) error {
 	return nil
 }
 
-func describeConditions(p *page, list []api.Condition) {
+func (c *cli) describeConditions(p *page, list []api.Condition) {
 	if len(list) == 0 {
 		p.field(0, "Conditions", "none")
 		return
 	}
 	p.WriteString("Conditions:\n")
-	for _, c := range list {
+	for _, is := range list {
 		since := ""
-		if !c.Since.IsZero() {
-			since = ", since " + moment(&c.Since)
+		if !is.Since.IsZero() {
+			since = ", since " + moment(&is.Since)
 		}
-		fmt.Fprintf(p, "  %s (%s%s)\n", c.Type, c.Reason, since)
-		for _, l := range wrapText(c.Message, tableWidth-4) {
+		fmt.Fprintf(p, "  %s (%s%s)\n", is.Type, is.Reason, since)
+		for _, l := range fitText(printable(localTimes(is.Message)), c.stdout) {
 			fmt.Fprintf(p, "    %s\n", l)
 		}
 	}
@@ -162,10 +201,32 @@ func describeContainers(p *page, title string, list []api.Container) {
 		}
 		p.field(4, "Reason", c.Reason)
 		p.field(4, "Message", c.Message)
+		p.field(4, "Last end", lastEnd(c.LastExit))
 		p.field(4, "Started", moment(c.StartedAt))
 		p.field(4, "Finished", moment(c.FinishedAt))
 		p.field(4, "Next start", moment(c.NextStartAt))
 	}
+}
+
+// lastEnd is how the instance before the one that runs ended.
+func lastEnd(e *api.Exit) string {
+	if e == nil {
+		return ""
+	}
+	text := e.Reason
+	if e.ExitCode != nil {
+		text += fmt.Sprintf(", exit code %d", *e.ExitCode)
+	}
+	return strings.Trim(text+", "+moment(e.FinishedAt), ", ")
+}
+
+// fitText breaks an indented text where what it is written to has a width.
+func fitText(s string, w io.Writer) []string {
+	width := columns(w)
+	if width == 0 {
+		return []string{strings.Join(strings.Fields(s), " ")}
+	}
+	return wrapText(s, max(width-4, lastMin))
 }
 
 // describeSpec writes the specification as a manifest has it, but for the

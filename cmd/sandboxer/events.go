@@ -138,8 +138,8 @@ func (c *cli) eventPrinter(output string, list []events.Event, follow bool) func
 
 // eventTable is a table with room for list.
 func eventTable(c *cli, list []events.Event, wide, follow bool) *table {
-	t := &table{w: c.stdout, wide: wide, wrap: true, grows: follow, columns: []column{
-		{title: "TIME", least: 8}, {title: "TYPE", least: 7}, {title: "OBJECT", least: 8, most: 18},
+	t := &table{w: c.stdout, width: columns(c.stdout), wide: wide, wrap: true, grows: follow, columns: []column{
+		{title: "TIME", least: 8, whole: true}, {title: "TYPE", least: 7}, {title: "OBJECT", least: 8, most: 18},
 		{title: "REASON", least: 9, most: 16}, {title: "MESSAGE"}}}
 	var rows [][]string
 	for _, e := range list {
@@ -159,12 +159,4 @@ func eventCells(e events.Event) []string {
 		message += " (" + e.Took.Round(time.Millisecond/10).String() + ")"
 	}
 	return []string{clock(e.Time), string(e.Type), object, e.Reason, message}
-}
-
-// clock is a time of the last day, or else a date.
-func clock(t time.Time) string {
-	if d := time.Since(t); d >= 0 && d < 24*time.Hour {
-		return t.Local().Format(time.TimeOnly)
-	}
-	return t.Local().Format(time.DateOnly)
 }

@@ -29,10 +29,11 @@ type execOptions struct {
 func (c *cli) execCommand() *cobra.Command {
 	var o execOptions
 	cmd := &cobra.Command{
-		Use:   "exec NAME[/CONTAINER] -- COMMAND [ARGUMENT...]",
+		Use:   "exec NAME[/CONTAINER] [--] COMMAND [ARGUMENT...]",
 		Short: "Run a command in a running container",
 		Long: `Runs a command in a running container and ends with its exit code, or with
-128 + N where signal N ended it.
+128 + N where signal N ended it; with 127 where there is no such command, and
+with 126 where it can't be executed.
 
 The command reads and writes without the daemon in between, and goes on while
 the daemon is restarted. Signals are passed on to it; if this program is killed,
@@ -40,15 +41,13 @@ the command gets SIGHUP. With --tty it has a terminal of its own, which follows
 the size of yours.`,
 		Example: "  sandboxer exec web -- /bin/app --version\n  sandboxer exec -it web/app -- /bin/sh\n" +
 			"  sandboxer exec -i db --user 70:70 --env PGOPTIONS=-e -- psql <dump.sql",
-		Args: func(_ *cobra.Command, list []string) error {
-			if len(list) < 2 {
-				return usagef("exec takes a NAME and a command: sandboxer exec NAME -- COMMAND")
-			}
-			return nil
-		},
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, list []string) error {
-			req, err := o.request(list[1:])
+			command, err := commandOf(cmd, list)
+			if err != nil || command == nil {
+				return err
+			}
+			req, err := o.request(command)
 			if err != nil {
 				return err
 			}
@@ -58,6 +57,7 @@ the size of yours.`,
 		},
 	}
 	f := cmd.Flags()
+	f.SetInterspersed(false) // the command's own are not ours
 	f.StringVarP(&o.container, "container", "c", "", "which container, where there are several; as NAME/CONTAINER")
 	f.BoolVarP(&o.interactive, "stdin", "i", false, "let the command read this program's stdin")
 	f.BoolVarP(&o.terminal, "tty", "t", false, "give the command a terminal")
@@ -65,6 +65,24 @@ the size of yours.`,
 	f.StringVarP(&o.dir, "cwd", "w", "", "working directory (default: the container's)")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE over the container's environment; can be given more than once")
 	return cmd
+}
+
+// commandOf is the command that follows the NAME, with flags before it that are
+// exec's: all that follow its first word are its own.
+func commandOf(cmd *cobra.Command, list []string) (command []string, err error) {
+	if len(list) > 0 {
+		if err := cmd.Flags().Parse(list[1:]); err != nil {
+			return nil, usagef("%w; what belongs to the command comes after its first word", err)
+		}
+		if help := cmd.Flags().Lookup("help"); help != nil && help.Changed {
+			return nil, cmd.Help()
+		}
+		command = cmd.Flags().Args()
+	}
+	if len(command) == 0 {
+		return nil, usagef("exec takes a NAME and a command: sandboxer exec NAME -- COMMAND")
+	}
+	return command, nil
 }
 
 // request is what the flags ask for.
@@ -124,7 +142,7 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
 	if errors.Is(err, api.ErrNotFound) {
 		var t target
-		if t, err = lookUp(ctx, client, name); err != nil {
+		if t, err = lookUpWhole(ctx, client, name); err != nil {
 			return err
 		}
 		sandbox = t.sandbox.Name
@@ -132,6 +150,12 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 			return err
 		}
 		session, err = client.Exec(ctx, sandbox, container, req, std.give)
+	}
+	var refused *api.Error
+	if errors.As(err, &refused) && refused.ExitCode != 0 {
+		std.close() // before anything is said
+		c.say("sandboxer: %v", err)
+		return exitCode(refused.ExitCode)
 	}
 	if err != nil {
 		return err
@@ -152,7 +176,7 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	std.finish()
 	std.close() // before anything is said
 	if errors.Is(err, api.ErrSandboxEnded) {
-		fmt.Fprintf(c.stderr, "sandboxer: sandbox %q ended, and the command with it\n", sandbox)
+		c.say("sandboxer: sandbox %q ended, and the command with it", sandbox)
 		return exitCode(128 + int(unix.SIGKILL))
 	}
 	if err != nil {

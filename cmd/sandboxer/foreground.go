@@ -14,6 +14,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
+	"sandboxer/observed"
 )
 
 // foreground runs a sandbox and ends as its first container does.
@@ -71,7 +72,7 @@ func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) 
 	}
 	switch {
 	case f.ended && err != nil:
-		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
+		c.say("sandboxer: %v", err)
 	case err != nil || f.failed != nil:
 		return errors.Join(f.failed, err)
 	case !f.ended:
@@ -150,7 +151,7 @@ func given(change api.Change) bool {
 // end is the first container's end.
 func (f *front) end(main api.Container) {
 	switch {
-	case main.Reason == "StartError":
+	case main.Reason == observed.ReasonStartError:
 		f.failed = fmt.Errorf("container %q can't be started: %s", main.Name, main.Message)
 	case main.ExitCode == nil:
 		f.failed = fmt.Errorf("container %q ended, and nobody knows how: %s %s", main.Name, main.Reason, main.Message)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,26 +17,36 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sandboxer/internal/api"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 func (c *cli) getCommand() *cobra.Command {
-	var output string
+	var output, labels string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:     "get [NAME...]",
+		Use:     "get [NAME... | -l SELECTOR]",
 		Aliases: []string{"list", "ls", "status"},
 		Short:   "Show sandboxes, rejected documents and held deletions",
 		Long: `Shows sandboxes, rejected documents and held deletions.
 
 One NAME with -o json or yaml prints one object, all else {"items": [...]}.
-With --watch, changes follow until you interrupt it, one line each.`,
-		Example:           "  sandboxer get\n  sandboxer get web -o json\n  sandboxer get --watch",
+With --watch, changes follow until you interrupt it, one line each, also over
+restarts of the daemon.
+
+A SELECTOR is KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between: of labels.`,
+		Example:           "  sandboxer get\n  sandboxer get web -o json\n  sandboxer get --watch\n  sandboxer get -l tier=front,env!=prod",
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := oneOf("output", output, "table", "wide", "json", "yaml"); err != nil {
 				return err
+			}
+			wanted, err := parseSelector(labels)
+			if err != nil {
+				return usagef("--selector %w", err)
+			}
+			if wanted != nil && len(names) > 0 {
+				return usagef("get takes NAMEs or a --selector, not both")
 			}
 			client := c.client()
 			defer client.Close()
@@ -43,14 +54,18 @@ With --watch, changes follow until you interrupt it, one line each.`,
 			if err != nil {
 				return err
 			}
-			items, faults := pick(list.Items, names)
-			if len(items) == 0 && len(faults) > 0 {
+			items, faults := pick(wanted.pick(list.Items), names)
+			p := c.sandboxPrinter(output, items, watch)
+			if len(items) == 0 && len(faults) > 0 && (len(names) == 1 || watch || p.table != nil) {
 				return c.report(faults)
 			}
-			p := c.sandboxPrinter(output, items, watch)
 			if watch {
 				failed := c.report(faults)
-				return errors.Join(c.watch(cmd.Context(), client, p, items, len(names) > 0), failed)
+				return errors.Join(c.watch(cmd.Context(), client, p, items, len(names) > 0, wanted), failed)
+			}
+			if wanted != nil && len(items) == 0 && p.table != nil {
+				_, err := fmt.Fprintln(c.stdout, "No sandbox has such labels.")
+				return err
 			}
 			if err := p.all(items, len(names) == 1); err != nil {
 				return err
@@ -60,6 +75,7 @@ With --watch, changes follow until you interrupt it, one line each.`,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or yaml")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with every change")
+	cmd.Flags().StringVarP(&labels, "selector", "l", "", "only what has such labels")
 	return cmd
 }
 
@@ -86,7 +102,7 @@ func pick(items []api.Sandbox, names []string) (picked []api.Sandbox, faults []e
 // anything, the error that it returns makes the exit code 1.
 func (c *cli) report(faults []error) error {
 	for _, err := range faults {
-		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
+		c.say("sandboxer: %v", err)
 	}
 	if len(faults) > 0 {
 		return errFailed
@@ -94,9 +110,10 @@ func (c *cli) report(faults []error) error {
 	return nil
 }
 
-// watch prints what is and then what changes. A change that would print the
-// same line, but for the age, is left out of a table.
-func (c *cli) watch(ctx context.Context, client *api.Client, p *sandboxPrinter, items []api.Sandbox, only bool) error {
+// watch prints what is and then what changes, also over restarts of the daemon. A
+// change that would print the same, but for the age in a table, is left out. What is shown and has such
+// labels no more shows once, as it is then.
+func (c *cli) watch(ctx context.Context, client *api.Client, p *sandboxPrinter, items []api.Sandbox, only bool, wanted selector) error {
 	if p.table != nil && p.table.head() != nil {
 		return nil
 	}
@@ -104,20 +121,45 @@ func (c *cli) watch(ctx context.Context, client *api.Client, p *sandboxPrinter, 
 	if only && len(items) == 1 {
 		one = items[0].Name
 	}
-	shown := map[string]string{}
-	return client.Watch(ctx, one, func(ch api.Change) error {
-		if _, wanted := byName(items, ch.Name); only && !wanted {
+	shown, matched := map[string]string{}, map[string]bool{}
+	for _, i := range items {
+		matched[i.Name] = true
+	}
+	change := func(ch api.Change) error {
+		if _, named := byName(items, ch.Name); only && !named {
 			return nil
 		}
-		if p.table != nil {
-			line := strings.Join(p.cells(ch, ""), "\x00")
-			if shown[ch.Name] == line {
-				return nil
-			}
-			shown[ch.Name] = line
+		was := matched[ch.Name]
+		matched[ch.Name] = !ch.Deleted && wanted.of(ch.Sandbox)
+		if !was && !matched[ch.Name] {
+			return nil
 		}
+		line, err := p.line(ch)
+		if err != nil || shown[ch.Name] == line {
+			return err
+		}
+		shown[ch.Name] = line
 		return p.change(ch)
-	})
+	}
+	for {
+		err := client.Watch(ctx, one, change)
+		if !away(err) || ctx.Err() != nil {
+			return err
+		}
+		// What goes while no daemon runs, the next one knows nothing of.
+		var list api.List
+		if err := outlast(ctx, retryFor, func() (err error) { list, err = client.List(ctx); return err }); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(shown)) {
+			if _, is := byName(list.Items, name); is {
+				continue
+			}
+			if err := change(api.Change{Sandbox: api.Sandbox{Name: name}, Deleted: true}); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // sandboxPrinter prints sandboxes in one of get's forms.
@@ -132,8 +174,8 @@ func (c *cli) sandboxPrinter(output string, items []api.Sandbox, watch bool) *sa
 	if output == "json" || output == "yaml" {
 		return p
 	}
-	p.table = &table{w: c.stdout, wide: output == "wide", grows: watch, columns: []column{
-		{title: "NAME", least: 12, most: 24}, {title: "PHASE", least: 11}, {title: "READY"}, {title: "RESTARTS"}, {title: "AGE", least: 5}}}
+	p.table = &table{w: c.stdout, width: columns(c.stdout), wide: output == "wide", grows: watch, columns: []column{
+		{title: "NAME", least: 12, most: 24}, {title: "PHASE", least: len(api.CrashLoopBackOff), whole: true}, {title: "READY"}, {title: "RESTARTS"}, {title: "AGE", least: 5}}}
 	if p.table.wide {
 		p.table.columns = append(p.table.columns, column{title: "DECLARED", least: 7}, column{title: "RUNTIME"},
 			column{title: "PID", least: 5}, column{title: "GOFERS"}, column{title: "SOURCE"})
@@ -152,7 +194,7 @@ func (p *sandboxPrinter) all(items []api.Sandbox, one bool) error {
 		if one {
 			return printValue(p.w, items[0], p.yaml)
 		}
-		return printValue(p.w, api.List{Items: items}, p.yaml)
+		return printValue(p.w, api.List{Items: append([]api.Sandbox{}, items...)}, p.yaml)
 	}
 	if len(items) == 0 {
 		_, err := fmt.Fprintln(p.w, "No sandboxes are declared. Put a manifest into the daemon's directory to make one.")
@@ -167,6 +209,15 @@ func (p *sandboxPrinter) all(items []api.Sandbox, one bool) error {
 		}
 	}
 	return nil
+}
+
+// line is what tells a change from those that show the same.
+func (p *sandboxPrinter) line(ch api.Change) (string, error) {
+	if p.table != nil {
+		return strings.Join(p.cells(ch, ""), "\x00"), nil
+	}
+	b, err := json.Marshal(ch)
+	return string(b), err
 }
 
 func (p *sandboxPrinter) change(ch api.Change) error {
@@ -211,8 +262,8 @@ func (p *sandboxPrinter) cells(ch api.Change, age string) []string {
 	if len(s.Containers) > 0 {
 		ready = fmt.Sprintf("%d/%d", n, len(s.Containers))
 	}
-	if s.Reason != "" && s.Phase != api.Invalid {
-		message = strings.TrimSuffix(reasons(s)+": "+message, ": ")
+	if why := reasons(s, phase); why != "" && s.Phase != api.Invalid {
+		message = strings.TrimSuffix(why+": "+message, ": ")
 	}
 	cells := []string{ch.Name, phase, ready, strconv.Itoa(restarts), age}
 	if p.table.wide {
@@ -242,15 +293,19 @@ func gofers(s api.Status, withAge bool) string {
 	}
 	text := strings.Join(versions, ",")
 	if withAge {
-		text += " " + duration.HumanDuration(time.Since(*oldest))
+		text += " " + ago(*oldest)
 	}
 	return text
 }
 
 // reasons are why a sandbox is as it is, and before it what waits for the user:
-// the message, which tells of both, may be cut.
-func reasons(s api.Status) string {
-	list := []string{s.Reason}
+// the message, which tells of both, may be cut. What shows as the phase is not
+// said twice.
+func reasons(s api.Status, phase string) string {
+	var list []string
+	if s.Reason != "" && !strings.HasSuffix(phase, s.Reason) {
+		list = append(list, s.Reason)
+	}
 	for _, c := range s.Conditions {
 		if (c.Type == api.ManifestRejected || c.Type == api.DeletionHeld) && c.Type != s.Reason {
 			list = slices.Insert(list, 0, c.Type)
@@ -263,8 +318,11 @@ func age(s api.Sandbox) string {
 	if s.Status.CreatedAt == nil {
 		return "-"
 	}
-	return duration.HumanDuration(time.Since(*s.Status.CreatedAt))
+	return ago(*s.Status.CreatedAt)
 }
+
+// ago is how long ago that was; what is to come, as the clock was put back, is now.
+func ago(t time.Time) string { return duration.HumanDuration(max(0, time.Since(t))) }
 
 func dash(s string) string {
 	if s == "" {
@@ -304,7 +362,7 @@ func printValue(w io.Writer, v any, asYAML bool) error {
 // conditionTypes are those that wait knows, sorted.
 func conditionTypes() []string {
 	return slices.Sorted(slices.Values([]string{api.OOMScoreDenied, api.Unsupported, api.DeletionHeld,
-		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, reconcile.LimitsDenied, reconcile.CreateFailed,
-		reconcile.RestoreFailed, reconcile.SuspendFailed, reconcile.DependencyMissing, reconcile.DependencyNotReady,
-		reconcile.RecordDamaged, reconcile.SourceReplaced, reconcile.InternalError}))
+		api.ManifestRejected, api.RuntimeUnreachable, api.OutputLost, plan.LimitsDenied, plan.CreateFailed,
+		plan.RestoreFailed, plan.SuspendFailed, plan.DependencyMissing, plan.DependencyNotReady,
+		plan.RecordDamaged, plan.SourceReplaced, plan.StartBlocked, plan.InternalError}))
 }

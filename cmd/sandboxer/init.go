@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"sandboxer/internal/api"
+	"sandboxer/observed"
 )
 
 // initPhase says how far the init containers are, in the words of kubectl; ok is
@@ -22,7 +23,7 @@ func initPhase(s api.Status) (text string, ok bool) {
 	case s.Phase == api.Pending && s.Reason == "Initializing" && !ended:
 		return fmt.Sprintf("Init:%d/%d", i, len(s.InitContainers)), true
 	case s.Reason == "Initializing" && ended, s.Phase == api.Failed && ended && s.Reason == c.Reason:
-		return "Init:" + cmp.Or(c.Reason, "Error"), true
+		return "Init:" + cmp.Or(c.Reason, observed.ReasonError), true
 	}
 	return "", false
 }

@@ -38,7 +38,7 @@ With --all and no container named, it goes to every process of the sandbox.`,
 			}
 			client := c.client()
 			defer client.Close()
-			t, err := lookUp(cmd.Context(), client, list[0])
+			t, err := lookUpWhole(cmd.Context(), client, list[0])
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,13 @@ the container has ended for good, or is removed.`,
 			}
 			client := c.client()
 			defer client.Close()
-			t, err := lookUp(cmd.Context(), client, names[0])
+			var t target
+			find := func() (err error) { t, err = lookUp(cmd.Context(), client, names[0]); return err }
+			if o.Follow {
+				err = persist(cmd.Context(), find)
+			} else {
+				err = find()
+			}
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,17 +15,26 @@ import (
 
 func (c *cli) planCommand() *cobra.Command {
 	var output string
+	var exit bool
 	cmd := &cobra.Command{
 		Use:   "plan [PATH...]",
 		Short: "Show what would be done, and why",
 		Long: `Shows what the daemon would do, and why, if the files or folders were its
 manifests; without any, what it is about to do. Nothing is changed. Faults in
-them make the exit code 1.`,
-		Example: "  sandboxer plan\n  sandboxer plan ./manifests\n  sandboxer plan web.yaml -o json",
+them make the exit code 1. A PATH of - is stdin.
+
+With --exit-code it ends with 3 where there is something to do.`,
+		Example: "  sandboxer plan\n  sandboxer plan ./manifests\n  sandboxer plan web.yaml -o json\n" +
+			"  sandboxer plan --exit-code ./manifests >/dev/null; [ $? = 3 ] && echo \"it would change something\"",
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
 				return err
 			}
+			paths, piped, err := keepStdin(paths)
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(piped)
 			absolute := []string{}
 			for _, p := range paths {
 				abs, err := filepath.Abs(p)
@@ -39,20 +49,36 @@ them make the exit code 1.`,
 			if err != nil {
 				return err
 			}
+			if piped != "" {
+				unpipe(plan.Problems, piped)
+				unpipe(plan.Notes, piped)
+			}
 			if err := c.showPlan(plan, output); err != nil {
 				return err
 			}
 			for _, p := range plan.Problems {
-				fmt.Fprintln(c.stderr, p)
+				c.say("%s", printable(p))
 			}
 			if len(plan.Problems) > 0 {
 				return errFailed
+			}
+			if exit && len(plan.Actions) > 0 {
+				return exitCode(exitChanges)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json")
+	cmd.Flags().BoolVar(&exit, "exit-code", false, "end with 3 where there is something to do")
 	return cmd
+}
+
+// unpipe has what is said of the file that stdin was kept in said of stdin.
+func unpipe(texts []string, dir string) {
+	file := filepath.Join(dir, stdinFile)
+	for i, t := range texts {
+		texts[i] = strings.ReplaceAll(strings.ReplaceAll(t, file, stdinName), strings.TrimPrefix(file, "/"), stdinName)
+	}
 }
 
 func (c *cli) showPlan(plan api.Plan, output string) error {
@@ -67,7 +93,7 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 		_, err := fmt.Fprintln(c.stdout, "Nothing to do: all is as declared.")
 		return err
 	}
-	t := &table{w: c.stdout, wide: output == "wide", wrap: true, columns: []column{
+	t := &table{w: c.stdout, width: columns(c.stdout), wide: output == "wide", wrap: true, columns: []column{
 		{title: "ACTION"}, {title: "OBJECT", most: 24}, {title: "CHANGE"}, {title: "REASON"}}}
 	var rows [][]string
 	for _, a := range plan.Actions {
@@ -89,7 +115,7 @@ func (c *cli) showPlan(plan api.Plan, output string) error {
 // showNotes shows what a plan has no action for.
 func showNotes(w io.Writer, notes []string) error {
 	for _, n := range notes {
-		if _, err := fmt.Fprintln(w, "Note: "+n); err != nil {
+		if _, err := fmt.Fprintln(w, printable(localTimes("Note: "+n))); err != nil {
 			return err
 		}
 	}

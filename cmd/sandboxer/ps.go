@@ -52,14 +52,14 @@ others. %CPU is of one CPU, over the life of the process.`,
 }
 
 func (c *cli) processTable(list []api.Process, wide bool) error {
-	t := &table{w: c.stdout, wide: wide, columns: []column{{title: "CONTAINER", most: 16}, {title: "PID"}, {title: "PPID"},
+	t := &table{w: c.stdout, width: columns(c.stdout), wide: wide, columns: []column{{title: "CONTAINER", most: 16}, {title: "PID"}, {title: "PPID"},
 		{title: "UID"}, {title: "%CPU"}, {title: "MEMORY"}, {title: "TIME"}, {title: "AGE"}, {title: "COMMAND"}}}
 	var rows [][]string
 	for _, p := range list {
-		age := time.Since(p.StartedAt)
+		age := max(0, time.Since(p.StartedAt))
 		rows = append(rows, []string{p.Container, strconv.Itoa(p.PID), strconv.Itoa(p.PPID), strconv.FormatUint(uint64(p.UID), 10),
 			fmt.Sprintf("%.1f", 100*p.CPUSeconds/max(age.Seconds(), 0.01)), bytesText(p.MemoryBytes), cpuTime(p.CPUSeconds),
-			duration.HumanDuration(age), printable(strings.Join(p.Command, " "))})
+			duration.HumanDuration(age), strings.Join(p.Command, " ")})
 	}
 	t.fit(rows)
 	if err := t.head(); err != nil {
@@ -96,14 +96,4 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%.1f%ci", f, units[unit])
 	}
 	return fmt.Sprintf("%.0f%ci", f, units[unit])
-}
-
-// printable leaves out of a text from a sandbox what would command a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

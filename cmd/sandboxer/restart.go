@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ func (c *cli) restartCommand() *cobra.Command {
 	var gofers, all bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "restart [NAME...]",
+		Use:   "restart [NAME[/CONTAINER]...]",
 		Short: "Start containers anew, or only their gofers",
 		Long: `Ends the containers of a sandbox as its manifest says and starts them again,
 also those that had ended. A sandbox with init containers is made anew, so that
@@ -53,7 +55,12 @@ gofer of a newer sandboxer. "sandboxer get -o wide" shows their versions.`,
 	return cmd
 }
 
+// nextAfter is how long a sandbox may hold up the next one. It is waited for all
+// the same.
+const nextAfter = 5 * time.Second
+
 // restart goes through what names mean, or through all, one after the other.
+// What can't be restarted keeps it from no other.
 func (c *cli) restart(ctx context.Context, names []string, gofers bool) error {
 	client := c.client()
 	defer client.Close()
@@ -62,35 +69,73 @@ func (c *cli) restart(ctx context.Context, names []string, gofers bool) error {
 		return err
 	}
 	var targets []target
+	var faults []error
 	for _, n := range names {
-		t, err := find(list.Items, n)
+		t, err := findWhole(list.Items, n)
 		if err != nil {
-			return err
+			faults = append(faults, err)
+			continue
 		}
 		targets = append(targets, t)
 	}
 	if len(names) == 0 {
 		for _, s := range list.Items {
+			runs := func(c api.Container) bool { return c.State == "running" || c.State == "paused" }
+			if gofers && !slices.ContainsFunc(s.Status.All(), runs) {
+				continue // it has none
+			}
 			if s.DesiredState == "Running" || s.DesiredState == "Paused" {
 				targets = append(targets, target{sandbox: s})
 			}
 		}
 	}
+	failed := c.report(faults)
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards failed and what is printed
 	for _, t := range targets {
-		if err := c.restartOne(ctx, client, t, gofers); err != nil {
-			return err
+		done := make(chan struct{})
+		wg.Go(func() {
+			defer close(done)
+			err := c.restartOne(ctx, client, t, gofers)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = c.report([]error{err})
+				return
+			}
+			what := "restarted"
+			if gofers {
+				what = "has new gofers"
+			}
+			if gofers && t.container != "" {
+				what = "has a new gofer"
+			}
+			name := strings.TrimSuffix(t.sandbox.Name+"/"+t.container, "/")
+			if _, err := fmt.Fprintln(c.stdout, name, what); err != nil {
+				failed = err
+			}
+		})
+		select {
+		case <-done:
+		case <-time.After(nextAfter):
 		}
 	}
-	return nil
+	wg.Wait()
+	return failed
 }
 
+// restartOne asks for it, and waits until it is done.
 func (c *cli) restartOne(ctx context.Context, client *api.Client, t target, gofers bool) error {
 	name := t.sandbox.Name
-	asked, err := client.Restart(ctx, name, t.container, gofers)
-	if err != nil {
-		return err
-	}
 	last := "its state is not known yet"
+	before, err := client.Get(ctx, name)
+	var asked api.Restarted
+	if err == nil {
+		asked, err = client.Restart(ctx, name, t.container, gofers)
+	}
+	if err != nil && !errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded) {
+		return fmt.Errorf("restarting %s: %w", name, err)
+	}
 	err = client.Watch(ctx, name, func(ch api.Change) error {
 		if ch.Name != name {
 			return nil
@@ -99,7 +144,7 @@ func (c *cli) restartOne(ctx context.Context, client *api.Client, t target, gofe
 			return fmt.Errorf("sandbox %q was deleted meanwhile", name)
 		}
 		for _, ct := range ch.Status.All() {
-			if slices.Contains(asked.Containers, ct.Name) && !isNew(ct, asked.Asked, gofers) {
+			if slices.Contains(asked.Containers, ct.Name) && !isNew(ct, containerOf(before, ct.Name), gofers) {
 				last = fmt.Sprintf("container %q is %s", ct.Name, ct.State)
 				return nil
 			}
@@ -108,28 +153,34 @@ func (c *cli) restartOne(ctx context.Context, client *api.Client, t target, gofe
 	})
 	switch {
 	case errors.Is(err, errReached):
+		return nil
 	case errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded):
 		return fmt.Errorf("sandbox %q was not restarted in time: %s; \"sandboxer describe %s\" says why", name, last, name)
-	default:
-		return err
 	}
-	what := "restarted"
-	if gofers {
-		what = "has new gofers"
-	}
-	_, err = fmt.Fprintln(c.stdout, name, what)
 	return err
 }
 
-// isNew says whether a container, or its gofer, began after that instant. One
-// that has ended since needs no gofer.
-func isNew(ct api.Container, asked time.Time, gofer bool) bool {
-	began := ct.StartedAt
-	if gofer {
-		if ct.State != "running" && ct.State != "paused" {
-			return true
+// containerOf is a sandbox's container of that name; zero: it has none.
+func containerOf(s api.Sandbox, name string) api.Container {
+	for _, c := range s.Status.All() {
+		if c.Name == name {
+			return c
 		}
-		began = ct.GoferSince
 	}
-	return began != nil && !began.Before(asked)
+	return api.Container{}
 }
+
+// isNew says whether a container, or its gofer, is another one than before, and has
+// begun: which is the later one the clock does not tell, as it may be set meanwhile.
+// One that has ended since needs no gofer.
+func isNew(ct, before api.Container, gofer bool) bool {
+	if !gofer {
+		return ct.StartedAt != nil && (ct.ID != before.ID || !sameTime(ct.StartedAt, before.StartedAt))
+	}
+	if ct.State != "running" && ct.State != "paused" {
+		return true
+	}
+	return ct.GoferSince != nil && (ct.ID != before.ID || !sameTime(ct.GoferSince, before.GoferSince))
+}
+
+func sameTime(a, b *time.Time) bool { return a == b || a != nil && b != nil && a.Equal(*b) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitChanges is of plan --exit-code.
+	exitChanges = 3
 )
 
 // socketEnv names the API's socket where --socket does not.
@@ -55,6 +58,9 @@ func command(args []string, c cli) int {
 	root := c.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if cmd == root && err != nil && len(args) > 0 {
+		err = cmp.Or(otherWord(args[0]), err) // its flags are none of ours either
+	}
 	var usage usageError
 	var code exitCode
 	switch {
@@ -65,10 +71,10 @@ func command(args []string, c cli) int {
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(c.stderr, "sandboxer: %v\nRun \"%s --help\" for how it is used.\n", err, cmd.CommandPath())
+		c.say("sandboxer: %v\nRun \"%s --help\" for how it is used.", err, cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(c.stderr, "sandboxer: %v\n", err)
+	c.say("sandboxer: %v", err)
 	return exitFailed
 }
 
@@ -84,6 +90,35 @@ const about = `sandboxer keeps gVisor sandboxes on this host as files declare th
 "sandboxer --help" lists all commands, "sandboxer COMMAND --help" explains one.
 `
 
+// What is done in its stead by words that others' command lines have.
+const (
+	byManifest = "put a manifest into the daemon's directory (\"sandboxer validate\" and \"plan\" check it before)"
+	byRemoval  = "remove the manifest, or its document, from the daemon's directory"
+	byState    = "write state: %s into the manifest, and the sandbox follows"
+)
+
+var instead = map[string]string{
+	"apply": byManifest, "create": byManifest, "up": byManifest, "add": byManifest, "launch": byManifest,
+	"delete": byRemoval, "rm": byRemoval, "remove": byRemoval, "down": byRemoval, "destroy": byRemoval, "prune": byRemoval,
+	"stop": fmt.Sprintf(byState, "Stopped"), "start": fmt.Sprintf(byState, "Running"),
+	"pause": fmt.Sprintf(byState, "Paused"), "unpause": fmt.Sprintf(byState, "Running"), "resume": fmt.Sprintf(byState, "Running"),
+	"suspend": fmt.Sprintf(byState, "Suspended"), "restore": "write state: Running, or restoreFrom, into the manifest",
+	"update": "edit the manifest, and the sandbox follows", "edit": "edit the manifest, and the sandbox follows", "set": "edit the manifest, and the sandbox follows",
+	"top": "\"sandboxer stats\" shows what is used, \"sandboxer ps\" the processes", "inspect": "\"sandboxer describe NAME\" shows everything",
+	"state": "\"sandboxer get NAME\" shows it", "info": "\"sandboxer version\" and \"sandboxer get\" show what there is",
+	"signal": "\"sandboxer kill NAME SIGNAL\" sends one", "diff": "\"sandboxer plan\" shows what would change",
+	"lint": "\"sandboxer validate PATH\" checks manifests", "check": "\"sandboxer validate PATH\" checks manifests",
+	"pull": "images are not supported: a container names a root directory or an OCI bundle", "images": "images are not supported: a container names a root directory or an OCI bundle",
+}
+
+// otherWord is what is wrong with such a word; nil where it is none.
+func otherWord(word string) error {
+	if what := instead[word]; what != "" {
+		return usagef("there is no command %q: %s", word, what)
+	}
+	return nil
+}
+
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:     "sandboxer",
@@ -93,6 +128,9 @@ func (c *cli) root() *cobra.Command {
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
+			}
+			if err := otherWord(args[0]); err != nil {
+				return err
 			}
 			msg := fmt.Sprintf("there is no command %q", args[0])
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
@@ -109,16 +147,40 @@ func (c *cli) root() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	root.Version = buildVersion().Version
+	root.SetVersionTemplate("sandboxer {{.Version}}\n")
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVar(&c.socket, "socket", "",
-		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+")")
+		"the daemon's socket (default $"+socketEnv+", else "+defaultSocket+"; of the daemon itself sandboxer.sock in its --state-dir)")
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
 		c.waitCommand(), c.execCommand(), c.killCommand(), c.psCommand(), c.statsCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(),
 		c.attachCommand(), c.runCommand(), c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
+	c.checkHelp(root)
 	return root
+}
+
+// checkHelp has "help" refuse what is no command, as the command itself would be.
+func (c *cli) checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "help" {
+			continue
+		}
+		cmd.Run = nil
+		cmd.RunE = func(_ *cobra.Command, words []string) error {
+			topic, rest, err := root.Find(words)
+			if err != nil || len(rest) > 0 {
+				if other := otherWord(words[0]); other != nil {
+					return other
+				}
+				return fmt.Errorf("there is no command %q: \"sandboxer --help\" lists them", strings.Join(words, " "))
+			}
+			return topic.Help()
+		}
+	}
 }
 
 // args makes wrong numbers of arguments wrong usage.
@@ -132,17 +194,15 @@ func args(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
 }
 
 // client returns a client of the daemon that is meant.
-func (c *cli) client() *api.Client { return api.NewClient(c.socketPath(defaultSocket)) }
-
-// socketPath is --socket, else the environment's, else otherwise.
-func (c *cli) socketPath(otherwise string) string {
-	if c.socket != "" {
-		return c.socket
+func (c *cli) client() *api.Client {
+	socket := c.socket
+	if socket == "" {
+		socket = os.Getenv(socketEnv)
 	}
-	if s := os.Getenv(socketEnv); s != "" {
-		return s
+	if socket == "" {
+		socket = defaultSocket
 	}
-	return otherwise
+	return api.NewClient(socket)
 }
 
 // oneOf refuses a flag's value that is none of those that it can have.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -39,7 +40,7 @@ restartPolicy is. The other containers follow theirs, and are asked to end, with
 their grace period, when the first has ended; another signal then kills them.
 
 Nothing is left of the sandbox: no process, cgroup, mount, log or directory,
-also when this program is killed. The file is read once.`,
+also when this program is killed. The file is read once; - is stdin.`,
 		Example: "  sandboxer run job.yaml >result.txt\n  sandboxer run -it shell.yaml\n" +
 			"  tar c . | sandboxer run -i build.yaml | tar x -C out",
 		Args: args(cobra.ExactArgs(1), "one FILE"),
@@ -50,9 +51,13 @@ also when this program is killed. The file is read once.`,
 			if err := oneOf("log-level", o.logLevel, "debug", "info", "warn", "error"); err != nil {
 				return err
 			}
+			c.noteConfig(cmd, o.config)
 			sandbox, err := readOne(list[0])
 			if err != nil {
 				return err
+			}
+			if list[0] == stdinName && (o.interactive || sandbox.Spec.Containers[0].Stdin) {
+				return usagef("the first container can't read stdin where FILE is -")
 			}
 			return c.foreground(cmd.Context(), sandbox, o)
 		},
@@ -62,7 +67,7 @@ also when this program is killed. The file is read once.`,
 	f.BoolVarP(&o.terminal, "tty", "t", false, "give the first container a terminal")
 	f.StringVar(&o.stateDir, "state-dir", "/run/sandboxer-run", "where records of each run are kept while it lasts")
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/sandboxer-run", "where the volumes of each run are kept while it lasts")
-	f.StringVar(&o.config, "config", "/etc/sandboxer/config.yaml", "defaults; missing is fine")
+	f.StringVar(&o.config, "config", "/etc/sandboxer/config.yaml", "settings; may be missing unless it is given")
 	f.StringVar(&o.cgroupParent, "cgroup-parent", "/", "where the cgroup of each run is made")
 	f.StringVar(&o.logLevel, "log-level", "error", "what to say on stderr of what is done: debug, info, warn or error")
 	return cmd
@@ -72,8 +77,11 @@ also when this program is killed. The file is read once.`,
 const self = "/proc/self/exe"
 
 // readAnswering is os.ReadFile for a file that is given up if its file system does
-// not answer.
+// not answer; of stdin it is all.
 func readAnswering(path string) ([]byte, error) {
+	if path == stdinName {
+		return io.ReadAll(io.LimitReader(os.Stdin, desired.MaxFileSize+1))
+	}
 	asked := answers.New(self, nil)
 	defer asked.Close()
 	if err := asked.Check(path); err != nil {

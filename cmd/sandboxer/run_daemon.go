@@ -10,41 +10,45 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
+	"sandboxer/internal/claims"
 	"sandboxer/internal/daemon"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/owner"
+	"sandboxer/internal/written"
 )
 
 // runDaemon runs the daemon until ctx is done.
 func runDaemon(ctx context.Context, o daemonOptions) error {
-	if err := unblockSignals(); err != nil {
-		return err
+	if os.Geteuid() != 0 {
+		return errors.New("the daemon must run as root: it makes namespaces, cgroups and mounts; try again with sudo")
 	}
-	c, err := readConfig(o.Config)
-	if err != nil {
+	if err := unblockSignals(); err != nil {
 		return err
 	}
 	out := newLossy(os.Stderr)
 	defer out.finish()
 	log := newLog(out, o.LogLevel, o.LogFormat)
+	// As soon as can be: who is ended before leaves running what is to be stopped.
+	ctx, stop := untilEnded(ctx, log)
+	defer stop()
+	c, err := readConfig(o.Config)
+	if err != nil {
+		return err
+	}
 	if err := surround(log); err != nil {
 		return err
 	}
-	ctx, stop := untilEnded(ctx, log)
-	defer stop()
-	may, err := grants(c.Access)
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.Config, err)
-	}
 	return daemon.Run(ctx, daemon.Config{
-		Access:                 may,
+		Access:                 c.grants,
 		Manifests:              o.Manifests,
 		StateDir:               o.StateDir,
 		DataDir:                o.DataDir,
@@ -79,6 +83,8 @@ type config struct {
 	// Access says what users other than root may ask of the daemon.
 	Access []access   `json:"access,omitempty"`
 	Logs   logsConfig `json:"logs"`
+
+	grants []api.Grant // what Access comes to
 }
 
 // access is what the members of a group may do.
@@ -87,26 +93,48 @@ type access struct {
 	Level string               `json:"level"` // read, operate or admin
 }
 
-// grants looks groups up.
-func grants(list []access) (grants []api.Grant, err error) {
+// grants looks groups up, and tells what is wrong with the list.
+func grants(list []access, wrong func(path, format string, args ...any)) (grants []api.Grant) {
+	first := map[uint32]int{}
 	for i, a := range list {
+		at := fmt.Sprintf("access[%d]", i)
 		level, err := api.LevelOf(a.Level)
 		if err != nil {
-			return nil, fmt.Errorf("access[%d].level: %w", i, err)
+			wrong(at+".level", "%v", err)
 		}
-		gid, err := strconv.ParseUint(string(a.Group), 10, 32)
+		gid, err := groupID(string(a.Group))
 		if err != nil {
-			g, err := user.LookupGroup(string(a.Group))
-			if err != nil {
-				return nil, fmt.Errorf("access[%d].group: %w", i, err)
-			}
-			if gid, err = strconv.ParseUint(g.Gid, 10, 32); err != nil {
-				return nil, fmt.Errorf("access[%d].group: %s: %w", i, a.Group, err)
-			}
+			wrong(at+".group", "%v", err)
+			continue
 		}
-		grants = append(grants, api.Grant{GID: uint32(gid), Level: level})
+		if before, twice := first[gid]; twice {
+			wrong(at+".group", "%s has its level from access[%d] already", a.Group, before)
+			continue
+		}
+		first[gid] = i
+		grants = append(grants, api.Grant{GID: gid, Level: level})
 	}
-	return grants, nil
+	return grants
+}
+
+// groupID is the number of a group that is given by name or number.
+func groupID(group string) (uint32, error) {
+	if group == "" {
+		return 0, errors.New("required: a group's name or number")
+	}
+	number := group
+	if _, err := strconv.ParseUint(number, 10, 32); err != nil {
+		g, err := user.LookupGroup(group)
+		if unknown := user.UnknownGroupError(""); errors.As(err, &unknown) {
+			return 0, fmt.Errorf("the host has no group %q", group)
+		}
+		if err != nil {
+			return 0, err
+		}
+		number = g.Gid
+	}
+	gid, err := strconv.ParseUint(number, 10, 32)
+	return uint32(gid), err
 }
 
 // logsConfig bounds the log of each container.
@@ -123,14 +151,37 @@ const (
 	mostLogFiles  = 1000
 )
 
-func (l *logsConfig) check() error {
+func (l *logsConfig) check(wrong func(path, format string, args ...any)) {
 	if v := l.MaxSize.Value(); v < leastLogSize {
-		return fmt.Errorf("logs.maxSize: %s: want 64Ki or more", l.MaxSize.String())
+		wrong("logs.maxSize", "%s: want 64Ki or more", l.MaxSize.String())
 	}
 	if l.MaxFiles < leastLogFiles || l.MaxFiles > mostLogFiles {
-		return fmt.Errorf("logs.maxFiles: %d: want %d to %d", l.MaxFiles, leastLogFiles, mostLogFiles)
+		wrong("logs.maxFiles", "%d: want %d to %d", l.MaxFiles, leastLogFiles, mostLogFiles)
 	}
-	return nil
+}
+
+// notWritten refuses a configuration file that a container may have written, or may
+// reach by another name.
+func notWritten(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(real, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	answers := func(string) error { return nil }
+	all, err := written.New(written.Dir, "", answers).Writers()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	kept, err := claims.Kept(answers)
+	if err != nil {
+		return err
+	}
+	return errors.Join(all.Planted(f, real, kept), all.RefusalElse(f, real))
 }
 
 // readConfig reads a configuration file; one that is not there says nothing.
@@ -141,22 +192,19 @@ func readConfig(path string) (config, error) {
 		return c, nil
 	}
 	if err == nil {
-		err = owner.Check(path)
+		err = errors.Join(owner.Check(path), notWritten(path))
 	}
 	if err != nil {
 		return c, err
 	}
-	if problems := desired.Strict(path, b, &c); len(problems) > 0 {
-		var list []error
-		for _, p := range problems {
-			list = append(list, errors.New(p.String()))
-		}
-		return c, errors.Join(list...)
+	var list []error
+	for _, p := range desired.Strict(path, b, &c, func(wrong func(string, string, ...any)) {
+		c.Logs.check(wrong)
+		c.grants = grants(c.Access, wrong)
+	}) {
+		list = append(list, errors.New(p.String()))
 	}
-	if err := c.Logs.check(); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
+	return c, errors.Join(list...)
 }
 
 // newLog logs what operators want at info, what developers want at debug

@@ -10,13 +10,18 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/api"
+	"sandboxer/internal/cgroup"
+	"sandboxer/internal/claims"
 	"sandboxer/internal/daemon"
 )
 
@@ -60,6 +65,19 @@ func runInBackground(dir string, clear bool, report *json.Encoder, out io.Writer
 	if err := surround(log); err != nil {
 		return err
 	}
+	cgroups, err := cgroup.Detect()
+	if err != nil {
+		return err
+	}
+	if r.Made == nil {
+		r.Made = missingAbove(cgroups, r.CgroupParent)
+		if b, err = json.Marshal(r); err == nil {
+			err = renameio.WriteFile(filepath.Join(dir, runFile), b, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	f := &daemon.Foreground{
 		Seen: func(change api.Change) error {
 			_ = report.Encode(runReport{Change: &change}) // who is to read it may be gone
@@ -93,10 +111,33 @@ func runInBackground(dir string, clear bool, report *json.Encoder, out io.Writer
 		Version:                buildVersion(),
 		Log:                    log,
 	})
+	if errors.Is(err, claims.ErrTaken) && !clear {
+		// Nothing was begun.
+		return errors.Join(err, os.RemoveAll(r.StateDir), os.RemoveAll(dir))
+	}
 	if err != nil {
 		return fmt.Errorf("%w; what is left of it is in %s, and the next run tries to remove it", err, dir)
 	}
-	return errors.Join(os.RemoveAll(r.StateDir), os.RemoveAll(dir))
+	for _, made := range r.Made {
+		if _, err := cgroups.Prune(made); err != nil { // one in use stays
+			return err
+		}
+	}
+	asked := answers.New(self, nil)
+	defer asked.Close()
+	return errors.Join(os.RemoveAll(r.StateDir), claims.Drop(r.StateDir, claims.Host{Answers: asked.Check, Cgroups: cgroups}), os.RemoveAll(dir))
+}
+
+// missingAbove are the cgroups above one that are not there, the lowest first;
+// never nil.
+func missingAbove(cgroups *cgroup.Host, name string) []string {
+	missing := []string{}
+	for name = path.Dir(name); name != "/"; name = path.Dir(name) {
+		if _, err := cgroups.Load(name); errors.Is(err, cgroup.ErrNotFound) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
 }
 
 // runStdio are the files of the first container.

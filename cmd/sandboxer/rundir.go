@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
+	"sandboxer/internal/sealed"
 )
 
 // A run has two processes: the one that its user sees, and behind it a daemon
@@ -31,14 +33,35 @@ type runRecord struct {
 	Container    string `json:"container"`
 	Terminal     bool   `json:"terminal"`
 	LogLevel     string `json:"logLevel"`
+	// Made are the cgroups above the run's own that were not there, the lowest
+	// first; nil: nothing was begun.
+	Made []string `json:"made"`
 
 	dir string // that the record is in
 }
+
+// raw is it with names of any bytes.
+func (r *runRecord) raw() any {
+	type plain runRecord
+	return &struct {
+		*plain
+		StateDir     *sealed.Text `json:"stateDir"`
+		Config       *sealed.Text `json:"config"`
+		CgroupParent *sealed.Text `json:"cgroupParent"`
+	}{(*plain)(r), (*sealed.Text)(&r.StateDir), (*sealed.Text)(&r.Config), (*sealed.Text)(&r.CgroupParent)}
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r runRecord) MarshalJSON() ([]byte, error) { return json.Marshal(r.raw()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *runRecord) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, r.raw()) }
 
 // The files of a run's data directory.
 const (
 	runFile      = "run.json"
 	runManifests = "manifests"
+	runManifest  = "sandbox.yaml"
 	runData      = "data"
 	runLock      = "lock"
 )
@@ -73,7 +96,7 @@ func (c *cli) newRun(s *desired.Sandbox, terminal bool, o runOptions) (r *runRec
 		return nil, nil, os.NewSyscallError("flock", err)
 	}
 	if err := c.sweep(o.dataDir); err != nil {
-		fmt.Fprintf(c.stderr, "sandboxer: %v\n", err) // no reason not to run
+		c.say("sandboxer: %v", err) // no reason not to run
 	}
 	r = &runRecord{Name: s.Name, Config: o.config, Container: s.Spec.Containers[0].Name, Terminal: terminal, LogLevel: o.logLevel}
 	// Short: the path of a socket has at most 107 bytes.
@@ -100,7 +123,7 @@ func (r *runRecord) write(s *desired.Sandbox) (lock *os.File, err error) {
 	if err := os.Mkdir(filepath.Join(r.dir, runManifests), 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, runManifests, "sandbox.yaml"), manifest, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, runManifests, runManifest), manifest, 0o600); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(r.dir, runFile), record, 0o600); err != nil {
@@ -127,6 +150,27 @@ func lockRun(dir string) (lock *os.File, free bool, err error) {
 	return nil, false, os.NewSyscallError("flock", err)
 }
 
+// isRun says whether a directory is that of a run, or of one that was killed
+// before it had written all of it: in a folder that others use, too, theirs are
+// none.
+func isRun(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, runFile)); err == nil {
+		return true
+	}
+	if named, err := filepath.Match("?*.[0-9]*", filepath.Base(dir)); err != nil || !named {
+		return false
+	}
+	return holdsOnly(dir, runManifests, runLock) && holdsOnly(filepath.Join(dir, runManifests), runManifest)
+}
+
+// holdsOnly says whether nothing but files of these names is in a directory,
+// which need not be there.
+func holdsOnly(dir string, names ...string) bool {
+	entries, err := os.ReadDir(dir)
+	return (err == nil || errors.Is(err, os.ErrNotExist)) &&
+		!slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !slices.Contains(names, e.Name()) })
+}
+
 // sweep clears away the runs of which no process lives.
 func (c *cli) sweep(dataDir string) error {
 	entries, err := os.ReadDir(dataDir)
@@ -136,7 +180,7 @@ func (c *cli) sweep(dataDir string) error {
 	var errs []error
 	for _, e := range entries {
 		dir := filepath.Join(dataDir, e.Name())
-		if !e.IsDir() {
+		if !e.IsDir() || !isRun(dir) {
 			continue
 		}
 		lock, free, err := lockRun(dir)

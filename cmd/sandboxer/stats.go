@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,10 +26,11 @@ func (c *cli) statsCommand() *cobra.Command {
 	var watch bool
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "stats [NAME...]",
+		Use:   "stats [NAME[/CONTAINER]...]",
 		Short: "Show what sandboxes and their containers use",
 		Long: `Shows what sandboxes and their containers use; without a NAME, all that run.
-With --watch, it goes on until you interrupt it. Of NAME/CONTAINER it leaves out
+With --watch, it goes on until you interrupt it, also over restarts of the
+daemon. Of NAME/CONTAINER it leaves out
 the sandbox's other containers.
 
 A sandbox's line is what the host counts for all of its processes: with memory
@@ -70,25 +73,42 @@ type containerUsage struct {
 	CPUPercent *float64 `json:"cpuPercent"`
 }
 
+// A sandbox that does not answer within measureTime is left out, and in a watch
+// not asked again before silentTime is over: it holds up no other.
+const (
+	measureTime = 5 * time.Second
+	silentTime  = 30 * time.Second
+)
+
+// measureMost is how many are asked at once. Each takes a connection, of which the
+// daemon has only so many for a user.
+const measureMost = 100
+
 // stats measures, waits and measures again.
 func (c *cli) stats(ctx context.Context, client *api.Client, names []string, interval time.Duration, watch bool, show func([]usage) error) error {
-	only := map[string]string{} // the container of each sandbox that is meant; empty: all
-	before, faults, err := measure(ctx, client, names, only, false)
+	m := meter{client: client, names: names, lenient: len(names) == 0, only: map[string]string{}, silent: map[string]time.Time{}}
+	before, faults, err := m.measure(ctx)
 	if err != nil {
 		return err
 	}
 	failed := c.report(faults)
-	if len(before) == 0 && failed != nil {
+	if len(before) == 0 && len(names) == 1 && failed != nil {
 		return failed
 	}
 	for {
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
-			return ctx.Err()
+		if len(before) > 0 || watch {
+			select {
+			case <-time.After(interval):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		// What ends meanwhile is left out of a watch, and told of otherwise, once.
-		now, faults, err := measure(ctx, client, names, only, watch || failed != nil)
+		m.lenient = m.lenient || watch || failed != nil
+		now, faults, err := m.measure(ctx)
+		if away(err) && watch {
+			err = outlast(ctx, retryFor, func() (err error) { now, faults, err = m.measure(ctx); return err })
+		}
 		if err != nil {
 			return err
 		}
@@ -97,7 +117,7 @@ func (c *cli) stats(ctx context.Context, client *api.Client, names []string, int
 		}
 		var list []usage
 		for _, s := range now {
-			list = append(list, since(s, before, only[s.Sandbox]))
+			list = append(list, since(s, before, m.only[s.Sandbox]))
 		}
 		if err := show(list); err != nil {
 			return err
@@ -109,53 +129,96 @@ func (c *cli) stats(ctx context.Context, client *api.Client, names []string, int
 	}
 }
 
-// measure asks for what sandboxes use: of those that are named, or else all that
-// run. Those that can't be measured are left out and are faults; one that does
-// not run is one only where it is named, and not lenient.
-func measure(ctx context.Context, client *api.Client, names []string, only map[string]string, lenient bool) (all []api.Stats, faults []error, err error) {
-	list, err := client.List(ctx)
+// meter measures sandboxes: those that are named, or else all that run.
+type meter struct {
+	client  *api.Client
+	names   []string
+	lenient bool                 // one that does not run is no fault
+	only    map[string]string    // the container of each sandbox that is meant; empty: all
+	silent  map[string]time.Time // when those that did not answer are asked again
+}
+
+// measure asks many side by side. Those that can't be measured are left out and
+// are faults.
+func (m *meter) measure(ctx context.Context) (all []api.Stats, faults []error, err error) {
+	list, err := m.client.List(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	lenient = lenient || len(names) == 0
-	if len(names) == 0 {
-		for _, s := range list.Items {
+	names, faults := m.mean(list.Items)
+	names = slices.DeleteFunc(names, func(name string) bool { return time.Now().Before(m.silent[name]) })
+	found, errs := make([]api.Stats, len(names)), make([]error, len(names))
+	sideBySide(len(names), measureMost, func(i int) {
+		ctx, cancel := context.WithTimeoutCause(ctx, measureTime, fmt.Errorf("it did not answer within %s", measureTime))
+		defer cancel()
+		if found[i], errs[i] = m.client.Stats(ctx, names[i]); errs[i] != nil && ctx.Err() != nil {
+			errs[i] = context.Cause(ctx)
+		}
+	})
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	for i, name := range names {
+		var refused *api.Error
+		isRefused := errors.As(errs[i], &refused)
+		if !isRefused && away(errs[i]) {
+			return nil, nil, errs[i] // it is so with all of them
+		}
+		switch {
+		case errs[i] == nil:
+			all = append(all, found[i])
+			continue
+		case !isRefused:
+			m.silent[name] = time.Now().Add(silentTime)
+		case m.lenient && (refused.Code == http.StatusConflict || refused.Code == http.StatusNotFound):
+			continue
+		}
+		faults = append(faults, fmt.Errorf("measuring %s: %w", name, errs[i]))
+	}
+	return all, faults, nil
+}
+
+// sideBySide calls do with all numbers below n, and no more than most at once.
+func sideBySide(n, most int, do func(i int)) {
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, most)
+	for i := range n {
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			do(i)
+		})
+	}
+	wg.Wait()
+}
+
+// mean are the sandboxes to measure, each once, and of each which container.
+func (m *meter) mean(items []api.Sandbox) (names []string, faults []error) {
+	if len(m.names) == 0 {
+		for _, s := range items {
 			if s.Status.SandboxPID != 0 {
 				names = append(names, s.Name)
 			}
 		}
+		return names, nil
 	}
-	asked := map[string]bool{}
-	for _, n := range names {
-		t, err := find(list.Items, n)
-		if err != nil && lenient {
-			continue
-		}
+	clear(m.only)
+	for _, n := range m.names {
+		t, err := find(items, n)
 		if err != nil {
-			faults = append(faults, err)
+			if !m.lenient {
+				faults = append(faults, err)
+			}
 			continue
 		}
 		name := t.sandbox.Name
-		if asked[name] {
-			only[name] = "" // more than one of its containers
+		if slices.Contains(names, name) {
+			m.only[name] = "" // more than one of its containers
 			continue
 		}
-		asked[name], only[name] = true, t.container
-		s, err := client.Stats(ctx, name)
-		var refused *api.Error
-		if lenient && errors.As(err, &refused) && (refused.Code == http.StatusConflict || refused.Code == http.StatusNotFound) {
-			continue
-		}
-		if err != nil && ctx.Err() != nil {
-			return nil, nil, err
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("measuring %s: %w", name, err))
-			continue
-		}
-		all = append(all, s)
+		names, m.only[name] = append(names, name), t.container
 	}
-	return all, faults, nil
+	return names, faults
 }
 
 // since adds what share of a CPU was used since an earlier measurement. Of the
@@ -225,16 +288,16 @@ func (c *cli) statsPrinter(output string, one, watch bool) func([]usage) error {
 }
 
 func (c *cli) statsTable(list []usage, wide bool) error {
-	t := &table{w: c.stdout, wide: wide, columns: []column{{title: "NAME", most: 18}, {title: "%CPU"}, {title: "TIME"},
-		{title: "MEMORY"}, {title: "PEAK"}, {title: "LIMIT"}, {title: "PIDS"}, {title: "READ"}, {title: "WRITTEN"}}}
+	t := &table{w: c.stdout, width: columns(c.stdout), wide: wide, columns: []column{{title: "NAME", most: 18}, {title: "%CPU"}, {title: "TIME"},
+		{title: "MEMORY"}, {title: "PEAK"}, {title: "LIMIT"}, {title: "PIDS"}, {title: "READ"}, {title: "WRITTEN"}, {title: "LAYER"}}}
 	var rows [][]string
 	for _, s := range list {
 		rows = append(rows, []string{s.Sandbox, percentText(s.CPUPercent), cpuTime(s.CPUSeconds), bytesText(s.MemoryBytes),
 			sizeOrDash(s.MemoryPeakBytes), sizeOrDash(s.MemoryLimitBytes), strconv.FormatInt(s.PIDs, 10),
-			bytesText(int64(s.ReadBytes)), bytesText(int64(s.WrittenBytes))})
+			bytesText(int64(s.ReadBytes)), bytesText(int64(s.WrittenBytes)), "-"})
 		for _, c := range s.Containers {
 			rows = append(rows, []string{s.Sandbox + "/" + c.Name, percentText(c.CPUPercent), cpuTime(c.CPUSeconds),
-				bytesText(c.MemoryBytes), "-", sizeOrDash(c.MemoryLimitBytes), strconv.FormatInt(c.PIDs, 10), "-", "-"})
+				bytesText(c.MemoryBytes), "-", sizeOrDash(c.MemoryLimitBytes), strconv.FormatInt(c.PIDs, 10), "-", "-", layerText(c)})
 		}
 	}
 	t.fit(rows)
@@ -247,6 +310,14 @@ func (c *cli) statsTable(list []usage, wide bool) error {
 		}
 	}
 	return nil
+}
+
+// layerText is what is in a container's writable layer, and of how much.
+func layerText(c containerUsage) string {
+	if c.StorageLimitBytes == 0 {
+		return bytesText(c.StorageBytes)
+	}
+	return bytesText(c.StorageBytes) + "/" + bytesText(c.StorageLimitBytes)
 }
 
 func percentText(p *float64) string {

@@ -54,6 +54,11 @@ func raiseLimits(log logr.Logger) error {
 		{unix.RLIMIT_NOFILE, "open files", "LimitNOFILE", 1 << 10, 1 << 14},
 		// A sandbox's memory is a file, which grows by a GiB.
 		{unix.RLIMIT_FSIZE, "bytes per file", "LimitFSIZE", 2 << 30, unix.RLIM_INFINITY},
+		// Each timer of a sentry is one.
+		{unix.RLIMIT_SIGPENDING, "pending signals", "LimitSIGPENDING", 1 << 8, 1 << 13},
+		{unix.RLIMIT_NPROC, "processes and threads", "LimitNPROC", 0, 1 << 14},
+		// What programs may be given as arguments and environment is a quarter.
+		{unix.RLIMIT_STACK, "bytes of stack", "LimitSTACK", 0, 8 << 20},
 		{unix.RLIMIT_AS, "bytes of address space", "LimitAS", 0, unix.RLIM_INFINITY},
 		{unix.RLIMIT_DATA, "bytes of data", "LimitDATA", 0, unix.RLIM_INFINITY},
 		{unix.RLIMIT_CPU, "seconds of CPU time", "LimitCPU", 0, unix.RLIM_INFINITY},
@@ -97,9 +102,10 @@ func raiseLimit(resource int, enough uint64) (uint64, error) {
 // untilEnded returns a context that is done once the daemon is asked to end:
 // by SIGTERM, SIGINT, or, as its terminal is closed, SIGHUP, unless that was
 // ignored when it started (nohup). SIGQUIT shows what all goroutines do
-// before; a second one ends it at once.
+// before, also while the daemon ends; a second one ends it at once.
 func untilEnded(ctx context.Context, log logr.Logger) (context.Context, func()) {
 	ctx, end := context.WithCancel(ctx)
+	over := make(chan struct{})
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
 	if !signal.Ignored(unix.SIGHUP) {
@@ -116,12 +122,12 @@ func untilEnded(ctx context.Context, log logr.Logger) (context.Context, func()) 
 					_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2) // who is to read it may be gone
 				}
 				end()
-			case <-ctx.Done():
+			case <-over:
 				return
 			}
 		}
 	}()
-	return ctx, func() { signal.Stop(signals); end() }
+	return ctx, func() { signal.Stop(signals); close(over); end() }
 }
 
 // heedNoPipes has a write to a standard file that nobody reads any more fail

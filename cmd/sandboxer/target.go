@@ -107,6 +107,35 @@ func unknown(name string) error {
 	return fmt.Errorf("there is no sandbox %q; \"sandboxer get\" lists those there are", name)
 }
 
+// findWhole is find for a command that changes something: names count as a whole,
+// and so does each part of an ID, whose last ones may be left out. What begins
+// with the name is another, which may have come meanwhile.
+func findWhole(items []api.Sandbox, arg string) (target, error) {
+	t, err := find(items, arg)
+	if err != nil {
+		return target{}, err
+	}
+	if name, _, _ := strings.Cut(arg, "/"); t.sandbox.Name == name || t.sandbox.Name == arg {
+		return t, nil
+	} else if !strings.Contains(arg, ".") {
+		return target{}, fmt.Errorf("there is no sandbox %q; %s begins so, and what changes something takes whole names", name, t.sandbox.Name)
+	}
+	id := containerOf(t.sandbox, t.container).ID
+	if !strings.HasPrefix(id+".", arg+".") {
+		return target{}, fmt.Errorf("there is no container %q; %s begins so, and what changes something takes whole names", arg, id)
+	}
+	return t, nil
+}
+
+// lookUpWhole is lookUp for a command that changes something.
+func lookUpWhole(ctx context.Context, client *api.Client, arg string) (target, error) {
+	list, err := client.List(ctx)
+	if err != nil {
+		return target{}, err
+	}
+	return findWhole(list.Items, arg)
+}
+
 // lookUp asks the daemon what a NAME means.
 func lookUp(ctx context.Context, client *api.Client, arg string) (target, error) {
 	list, err := client.List(ctx)

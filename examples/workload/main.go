@@ -88,7 +88,7 @@ func commands() []command {
 		{"tick", "[SECONDS]", "count, a line each second", 0, tick},
 		{"flood", "LINES", "write numbered lines as fast as can be", 1, flood},
 		{"pour", "LINES MB", "write numbered lines to stdout and the same to stderr, at most so many MB a second", 2, pour},
-	}, slices.Concat(fileCommands(), hostCommands(), talkCommands(), socketCommands(), serveCommands(), rightsCommands(), sharedCommands(), bombCommands())...)
+	}, slices.Concat(fileCommands(), hostCommands(), talkCommands(), socketCommands(), serveCommands(), rightsCommands(), sharedCommands(), bombCommands(), heapCommands())...)
 }
 
 func usage() {

@@ -16,7 +16,7 @@ func talkCommands() []command {
 		{"copy", "", "write what stdin brings to stdout, to its end", 0, copyAll},
 		{"hold", "", "wait for a line from stdin", 0, hold},
 		{"repeat", "", "say again one line from stdin", 0, repeat},
-		{"unheard-of", "", "ask for something that gVisor does not have", 0, unheardOf},
+		{"unheard-of", "[NUMBER]", "ask for something that gVisor does not have, by a system call's number", 0, unheardOf},
 		{"terminal", "", "say the size of the terminal that stdin is", 0, terminal},
 		{"resizes", "", "say the terminal's size now and whenever it changes", 0, resizes},
 		{"signals", "", "say each signal that comes, for ever", 0, signals},
@@ -52,9 +52,13 @@ func line() (said string, err error) {
 	}
 }
 
-func unheardOf([]string) error {
-	_, _, _ = syscall.Syscall(syscall.SYS_SETFSUID, 0, 0, 0)
-	return nil
+func unheardOf(args []string) (err error) {
+	number := syscall.SYS_SETFSUID
+	if len(args) > 0 {
+		number, err = strconv.Atoi(args[0])
+	}
+	_, _, _ = syscall.Syscall(uintptr(number), 0, 0, 0)
+	return err
 }
 
 func terminal([]string) error {

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/lisafs"
@@ -16,57 +20,95 @@ import (
 	"sandboxer/internal/memfd"
 )
 
-// fuzzed is a mount that fuzzers work on, with what is outside of it.
+// fuzzed is a mount that fuzzers work on, with what is outside of it. What costs
+// more to make than to use is made once: a journal, and the buffers of a client.
 type fuzzed struct {
 	top, mount, secret string
-	journal            *os.File
+	outside            [2]unix.Stat_t // top and secret as they are to stay
+	file               *os.File       // the journal
+	b                  []byte         // it
+	data, oob, said    []byte
+	kept               *lisafs.Connection
+	numbers            [64]unix.PollFd
 }
 
 const secret = "nobody in the mount may see this"
 
 func newFuzzed(f *testing.F) *fuzzed {
 	f.Helper()
-	z := &fuzzed{top: f.TempDir()}
+	z := &fuzzed{top: inMemory(f), data: make([]byte, 1<<16), oob: make([]byte, unix.CmsgSpace(4*MaxFDs))}
 	z.mount, z.secret = filepath.Join(z.top, "mount"), filepath.Join(z.top, "secret")
-	z.reset(f)
 	must(f, os.WriteFile(z.secret, []byte(secret), 0o600))
+	z.reset(f)
 	var err error
-	z.journal, err = memfd.Shared("fuzzed journal")
+	z.file, err = memfd.Shared("fuzzed journal")
 	must(f, err)
-	f.Cleanup(func() { z.journal.Close() })
+	j, err := mapJournal(z.file)
+	must(f, err)
+	z.b = j.b
+	z.kept = z.connect(f)
+	f.Cleanup(z.kept.Run)
+	f.Cleanup(j.close)
 	return z
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+// inMemory is a directory for which no disk is written, if there is one: fuzzing
+// waits for nothing else.
+func inMemory(f *testing.F) string {
+	f.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "fuzz-")
 	if err != nil {
+		return f.TempDir()
+	}
+	f.Cleanup(func() { must(f, os.RemoveAll(dir)) })
+	return dir
+}
+
+func must(t testing.TB, err error) {
+	if err != nil {
+		t.Helper() // which looks at the stack: not in all that fuzzers do
 		t.Fatal(err)
 	}
 }
 
-// reset puts into the mount what is there at first, and nothing else.
+// reset puts into the mount what is there at first, and nothing else. It leaves
+// what is outside with a time of long ago, so that any change of it shows.
 func (z *fuzzed) reset(t testing.TB) {
-	t.Helper()
 	must(t, os.RemoveAll(z.mount))
 	must(t, os.MkdirAll(filepath.Join(z.mount, "a", "b"), 0o755))
 	must(t, os.WriteFile(filepath.Join(z.mount, "a", "f"), []byte("text"), 0o644))
 	must(t, os.Symlink("../secret", filepath.Join(z.mount, "l")))
+	for _, path := range []string{z.top, z.secret} {
+		must(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+	}
+	z.outside = z.lookOutside(t)
+}
+
+func (z *fuzzed) lookOutside(t testing.TB) (now [2]unix.Stat_t) {
+	for i, path := range []string{z.top, z.secret} {
+		must(t, unix.Lstat(path, &now[i]))
+		now[i].Atim, now[i].Ctim = unix.Timespec{}, unix.Timespec{}
+	}
+	return now
 }
 
 // start makes a relay of the mount with the journal as it is, and returns it
-// with the client's end of its socket.
-func (z *fuzzed) start(t testing.TB, withSockets bool) (*relay, int) {
-	t.Helper()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// with the client's end of its socket. No end is known to Go's poller: a relay
+// that would have to wait says that it can't.
+//
+// To make a connection and to end it takes longer than what most inputs ask for.
+// Unless anew is set, it is one that has nothing open, see end.
+func (z *fuzzed) start(t testing.TB, withSockets, anew bool) (*relay, int) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
-	for _, fd := range pair {
-		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20))
+	must(t, unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20))
+	connection := z.kept
+	if anew {
+		connection = z.connect(t)
 	}
-	connection, err := newConnection(lisafs.NewServer(), z.mount, false)
-	must(t, err)
-	journal, err := unix.FcntlInt(z.journal.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	must(t, err)
-	r, err := newRelay(os.NewFile(uintptr(pair[0]), "fuzzed"), os.NewFile(uintptr(journal), "journal"), connection)
+	r := &relay{socket: os.NewFile(uintptr(pair[0]), "fuzzed"), journal: &journal{file: z.file, b: z.b},
+		connection: connection, handlers: served(), requests: make([]byte, 4096)}
+	r.conn, err = r.socket.SyscallConn()
 	must(t, err)
 	if withSockets {
 		r.sockets = &sockets{path: "/proc/self/fd", bound: map[lisafs.FDID]int{}}
@@ -74,10 +116,40 @@ func (z *fuzzed) start(t testing.TB, withSockets bool) (*relay, int) {
 	return r, pair[1]
 }
 
+func (z *fuzzed) connect(t testing.TB) *lisafs.Connection {
+	c, err := newConnection(lisafs.NewServer(), z.mount, false)
+	must(t, err)
+	return c
+}
+
+// end has a relay close all but the journal, and, where its connection is kept,
+// that as if it were new.
+func (z *fuzzed) end(t *testing.T, r *relay) {
+	r.journal = &journal{}
+	if r.connection != z.kept {
+		r.close()
+		return
+	}
+	if open := reflect.ValueOf(r.connection).Elem().FieldByName("fds"); open.Len() > 0 {
+		var ids []lisafs.FDID
+		for _, id := range open.MapKeys() {
+			ids = append(ids, lisafs.FDID(id.Uint()))
+		}
+		_, err := r.must(closeRequest(ids))
+		must(t, err)
+	}
+	setNextNumber(r.connection, lisafs.InvalidFDID+1)
+	r.socket.Close()
+	if r.sockets != nil {
+		for _, fd := range r.sockets.bound {
+			unix.Close(fd)
+		}
+	}
+}
+
 // holds fails where a number of the relay's stands for another object than its
 // journal says.
 func (z *fuzzed) holds(t *testing.T, r *relay) {
-	t.Helper()
 	for id := range r.journal.open {
 		z.held(t, r, id)
 	}
@@ -85,7 +157,6 @@ func (z *fuzzed) holds(t *testing.T, r *relay) {
 }
 
 func (z *fuzzed) held(t *testing.T, r *relay, id lisafs.FDID) {
-	t.Helper()
 	fd, ok := hostFD(r.connection, id)
 	if !ok {
 		return // EBADF
@@ -98,18 +169,16 @@ func (z *fuzzed) held(t *testing.T, r *relay, id lisafs.FDID) {
 	}
 }
 
-// answers reads all that waits at the client's end, and fails where it is no
-// sound answer, or something that is not of the mount.
-func (z *fuzzed) answers(t *testing.T, client int) {
-	t.Helper()
-	b, oob := make([]byte, 1<<16), make([]byte, unix.CmsgSpace(4*MaxFDs))
-	var all []byte
-	for {
-		n, oobn, flags, _, err := unix.Recvmsg(client, b, oob, unix.MSG_CMSG_CLOEXEC)
-		if err != nil || n == 0 {
-			break
-		}
-		fds, err := parseFDs(oob[:oobn])
+// hear reads what waits at the client's end, up to the first descriptors, and fails
+// where one is of something that is not of the mount. It says whether there may be
+// more.
+func (z *fuzzed) hear(t *testing.T, client int) bool {
+	n, oobn, flags, _, err := unix.Recvmsg(client, z.data, z.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil || n == 0 {
+		return false
+	}
+	if oobn > 0 {
+		fds, err := parseFDs(z.oob[:oobn])
 		must(t, err)
 		for _, fd := range fds {
 			to, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
@@ -119,11 +188,21 @@ func (z *fuzzed) answers(t *testing.T, client int) {
 			}
 		}
 		closeAll(fds)
-		if flags&unix.MSG_CTRUNC != 0 {
-			t.Error("an answer has more descriptors than any should")
-		}
-		all = append(all, b[:n]...)
 	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		t.Error("an answer has more descriptors than any should")
+	}
+	z.said = append(z.said, z.data[:n]...)
+	return true
+}
+
+// answers reads all that waits at the client's end, and fails where all that was
+// heard is no sound answers, or something that is not of the mount.
+func (z *fuzzed) answers(t *testing.T, client int) {
+	for z.hear(t, client) {
+	}
+	all := z.said
+	z.said = z.said[:0]
 	if bytes.Contains(all, []byte(secret)) {
 		t.Error("it read what is outside of the mount")
 	}
@@ -139,14 +218,30 @@ func (z *fuzzed) answers(t *testing.T, client int) {
 	}
 }
 
-// free is the lowest number that no descriptor has, by which one that is left
-// open shows.
-func free(t *testing.T) int {
-	t.Helper()
-	fd, err := unix.Dup(0)
+// descriptors are this process's, one bit each, as far as they are among the first
+// numbers: what is opened gets the lowest that is free. poll says of all at once
+// which are descriptors.
+func (z *fuzzed) descriptors(t *testing.T) (all uint64) {
+	for i := range z.numbers {
+		z.numbers[i] = unix.PollFd{Fd: int32(i)}
+	}
+	_, err := retry(func() (int, error) { return unix.Poll(z.numbers[:], 0) })
 	must(t, err)
-	unix.Close(fd)
-	return fd
+	for i, n := range z.numbers {
+		if n.Revents&unix.POLLNVAL == 0 {
+			all |= 1 << i
+		}
+	}
+	return all
+}
+
+// closed fails where a descriptor is left.
+func (z *fuzzed) closed(t *testing.T, before uint64) {
+	if left := z.descriptors(t) &^ before; left != 0 {
+		n := bits.TrailingZeros64(left)
+		to, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(n))
+		t.Errorf("descriptor %d is left, of %s", n, to)
+	}
 }
 
 // What a fuzzer's first byte says of how the rest is sent.
@@ -156,6 +251,9 @@ const (
 	withSockets
 	thenAnother // another gofer takes over in the end
 )
+
+// anew says whether each gofer has a connection of its own, which ends with it.
+func anew(how byte) bool { return how>>4 == 0 }
 
 // Whatever a sentry that was taken over sends, the relay answers in whole
 // messages until that one goes, holds no descriptor then, and has touched
@@ -185,33 +283,28 @@ func FuzzRelay(f *testing.F) {
 			return
 		}
 		how, said := input[0], input[1:]
-		before := free(t)
-		must(t, z.journal.Truncate(0))
-		r, client := z.start(t, how&withSockets != 0)
+		before := z.descriptors(t)
+		clear(z.b[:logStart])
+		r, client := z.start(t, how&withSockets != 0, anew(how))
 		must(t, r.journal.load())
 		z.say(t, client, said, how)
 		z.run(t, r, client)
 		z.answers(t, client)
 		unix.Close(client)
 		if how&thenAnother != 0 {
-			next, client := z.start(t, how&withSockets != 0)
+			next, client := z.start(t, how&withSockets != 0, anew(how))
 			must(t, next.journal.load())
 			must(t, next.inherit(nil))
 			if err := next.takeOver(false); err != nil {
 				t.Errorf("another gofer does not take over: %v", err)
 			}
 			z.holds(t, next)
-			next.close()
+			z.end(t, next)
 			unix.Close(client)
 		}
-		if after := free(t); after != before {
-			t.Errorf("descriptor %d is left", before)
-		}
-		if b, err := os.ReadFile(z.secret); err != nil || string(b) != secret {
-			t.Errorf("the secret became %q, %v", b, err)
-		}
-		if entries, err := os.ReadDir(z.top); err != nil || len(entries) != 2 {
-			t.Errorf("beside the mount there are %v, %v", entries, err)
+		z.closed(t, before)
+		if now := z.lookOutside(t); now != z.outside {
+			t.Errorf("outside of the mount, %+v became %+v", z.outside, now)
 		}
 		if r.sockets != nil && r.sockets.next > 0 {
 			z.reset(t)
@@ -219,32 +312,51 @@ func FuzzRelay(f *testing.F) {
 	})
 }
 
-// say sends all and hangs up.
+// say sends all, if in pieces each of twice as many bytes as the last, and hangs up.
 func (z *fuzzed) say(t *testing.T, client int, said []byte, how byte) {
-	t.Helper()
 	var rights []byte
 	if how&withDescriptors != 0 {
 		rights = unix.UnixRights(0, 0)
 	}
-	for size := len(said); len(said) > 0; said = said[size:] {
-		if how&inPieces != 0 {
-			size = min(5, len(said))
-		}
-		must(t, unix.Sendmsg(client, said[:size], rights, nil, unix.MSG_NOSIGNAL))
+	size := len(said)
+	if how&inPieces != 0 {
+		size = 5
+	}
+	for ; len(said) > 0; size *= 2 {
+		size = min(size, len(said))
+		must(t, unix.Sendmsg(client, said[:size], rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT))
+		said = said[size:]
 	}
 	must(t, unix.Shutdown(client, unix.SHUT_WR))
 }
 
-// run does what relay.run does, and reads the answers: nobody else would.
+// run does what relay.run does, and reads answers before they fill the socket:
+// nobody else would.
 func (z *fuzzed) run(t *testing.T, r *relay, client int) {
-	t.Helper()
-	defer r.close()
-	for steps := r.steps(); ; z.answers(t, client) {
+	defer z.end(t, r)
+	steps := r.steps()
+	for n := 1; ; n++ {
 		if err := r.exchange(steps); errors.Is(err, errGone) {
 			return
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		for more := n%64 == 0 || len(r.reply) > len(z.data)/8; more; {
+			more = z.hear(t, client)
+		}
+	}
+}
+
+// most is the longest log that is tried.
+const most = 1 << 12
+
+// fill writes a journal.
+func (z *fuzzed) fill(header, log []byte) {
+	rest := z.b[:logStart]
+	clear(rest[copy(rest, header):])
+	for half := range 2 {
+		rest := z.b[logStart+half*halfBytes:][:most]
+		clear(rest[copy(rest, log):])
 	}
 }
 
@@ -272,33 +384,31 @@ func FuzzJournal(f *testing.F) {
 		}
 	}
 	f.Add(bytes.Repeat([]byte{0xff}, headerBytes), log)
+	last := appendEntry(nil, given(math.MaxUint64, "a"))
+	f.Add(header(journalVersion, 0, uint64(len(last)), 0), last)
 	f.Fuzz(func(t *testing.T, header, log []byte) {
-		if len(header) > logStart || len(log) > 1<<12 {
+		if len(header) > logStart || len(log) > most {
 			return
 		}
-		before := free(t)
-		must(t, z.journal.Truncate(0))
-		for at, b := range map[int64][]byte{0: header, logStart: log, logStart + halfBytes: log} {
-			_, err := z.journal.WriteAt(b, at)
-			must(t, err)
-		}
-		_, unread := ReadProgress(z.journal)
-		if all, err := BoundSockets(z.journal); err != nil || len(all) > boundMax {
+		before := z.descriptors(t)
+		z.fill(header, log)
+		_, unread := ReadProgress(z.file)
+		if all, err := BoundSockets(z.file); err != nil || len(all) > boundMax {
 			t.Errorf("%d sockets are bound, %v", len(all), err)
 		}
-		r, client := z.start(t, true)
-		if err := r.journal.load(); err == nil {
-			if unread != nil {
-				t.Errorf("it is read, but not how far it is: %v", unread)
-			}
-			if r.inherit(nil) == nil && r.takeOver(false) == nil {
-				z.holds(t, r)
-			}
+		if (&journal{file: z.file, b: z.b}).load() != nil {
+			return // which is what most inputs come to
 		}
-		r.close()
+		if unread != nil {
+			t.Errorf("it is read, but not how far it is: %v", unread)
+		}
+		r, client := z.start(t, true, false)
+		must(t, r.journal.load())
+		if r.inherit(nil) == nil && r.takeOver(false) == nil {
+			z.holds(t, r)
+		}
+		z.end(t, r)
 		unix.Close(client)
-		if after := free(t); after != before {
-			t.Errorf("descriptor %d is left", before)
-		}
+		z.closed(t, before)
 	})
 }

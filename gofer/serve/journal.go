@@ -110,6 +110,10 @@ const (
 // another form.
 var ErrOtherVersion = errors.New("the last gofer's journal is of another version")
 
+// errNumber says that a journal has numbers that no gofer gives out. The server
+// would count on from them, to where it has no more and loses what it has opened.
+var errNumber = errors.New("reading a journal: it has numbers that no gofer gives out")
+
 // errFull says that more numbers are open than a journal holds.
 var errFull = errors.New("journal is full")
 
@@ -140,6 +144,9 @@ func (j *journal) load() error {
 		j.word(atProgress).Store(progress1(j.b).word())
 	default:
 		return ErrOtherVersion
+	}
+	if j.root() >= scratch || j.generation() >= scratch>>generationBits-1 {
+		return errNumber
 	}
 	j.word(atHalf).Store(0)
 	j.word(atVersion).Store(journalVersion)
@@ -311,7 +318,12 @@ func (j *journal) readLog() error {
 		if length > int64(len(b)) {
 			return errors.New("reading a journal: an entry is cut off")
 		}
-		e.names = strings.Split(string(b[:length]), "\x00")
+		if e.given {
+			if e.id >= scratch {
+				return errNumber
+			}
+			e.names = strings.Split(string(b[:length]), "\x00")
+		}
 		b = b[length:]
 		j.apply(e)
 	}

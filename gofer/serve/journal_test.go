@@ -277,6 +277,28 @@ func TestJournalGarbage(t *testing.T) {
 	}
 }
 
+// Numbers from which a gofer could not count on are refused, wherever they are.
+func TestJournalOfNoGofersNumbers(t *testing.T) {
+	for what, spoil := range map[string]func(j *journal, least lisafs.FDID){
+		"root":       func(j *journal, least lisafs.FDID) { j.mounted(lisafs.Inode{ControlFD: least}) },
+		"number":     func(j *journal, least lisafs.FDID) { answer(t, j, given(least, "a")) },
+		"generation": func(j *journal, least lisafs.FDID) { j.word(atGeneration).Store(uint64(least>>generationBits - 1)) },
+	} {
+		for _, least := range []lisafs.FDID{scratch, math.MaxUint64} {
+			f := tempFile(t)
+			spoil(load(t, f), least)
+			if _, err := loadJournal(t, f); err != errNumber {
+				t.Errorf("%s from %d on: %v", what, least, err)
+			}
+			f = tempFile(t)
+			spoil(load(t, f), scratch-1)
+			if _, err := loadJournal(t, f); err != nil {
+				t.Errorf("%s before %d: %v", what, least, err)
+			}
+		}
+	}
+}
+
 // header1 is the header of a journal as version 1 wrote it.
 func header1(j *journal, state uint64) []byte {
 	p := j.progress()

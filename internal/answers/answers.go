@@ -15,11 +15,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sandboxer/internal/hostpath"
+	"sandboxer/internal/mountinfo"
 )
 
 // Arg0 is how the command line of a process begins that touches paths.
@@ -47,13 +51,18 @@ type Checker struct {
 
 	mu     sync.Mutex
 	helper *helper // nil: none was needed yet, or it has ended
+
+	mountsMu sync.Mutex
+	table    mountinfo.Table
+	foreign  mounts // of the table
 }
 
 // helper is the process that touches paths: one for all, of which some threads
 // may hang.
 type helper struct {
 	paths *os.File             // that it is to touch
-	asked map[string]*question // by path; what it has touched is not among them
+	asked map[string]*question // by key; what it has answered is not among them
+	done  int                  // Ops that it was told to do
 }
 
 // question is about one path.
@@ -63,6 +72,46 @@ type question struct {
 	late     bool          // somebody has given it up
 	answered chan struct{} // closed when it is
 	err      error         // why it never will be
+	did      answer        // what came of it
+	file     *os.File      // that it is about, until it is answered; nil: none
+}
+
+// request is what the process is told: to touch a path, or to do something with
+// what another process has open.
+type request struct {
+	Key  []byte // comes back with the answer; a path need not be a text
+	Path []byte
+	Op   *hostpath.Op // nil: the path is to be touched
+}
+
+// answer is what it says.
+type answer struct {
+	Key     []byte
+	Content []byte `json:",omitempty"`
+	Error   string `json:",omitempty"`
+	Errno   int    `json:",omitempty"`
+}
+
+// failure is an error of the process's.
+type failure struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error {
+	if f.errno == 0 {
+		return nil
+	}
+	return f.errno
+}
+
+func (a answer) err() error {
+	if a.Error == "" {
+		return nil
+	}
+	return &failure{a.Error, syscall.Errno(a.Errno)}
 }
 
 // New returns a Checker that starts exe, this program, to touch paths. late,
@@ -81,6 +130,7 @@ func (c *Checker) Close() {
 	if c.helper != nil {
 		c.helper.paths.Close()
 	}
+	c.table.Close()
 }
 
 // Check returns an error that wraps a *Silent where the file system of a path,
@@ -88,7 +138,7 @@ func (c *Checker) Close() {
 // not there is for others to complain about. One on a local file system costs no
 // more than a look at the mounts.
 func (c *Checker) Check(path string) error {
-	m, err := readMounts()
+	m, err := c.mounts()
 	if err != nil || path == "" {
 		return err
 	}
@@ -98,11 +148,27 @@ func (c *Checker) Check(path string) error {
 	return c.ask(path, m.foreign(path), Limit)
 }
 
+// Inside says whether what is below a link-free path can be looked at without
+// waiting: neither it nor what is mounted there is of a file system that may not
+// answer.
+func (c *Checker) Inside(path string) bool {
+	m, err := c.mounts()
+	if err != nil || m.above(path) != "" {
+		return false
+	}
+	for point := range m {
+		if path == "/" || strings.HasPrefix(point, path+"/") {
+			return false
+		}
+	}
+	return true
+}
+
 // Scan returns what checks many paths, by the mounts of now, and waits for each
 // of them only so long. linkFree says that a path has no links in it, so that none
 // are looked for.
 func (c *Checker) Scan(patience time.Duration) func(path string, linkFree bool) error {
-	m, err := readMounts()
+	m, err := c.mounts()
 	return func(path string, linkFree bool) error {
 		if err != nil {
 			return err
@@ -116,6 +182,57 @@ func (c *Checker) Scan(patience time.Duration) func(path string, linkFree bool) 
 		}
 		return c.ask(path, m.foreign(path), patience)
 	}
+}
+
+// Do does with an open file or folder what its file system may never answer: in
+// the process, where that is not local, which may be left behind with it. real is
+// its link-free path.
+func (c *Checker) Do(f *os.File, real string, op hostpath.Op) ([]byte, error) {
+	m, err := c.mounts()
+	if err != nil {
+		return nil, err
+	}
+	mount := m.above(real)
+	if mount == "" {
+		return op.Do(f, real)
+	}
+	// The process opens it through this one's table of files. While it may not
+	// have done so the number is no other file's.
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	q := &question{mount: mount, since: time.Now(), answered: make(chan struct{}), file: os.NewFile(uintptr(fd), real)}
+	if err := c.tell(q, op); err != nil {
+		return nil, fmt.Errorf("having something done with %s: %w", real, err)
+	}
+	if err := c.await(q, real, Limit); err != nil {
+		return nil, err
+	}
+	return q.did.Content, q.did.err()
+}
+
+// tell has the process do something.
+func (c *Checker) tell(q *question, op hostpath.Op) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.ready(); err != nil {
+		q.file.Close()
+		return err
+	}
+	c.helper.done++
+	key := fmt.Sprint(c.helper.done) // no absolute path
+	c.helper.asked[key] = q
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), q.file.Fd())
+	return json.NewEncoder(c.helper.paths).Encode(request{Key: []byte(key), Path: []byte(path), Op: &op})
+}
+
+// ready has the process be there. The caller holds the lock.
+func (c *Checker) ready() (err error) {
+	if c.helper == nil {
+		c.helper, err = c.start()
+	}
+	return err
 }
 
 // absolute is filepath.Abs for paths in which ".." may follow a link.
@@ -141,6 +258,11 @@ func (c *Checker) ask(path, mount string, patience time.Duration) error {
 	if owing {
 		patience = min(patience, brief)
 	}
+	return c.await(q, path, patience)
+}
+
+// await waits for an answer about a path.
+func (c *Checker) await(q *question, path string, patience time.Duration) error {
 	timer := time.NewTimer(patience - time.Since(q.since))
 	defer timer.Stop()
 	select {
@@ -150,8 +272,13 @@ func (c *Checker) ask(path, mount string, patience time.Duration) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-q.answered: // in the last moment: nobody would be told
+		return q.err
+	default:
+	}
 	q.late = true
-	return &fs.PathError{Op: "touch", Path: path, Err: &Silent{mount}}
+	return &fs.PathError{Op: "touch", Path: path, Err: &Silent{q.mount}}
 }
 
 // question asks one, unless it is asked already. owing says that there is another
@@ -159,10 +286,8 @@ func (c *Checker) ask(path, mount string, patience time.Duration) error {
 func (c *Checker) question(path, mount string) (q *question, owing bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.helper == nil {
-		if c.helper, err = c.start(); err != nil {
-			return nil, false, err
-		}
+	if err := c.ready(); err != nil {
+		return nil, false, err
 	}
 	for _, other := range c.helper.asked {
 		owing = owing || other.late && other.mount == mount
@@ -170,10 +295,9 @@ func (c *Checker) question(path, mount string) (q *question, owing bool, err err
 	if q := c.helper.asked[path]; q != nil {
 		return q, owing, nil
 	}
-	// As bytes: a path need not be a text.
 	q = &question{mount: mount, since: time.Now(), answered: make(chan struct{})}
 	c.helper.asked[path] = q
-	return q, owing, json.NewEncoder(c.helper.paths).Encode([]byte(path))
+	return q, owing, json.NewEncoder(c.helper.paths).Encode(request{Key: []byte(path), Path: []byte(path)})
 }
 
 // start starts the process. Whoever reaps this one's children reaps it too.
@@ -209,14 +333,15 @@ var errEnded = errors.New("the process that touches host paths has ended")
 func (c *Checker) listen(h *helper, touched *os.File) {
 	defer touched.Close()
 	for dec := json.NewDecoder(touched); ; {
-		var path []byte
-		if dec.Decode(&path) != nil {
+		var a answer
+		if dec.Decode(&a) != nil {
 			break
 		}
 		c.mu.Lock()
-		q := h.asked[string(path)]
-		delete(h.asked, string(path))
-		close(q.answered)
+		q := h.asked[string(a.Key)]
+		delete(h.asked, string(a.Key))
+		q.did = a
+		q.end()
 		late := q.late
 		c.mu.Unlock()
 		if late {
@@ -229,27 +354,57 @@ func (c *Checker) listen(h *helper, touched *os.File) {
 	h.paths.Close()
 	for _, q := range h.asked {
 		q.err = errEnded
-		close(q.answered)
+		q.end()
 	}
 }
 
-// Main is the process that touches paths: it reads them, and writes each one that
-// has answered. It returns its exit status when there are no more.
+// end says that nothing more comes.
+func (q *question) end() {
+	if q.file != nil {
+		q.file.Close()
+	}
+	close(q.answered)
+}
+
+// Main is the process that touches paths and does what may wait: it reads what is
+// asked for, and writes what has answered. It returns its exit status when there are no more.
 func Main() int {
 	var mu sync.Mutex
 	enc := json.NewEncoder(os.Stdout)
 	for dec := json.NewDecoder(os.Stdin); ; {
-		var path []byte
-		if dec.Decode(&path) != nil {
+		var r request
+		if dec.Decode(&r) != nil {
 			return 0
 		}
 		go func() {
-			touch(string(path))
+			a := r.answer()
 			mu.Lock()
 			defer mu.Unlock()
-			_ = enc.Encode(path) // who is to know may be gone
+			_ = enc.Encode(a) // who is to know may be gone
 		}()
 	}
+}
+
+// answer does what is asked for.
+func (r request) answer() answer {
+	a := answer{Key: r.Key}
+	if r.Op == nil {
+		touch(string(r.Path))
+		return a
+	}
+	f, err := os.OpenFile(string(r.Path), unix.O_PATH, 0)
+	if err == nil {
+		defer f.Close()
+		real, _ := os.Readlink(string(r.Path)) // for messages
+		a.Content, err = r.Op.Do(f, real)
+	}
+	if err != nil {
+		a.Error = err.Error()
+		if errno := syscall.Errno(0); errors.As(err, &errno) {
+			a.Errno = int(errno)
+		}
+	}
+	return a
 }
 
 // touched is how much is read of a file.

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"sandboxer/internal/mountinfo"
 )
 
 // The way of a path is followed through links, and not beyond what is not local.
@@ -19,7 +22,10 @@ func TestForeign(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m := mounts{"/": "ext4", far: "fuse.sshfs", filepath.Join(far, "tmp"): "tmpfs", filepath.Join(dir, "auto"): "autofs", filepath.Join(dir, "disk"): "xfs"}
+	m := foreignOf([]mountinfo.Mount{
+		{Point: "/", Kind: "ext4"}, {Point: far, Kind: "fuse.sshfs"}, {Point: filepath.Join(far, "tmp"), Kind: "tmpfs"},
+		{Point: filepath.Join(dir, "auto"), Kind: "autofs"}, {Point: filepath.Join(dir, "disk"), Kind: "nfs"}, {Point: filepath.Join(dir, "disk"), Kind: "xfs"},
+	})
 	for path, want := range map[string]string{
 		"/": "", "": "", dir: "",
 		far: far, far + "/": far, far + "/a/b": far, far + "/tmp/x": far,
@@ -34,9 +40,28 @@ func TestForeign(t *testing.T) {
 	if got := m.foreign("/proc/self/../../" + far); got != far {
 		t.Errorf("got %q", got)
 	}
-	m["/"] = "9p"
+	m["/"] = true
 	if got := m.foreign(dir); got != "/" {
 		t.Errorf("a root that is not local: %q", got)
+	}
+}
+
+// An overlay is no more local than what it is made of, wherever its mount is told of.
+func TestForeignOverlays(t *testing.T) {
+	overlay := func(point, options string) mountinfo.Mount {
+		return mountinfo.Mount{Point: point, Kind: "overlay", Options: options}
+	}
+	m := foreignOf([]mountinfo.Mount{
+		{Point: "/", Kind: "ext4"}, overlay("/second", "rw,lowerdir=/d:/over/x"), overlay("/over", "rw,lowerdir=/d:/far/x,upperdir=/u,workdir=/w"),
+		{Point: "/far", Kind: "nfs"}, overlay("/near", "rw,lowerdir+=/d,upperdir=/u"), overlay("/hidden", "lowerdir=/far"), {Point: "/hidden", Kind: "tmpfs"},
+		overlay("/upper", "lowerdir=/d,upperdir=/far/u"),
+	})
+	for path, want := range map[string]string{
+		"/over/a": "/over", "/second": "/second", "/upper/b": "/upper", "/near/a": "", "/hidden": "", "/far": "/far", "/d": "",
+	} {
+		if got := m.foreign(path); got != want {
+			t.Errorf("%s leads to %q, want %q", path, got, want)
+		}
 	}
 }
 
@@ -47,6 +72,18 @@ func TestLocalPathsCostNoProcess(t *testing.T) {
 	for _, path := range []string{t.TempDir(), "", "relative", "/proc/self/exe", "/dev/null"} {
 		if err := errors.Join(c.Check(path), scan(path, false)); err != nil {
 			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+// An answer that comes while it is given up is one: nobody is told of it later.
+func TestAnsweredInTheLastMoment(t *testing.T) {
+	c := New("/nonexistent", nil)
+	for range 100 { // which of two is seen first, the answer or the time, is by chance
+		q := &question{since: time.Now().Add(-Limit), answered: make(chan struct{})}
+		q.end()
+		if err := c.await(q, "/far", Limit); err != nil || q.late {
+			t.Fatalf("%v, given up: %v", err, q.late)
 		}
 	}
 }

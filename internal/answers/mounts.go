@@ -3,6 +3,7 @@ package answers
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sandboxer/internal/mountinfo"
@@ -22,46 +23,75 @@ var local = map[string]bool{
 	"zfs": true,
 }
 
-// mounts are what kind of file system is mounted where, by mount point; what is
-// mounted last is what shows.
-type mounts map[string]string
+// mounts are the mount points of file systems that are not local. Most hosts have
+// none.
+type mounts map[string]bool
 
-func readMounts() (mounts, error) {
-	all, err := mountinfo.Read()
-	m := mounts{}
-	for _, one := range all {
-		m[one.Point] = one.Kind
+// mounts are those of now.
+func (c *Checker) mounts() (mounts, error) {
+	c.mountsMu.Lock()
+	defer c.mountsMu.Unlock()
+	all, fresh, err := c.table.Read()
+	if err != nil {
+		return nil, err
 	}
-	return m, err
+	if fresh {
+		c.foreign = foreignOf(all)
+	}
+	return c.foreign, nil
 }
 
-// isForeign says whether something is mounted at a path that is not local.
-func (m mounts) isForeign(point string) bool {
-	kind, mounted := m[point]
-	return mounted && !local[kind]
+// foreignOf are those of all mounts, of which the last one at a point shows. An
+// overlay asks what it is made of.
+func foreignOf(all []mountinfo.Mount) mounts {
+	m, overlays := mounts{}, map[string]mountinfo.Mount{}
+	for _, one := range all {
+		delete(m, one.Point)
+		delete(overlays, one.Point)
+		if !local[one.Kind] {
+			m[one.Point] = true
+		} else if one.Kind == "overlay" {
+			overlays[one.Point] = one
+		}
+	}
+	for more := len(m) > 0; more; { // one may be made of another
+		more = false
+		for point, overlay := range overlays {
+			dirs, _ := overlay.Layers(false)
+			if slices.ContainsFunc(dirs, func(dir string) bool { return m.foreign(dir) != "" }) {
+				m[point], more = true, true
+				delete(overlays, point)
+			}
+		}
+	}
+	return m
 }
 
 // above is the mount point on the way of an absolute, link-free path whose file
 // system is not local; "" where there is none.
 func (m mounts) above(path string) string {
-	for {
-		if m.isForeign(path) {
+	for len(m) > 0 {
+		if m[path] {
 			return path
 		}
 		if path == "/" {
-			return ""
+			break
 		}
 		path = filepath.Dir(path)
 	}
+	return ""
 }
 
 // foreign is the first mount point on the way of an absolute path, links
 // included, whose file system is not local; "" where there is none. Nothing
 // beyond it is looked at.
 func (m mounts) foreign(path string) string {
+	if len(m) == 0 {
+		return ""
+	}
 	at, links := "/", 0
 	for todo := strings.Split(path, "/"); ; {
-		if m.isForeign(at) {
+		if m[at] {
 			return at
 		}
 		if len(todo) == 0 {
@@ -77,7 +107,7 @@ func (m mounts) foreign(path string) string {
 			continue
 		}
 		next := filepath.Join(at, name)
-		if m.isForeign(next) {
+		if m[next] {
 			return next
 		}
 		target, err := os.Readlink(next)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 )
@@ -47,7 +46,7 @@ type Grant struct {
 // level is the most that a peer may do; 0: nothing. Without any grant whoever
 // can open the socket may do everything.
 func (s *Server) level(p peer) (most Level) {
-	if p.uid == 0 || int(p.uid) == os.Geteuid() || len(s.cfg.Access) == 0 {
+	if trusted(p.uid) || len(s.cfg.Access) == 0 {
 		return Admin
 	}
 	for _, g := range s.cfg.Access {
@@ -71,12 +70,12 @@ func (s *Server) allow(r *http.Request, rt *route) error {
 		case may == 0:
 			err = fmt.Errorf("uid %d is in no group that may use this API", p.uid)
 		case may < rt.level:
-			err = fmt.Errorf("uid %d may %s, not %s, which %s %s needs", p.uid, may, rt.level, r.Method, r.URL.Path)
+			err = fmt.Errorf("uid %d may %s, not %s, which %s %s needs", p.uid, may, rt.level, r.Method, brief(r.URL.Path))
 		}
 	}
 	if err != nil {
-		s.cfg.Log.Info("a request was refused", "method", r.Method, "path", r.URL.Path, "uid", p.uid, "pid", p.pid, "reason", err.Error())
-		return &Error{http.StatusForbidden, err.Error() + "; the daemon's configuration file (access) says who may do what"}
+		s.refusals.note("method", brief(r.Method), "path", brief(r.URL.Path), "uid", p.uid, "pid", p.pid, "reason", err.Error())
+		return &Error{Code: http.StatusForbidden, Message: err.Error() + "; the daemon's configuration file (access) says who may do what"}
 	}
 	if rt.note == unnoted {
 		return nil

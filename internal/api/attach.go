@@ -81,7 +81,7 @@ func upgraded(w http.ResponseWriter, protocol string) (*net.UnixConn, error) {
 func (s *Server) attach(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Upgrade") != AttachProtocol {
 		w.Header().Set("Upgrade", AttachProtocol)
-		return &Error{http.StatusUpgradeRequired, "attach needs a connection that is upgraded to " + AttachProtocol}
+		return &Error{Code: http.StatusUpgradeRequired, Message: "attach needs a connection that is upgraded to " + AttachProtocol}
 	}
 	sb, err := s.find(r.PathValue("name"))
 	if err != nil {
@@ -179,21 +179,21 @@ func (s *AttachSession) begin(c *Client, req *http.Request) error {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(s.conn), req)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
 		return c.refusal(resp)
 	}
 	if _, err := s.conn.Write([]byte{0}); err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	// One line is one write, and the descriptors come with its beginning. What
 	// follows on it is the end.
 	b := make([]byte, maxHeader)
 	files, n, err := receiveFiles(s.conn, b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	if len(files) < 2 {
 		closeFiles(files)
@@ -206,7 +206,7 @@ func (s *AttachSession) begin(c *Client, req *http.Request) error {
 	s.lines = bufio.NewReader(io.MultiReader(bytes.NewReader(b[:n]), s.conn))
 	line, err := s.lines.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	return json.Unmarshal(line, &s.Attached)
 }
@@ -216,7 +216,7 @@ func (s *AttachSession) begin(c *Client, req *http.Request) error {
 func (s *AttachSession) Wait() (end AttachEnd, err error) {
 	line, err := s.lines.ReadBytes('\n')
 	if err != nil {
-		return end, fmt.Errorf("%w: %w", ErrCut, err)
+		return end, cut(err)
 	}
 	return end, json.Unmarshal(line, &end)
 }

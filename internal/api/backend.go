@@ -26,6 +26,9 @@ type Backend interface {
 	// Health returns nil while the daemon works, else why it does not.
 	Health(ctx context.Context) error
 
+	// Refresh reads the manifests and looks at a sandbox anew, so that what is
+	// returned from then on is not older than the call. It fails when ctx is done.
+	Refresh(ctx context.Context, name string) error
 	// Sandboxes returns every sandbox, rejected documents and held deletions
 	// included, sorted by name.
 	Sandboxes() []Sandbox

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,6 +51,17 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // List returns every sandbox, sorted by name.
 func (c *Client) List(ctx context.Context) (l List, err error) {
 	return l, c.ask(ctx, "GET", "/v1/sandboxes", nil, &l)
+}
+
+// ListFresh is List after the manifests were read, and the sandbox of that name
+// was looked at, anew. A daemon of an earlier version, which does not know how to,
+// says what it has seen.
+func (c *Client) ListFresh(ctx context.Context, name string) (l List, err error) {
+	err = c.ask(ctx, "GET", "/v1/sandboxes?"+query("fresh", name), nil, &l)
+	if errors.Is(err, ErrInvalid) {
+		return c.List(ctx)
+	}
+	return l, err
 }
 
 // Get returns one sandbox; ErrNotFound if there is none of that name.
@@ -197,9 +209,21 @@ func (c cutReader) Read(p []byte) (int, error) {
 	case err == io.ErrUnexpectedEOF:
 		err = ErrCut
 	case err != nil && err != io.EOF:
-		err = fmt.Errorf("%w: %w", ErrCut, err)
+		err = cut(err)
 	}
 	return n, err
+}
+
+// cut is ErrCut with the cause, but for the path that the socket was bound to:
+// nobody knows that.
+func cut(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrCut
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	return fmt.Errorf("%w: %w", ErrCut, err)
 }
 
 // ended prefers the caller's own reason for a stream's end.
@@ -221,6 +245,9 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 	}
 	defer r.Close()
 	if err := json.NewDecoder(r).Decode(answer); err != nil {
+		if ctx.Err() == nil && isCut(err) {
+			return fmt.Errorf("asking the daemon on %s: %w", c.socket, cut(err))
+		}
 		return fmt.Errorf("reading the daemon's answer: %w", err)
 	}
 	return nil
@@ -284,6 +311,13 @@ func (c *Client) refusal(resp *http.Response) error {
 	return e
 }
 
+// isCut says whether an error is that of a daemon that was stopped or killed
+// while it was asked.
+func isCut(err error) bool {
+	// net/http has no name for what it says of a daemon that ends before it is asked.
+	return strings.HasSuffix(err.Error(), "server closed idle connection") || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 // explain says what to do about a daemon that can't be reached.
 func (c *Client) explain(ctx context.Context, err error) error {
 	switch {
@@ -297,6 +331,9 @@ func (c *Client) explain(ctx context.Context, err error) error {
 			"(or \"systemctl start sandboxer\"): %w", c.socket, syscall.ECONNREFUSED)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("you may not open %s; run this as root, or join the socket's group: %w", c.socket, os.ErrPermission)
+	}
+	if isCut(err) {
+		return fmt.Errorf("asking the daemon on %s: %w", c.socket, cut(err))
 	}
 	return fmt.Errorf("asking the daemon on %s: %w", c.socket, errors.Unwrap(err))
 }

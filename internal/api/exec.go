@@ -57,7 +57,7 @@ type ExecEnd struct {
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Upgrade") != ExecProtocol {
 		w.Header().Set("Upgrade", ExecProtocol)
-		return &Error{http.StatusUpgradeRequired, "exec needs a connection that is upgraded to " + ExecProtocol}
+		return &Error{Code: http.StatusUpgradeRequired, Message: "exec needs a connection that is upgraded to " + ExecProtocol}
 	}
 	var req ExecRequest
 	rc := http.NewResponseController(w)
@@ -107,6 +107,7 @@ func (s *Server) session(ctx context.Context, conn *net.UnixConn, sandbox, conta
 	}
 	defer closeFiles(stdio)
 	started, exit, err := s.begin(ctx, sandbox, container, req, stdio)
+	_ = conn.SetDeadline(time.Now().Add(handTime)) // that took its own time
 	if err != nil {
 		line, merr := marshal(s.refused(ctx, err, "sandbox", sandbox, "container", container))
 		if merr == nil {

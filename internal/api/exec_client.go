@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,6 +17,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// exitMax is how long an ExecEnd may be, in bytes: the sandbox itself says it.
+const exitMax = 64 << 10
 
 // ErrSandboxEnded says that a command's sandbox ended under it.
 var ErrSandboxEnded = errors.New("the sandbox ended")
@@ -70,7 +74,7 @@ func (s *Session) begin(c *Client, req *http.Request, stdio []*os.File) error {
 	// follows is read ahead.
 	resp, err := http.ReadResponse(bufio.NewReader(s.conn), req)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
@@ -81,13 +85,13 @@ func (s *Session) begin(c *Client, req *http.Request, stdio []*os.File) error {
 		fds[i] = int(f.Fd())
 	}
 	if _, _, err := s.conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil); err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	// One answer is one write, and the descriptor comes with its beginning.
 	b := make([]byte, maxHeader)
 	files, n, err := receiveFiles(s.conn, b)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCut, err)
+		return cut(err)
 	}
 	if len(files) == 0 {
 		e := &Error{}
@@ -104,9 +108,12 @@ func (s *Session) begin(c *Client, req *http.Request, stdio []*os.File) error {
 // sandbox must (ErrSandboxEnded).
 func (s *Session) Wait() (unix.WaitStatus, error) {
 	var end ExecEnd
-	err := json.NewDecoder(s.exit).Decode(&end)
+	said := io.LimitedReader{R: s.exit, N: exitMax}
+	err := json.NewDecoder(&said).Decode(&end)
 	s.ended = true
 	switch {
+	case err != nil && said.N == 0:
+		return 0, fmt.Errorf("how it ended is said in more than %d bytes", exitMax)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET):
 		return 0, ErrSandboxEnded
 	case err != nil:
@@ -114,7 +121,11 @@ func (s *Session) Wait() (unix.WaitStatus, error) {
 	case !end.Success:
 		return 0, errors.New(end.Err)
 	}
-	return unix.WaitStatus(end.Result), nil
+	status := unix.WaitStatus(end.Result)
+	if end.Result > math.MaxUint16 || !status.Exited() && !status.Signaled() {
+		return 0, fmt.Errorf("nothing ends with the wait status %#x", end.Result)
+	}
+	return status, nil
 }
 
 // Close ends the connection. A command that was not waited for gets SIGHUP.

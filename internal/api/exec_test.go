@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -144,7 +143,7 @@ func TestExecHangUp(t *testing.T) {
 }
 
 func TestExecRefused(t *testing.T) {
-	conflict := &Error{409, "it does not run"}
+	conflict := &Error{Code: 409, Message: "it does not run"}
 	cmd := newCommand(t)
 	cmd.f.exec = func(ExecRequest, [3]*os.File) (ExecStarted, *os.File, error) { return ExecStarted{}, nil, conflict }
 	c, _ := serve(t, cmd.f)
@@ -180,13 +179,19 @@ func TestExecRefused(t *testing.T) {
 // A sandbox that ends takes the command with it, and nobody waits for ever.
 func TestExecEnds(t *testing.T) {
 	for said, want := range map[string]string{
-		"":                                    ErrSandboxEnded.Error(),
-		`{"success":tr`:                       ErrSandboxEnded.Error(),
-		`{"success":false,"err":"who knows"}`: "who knows",
+		"":                                     ErrSandboxEnded.Error(),
+		`{"success":tr`:                        ErrSandboxEnded.Error(),
+		`{"success":false,"err":"who knows"}`:  "who knows",
+		`{"success":true,"result":127}`:        "nothing ends with the wait status 0x7f",
+		`{"success":true,"result":4294967295}`: "nothing ends with the wait status 0xffffffff",
+		`{"success":false,"err":"` + strings.Repeat("x", 60<<10): ErrSandboxEnded.Error(),
+		strings.Repeat(" ", exitMax) + `{"success":true}`:        "how it ended is said in more than 65536 bytes",
 	} {
 		r, w := pair(t)
-		_, _ = io.Copy(w, bytes.NewReader([]byte(said)))
-		w.Close()
+		go func() {
+			_, _ = io.Copy(w, strings.NewReader(said))
+			w.Close()
+		}()
 		if _, err := (&Session{exit: r}).Wait(); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", said, err, want)
 		}

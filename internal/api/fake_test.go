@@ -35,6 +35,7 @@ type fake struct {
 	exec      func(r ExecRequest, stdio [3]*os.File) (ExecStarted, *os.File, error)
 	attach    func() (Attachment, error)
 	err       error
+	refreshed atomic.Value // the name
 	watched   atomic.Value // string
 	unready   func() error
 }
@@ -43,6 +44,11 @@ func (f *fake) Health(context.Context) error {
 	if f.unready != nil {
 		return f.unready()
 	}
+	return nil
+}
+
+func (f *fake) Refresh(_ context.Context, name string) error {
+	f.refreshed.Store(name)
 	return nil
 }
 

@@ -22,7 +22,7 @@ const linesOfJSON = "application/jsonl"
 // unready refuses what the daemon can't answer yet.
 func (s *Server) unready(r *http.Request) error {
 	if err := s.cfg.Backend.Health(r.Context()); err != nil {
-		return &Error{http.StatusServiceUnavailable, err.Error()}
+		return &Error{Code: http.StatusServiceUnavailable, Message: err.Error()}
 	}
 	return nil
 }
@@ -35,6 +35,11 @@ func (s *Server) health(r *http.Request) (any, error) {
 }
 
 func (s *Server) list(r *http.Request) (any, error) {
+	if name := r.URL.Query().Get("fresh"); name != "" {
+		if err := s.cfg.Backend.Refresh(r.Context(), name); err != nil {
+			return nil, err
+		}
+	}
 	items := s.cfg.Backend.Sandboxes()
 	if items == nil {
 		items = []Sandbox{}
@@ -70,7 +75,7 @@ func (s *Server) find(name string) (Sandbox, error) {
 }
 
 func unknown(name string) error {
-	return &Error{http.StatusNotFound, fmt.Sprintf("there is no sandbox %q; \"sandboxer get\" lists those there are", name)}
+	return &Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no sandbox %q; \"sandboxer get\" lists those there are", name)}
 }
 
 func (s *Server) describe(r *http.Request) (any, error) {
@@ -131,7 +136,7 @@ func (s *Server) logs(r *http.Request) streamer {
 		}
 		err = s.cfg.Backend.Logs(ctx, sb.Name, container, o, w)
 		if errors.Is(err, logs.ErrNoPrevious) {
-			return &Error{http.StatusNotFound, fmt.Sprintf("%s/%s: %v", sb.Name, container, err)}
+			return &Error{Code: http.StatusNotFound, Message: fmt.Sprintf("%s/%s: %v", sb.Name, container, err)}
 		}
 		return err
 	}
@@ -151,12 +156,12 @@ func chooseContainer(sb Sandbox, name string) (string, error) {
 	}
 	switch {
 	case len(names) == 0:
-		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no containers; \"sandboxer describe %s\" says why", sb.Name, sb.Name)}
+		return "", &Error{Code: http.StatusNotFound, Message: fmt.Sprintf("sandbox %q has no containers; \"sandboxer describe %s\" says why", sb.Name, sb.Name)}
 	case name != "":
 		for i := range sb.Status.InitContainers {
 			names = append(names, sb.Status.InitContainers[i].Name)
 		}
-		return "", &Error{http.StatusNotFound, fmt.Sprintf("sandbox %q has no container %q; it has: %s", sb.Name, name, strings.Join(names, ", "))}
+		return "", &Error{Code: http.StatusNotFound, Message: fmt.Sprintf("sandbox %q has no container %q; it has: %s", sb.Name, name, strings.Join(names, ", "))}
 	case len(names) > 1:
 		return "", badRequest("sandbox %q has several containers; say which: %s/%s", sb.Name, sb.Name, strings.Join(names, ", "+sb.Name+"/"))
 	}

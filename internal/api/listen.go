@@ -104,6 +104,17 @@ type listener struct {
 	own  os.FileInfo
 }
 
+// Gone says whether the socket that Listen has made was removed, or moved away,
+// and nothing is in its place: nobody can reach the listener any more.
+func Gone(l net.Listener) bool {
+	own, ok := l.(*listener)
+	if !ok {
+		return false
+	}
+	_, err := os.Lstat(own.path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
 // Close stops listening; a socket that somebody else has put in its place
 // stays.
 func (l *listener) Close() error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +135,13 @@ func TestManualListsTheRoutes(t *testing.T) {
 		request := r.method + " " + strings.ReplaceAll(r.path, "{name}", "NAME")
 		if !strings.Contains(string(manual), "\n| `"+request+"`") && !strings.Contains(string(manual), "\n| `"+request+"[") {
 			t.Errorf("docs/cli.md does not say what %s answers", request)
+		}
+		_, row, _ := strings.Cut(string(manual), "\n| `"+request)
+		row, _, _ = strings.Cut(row, "\n")
+		for _, name := range r.query {
+			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(row) {
+				t.Errorf("docs/cli.md does not say that %s takes %s", request, name)
+			}
 		}
 	}
 }

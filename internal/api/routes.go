@@ -44,7 +44,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/healthz", level: Read, always: true, answer: s.health},
 		{method: "GET", path: "/openapi.json", level: Read, always: true, answer: func(*http.Request) (any, error) { return rawJSON(openAPI), nil }},
 		{method: "GET", path: "/v1/version", level: Read, always: true, answer: func(*http.Request) (any, error) { return s.cfg.Version, nil }},
-		{method: "GET", path: "/v1/sandboxes", level: Read, query: []string{"watch"}, answer: s.list, stream: s.watch},
+		{method: "GET", path: "/v1/sandboxes", level: Read, query: []string{"watch", "fresh"}, answer: s.list, stream: s.watch},
 		{method: "GET", path: "/v1/sandboxes/{name}", level: Read, query: []string{"watch"}, answer: s.get, stream: s.watch},
 		{method: "GET", path: "/v1/sandboxes/{name}/describe", level: Read, answer: s.describe},
 		{method: "GET", path: "/v1/sandboxes/{name}/logs", level: Read, stream: s.logs,
@@ -97,7 +97,7 @@ func (s *Server) mux() http.Handler {
 			case slots <- struct{}{}:
 				defer func() { <-slots }()
 			default:
-				s.fail(w, r, &Error{http.StatusServiceUnavailable, "too many requests at once; try again"})
+				s.fail(w, r, &Error{Code: http.StatusServiceUnavailable, Message: "too many requests at once; try again"})
 				return
 			}
 			if stream != nil {
@@ -127,7 +127,7 @@ func (s *Server) mux() http.Handler {
 		if refusal.code == http.StatusMethodNotAllowed {
 			msg = r.URL.Path + " takes " + w.Header().Get("Allow") + ", not " + r.Method
 		}
-		s.fail(w, r, &Error{refusal.code, msg})
+		s.fail(w, r, &Error{Code: refusal.code, Message: msg})
 	})
 }
 

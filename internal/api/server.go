@@ -42,8 +42,9 @@ type Config struct {
 
 // Server answers the API's requests.
 type Server struct {
-	cfg     Config
-	handler http.Handler
+	cfg      Config
+	handler  http.Handler
+	refusals refusals
 }
 
 // New returns a Server; Serve runs it.
@@ -51,7 +52,7 @@ func New(c Config) (*Server, error) {
 	if c.Backend == nil {
 		return nil, errors.New("api: Backend is required")
 	}
-	s := &Server{cfg: c}
+	s := &Server{cfg: c, refusals: refusals{log: c.Log}}
 	s.handler = s.mux()
 	return s, nil
 }
@@ -70,6 +71,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			s.handler.ServeHTTP(w, r)
 		}),
 		ConnContext:       s.withPeer,
+		ConnState:         new(connections).note,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

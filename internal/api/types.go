@@ -45,7 +45,9 @@ type Sandbox struct {
 	Name         string `json:"name"`
 	Source       string `json:"source"`
 	DesiredState string `json:"desiredState"` // empty once nothing declares it any more
-	Status       Status `json:"status"`
+	// Labels are those that its manifest gives it.
+	Labels map[string]string `json:"labels,omitempty"`
+	Status Status            `json:"status"`
 }
 
 // Status is what is known of a sandbox now.
@@ -58,6 +60,9 @@ type Status struct {
 	Runtime  string `json:"runtime"`
 	// SandboxPID is the sentry's host pid; 0 where nothing runs.
 	SandboxPID int `json:"sandboxPid"`
+	// GVisor is the version that the sentry is of; empty where nothing runs, or
+	// nobody knows.
+	GVisor string `json:"gvisor,omitempty"`
 	// OOMScoreAdj is the sentry's, as read from the kernel; null where nothing runs.
 	OOMScoreAdj *int        `json:"oomScoreAdj"`
 	Cgroup      string      `json:"cgroup"`
@@ -102,6 +107,9 @@ type Container struct {
 	StartedAt    *time.Time `json:"startedAt"`
 	FinishedAt   *time.Time `json:"finishedAt"`
 	NextStartAt  *time.Time `json:"nextStartAt"` // null where no start waits for its time
+	// Final: it does not run, and will not unless something else is declared or
+	// asked for.
+	Final bool `json:"final,omitempty"`
 	// LastExit is how the instance before the one that runs now ended.
 	LastExit *Exit `json:"lastExit,omitempty"`
 }
@@ -152,12 +160,13 @@ type gone struct {
 // Description is everything that is known of one sandbox.
 type Description struct {
 	Sandbox
-	Labels map[string]string `json:"labels,omitempty"`
 	// Spec is the accepted specification, defaults filled in; null where no
 	// version was ever accepted or nothing is declared any more. It is whole,
 	// with what files volumes hold and literal values. Of secrets it names the
 	// files that they come from, and never holds what is in those.
 	Spec *desired.Spec `json:"spec"`
+	// Notes are of what is accepted and does not do what it says.
+	Notes []string `json:"notes,omitempty"`
 	// Pending is what the last look decided to do, and why.
 	Pending []Action `json:"pending"`
 	// NextTry is when the daemon looks again without being woken.
@@ -247,6 +256,10 @@ type ContainerStats struct {
 	MemoryBytes      int64 `json:"memoryBytes"`
 	MemoryLimitBytes int64 `json:"memoryLimitBytes"` // its own; 0: none
 	PIDs             int64 `json:"pids"`             // threads and processes, in the sandbox
+	// StorageBytes is what is in its writable layer; StorageLimitBytes is how
+	// much may be; 0: no limit.
+	StorageBytes      int64 `json:"storageBytes"`
+	StorageLimitBytes int64 `json:"storageLimitBytes"`
 }
 
 // Plan is what would be done. Problems are documents that would be rejected,

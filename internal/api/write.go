@@ -14,6 +14,9 @@ import (
 type Error struct {
 	Code    int    `json:"code"` // the HTTP status
 	Message string `json:"error"`
+	// ExitCode is, where a command could not be run, what a shell ends with then:
+	// 127 where there is no such file, 126 where it can't be executed; else 0.
+	ExitCode int `json:"exitCode,omitempty"`
 }
 
 // Error returns the message alone: it says what to do.
@@ -27,7 +30,7 @@ func (e *Error) Is(target error) bool {
 }
 
 func badRequest(format string, args ...any) error {
-	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &Error{Code: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
 // fail sends err in its form.
@@ -47,15 +50,15 @@ func (s *Server) refused(ctx context.Context, err error, about ...any) *Error {
 	switch {
 	case errors.As(err, &e):
 	case errors.As(err, &tooBig):
-		e = &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than %d bytes", tooBig.Limit)}
+		e = &Error{Code: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the request is larger than %d bytes", tooBig.Limit)}
 	case errors.Is(err, ErrNotFound):
-		e = &Error{http.StatusNotFound, err.Error()}
+		e = &Error{Code: http.StatusNotFound, Message: err.Error()}
 	case errors.Is(err, ErrInvalid):
-		e = &Error{http.StatusBadRequest, err.Error()}
+		e = &Error{Code: http.StatusBadRequest, Message: err.Error()}
 	case ctx.Err() != nil:
-		e = &Error{http.StatusServiceUnavailable, "the daemon is ending; try again once it runs"}
+		e = &Error{Code: http.StatusServiceUnavailable, Message: "the daemon is ending; try again once it runs"}
 	default:
-		e = &Error{http.StatusInternalServerError, err.Error()}
+		e = &Error{Code: http.StatusInternalServerError, Message: err.Error()}
 		s.cfg.Log.Error(err, "a request failed", about...)
 	}
 	return e

@@ -182,6 +182,31 @@ func TestKillFrozen(t *testing.T) {
 	}
 }
 
+// Who was moved out of one hierarchy, whichever it is, ends as all others.
+func TestKillFindsTheMoved(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		name := parent(t, h)
+		c := create(t, h, name, Limits{})
+		dirs := h.dirs(name)
+		if len(dirs) == 1 {
+			dirs = nil // there it would be in no cgroup of the sandbox's
+		}
+		for _, dir := range dirs {
+			pid := start(t, c, "idle").Process.Pid
+			if err := writeFile(filepath.Dir(dir)+"/cgroup.procs", strconv.Itoa(pid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start(t, c, "idle")
+		if err := c.Kill(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if pids, _, err := h.Procs(name); len(pids) > 0 || err != nil {
+			t.Errorf("%v are left, %v", pids, err)
+		}
+	})
+}
+
 func TestKillGivesUp(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
 		c := create(t, h, parent(t, h), Limits{})

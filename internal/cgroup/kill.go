@@ -56,7 +56,11 @@ func (c *Cgroup) killPass(ctx context.Context, pids []int) error {
 		return err
 	}
 	if !atomic {
-		for pid, fd := range held {
+		for _, pid := range pids { // the first ones are sentries, whose end takes longest
+			fd, ok := held[pid]
+			if !ok {
+				continue
+			}
 			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("signalling process %d: %w", pid, err)
 			}
@@ -143,7 +147,7 @@ func (c *Cgroup) hold(pids []int) (pidfds, error) {
 		}
 		held[pid] = fd
 	}
-	again, _, err := c.host.Procs(c.name)
+	again, err := c.listed(held)
 	if err != nil {
 		held.close()
 		return nil, err
@@ -155,6 +159,22 @@ func (c *Cgroup) hold(pids []int) (pidfds, error) {
 		}
 	}
 	return held, nil
+}
+
+// listed are the processes of the cgroup; only those of the hierarchy that is
+// joined first where they are all that are held, as they mostly are.
+func (c *Cgroup) listed(held pidfds) ([]int, error) {
+	pids, _, err := c.host.Started(c.name)
+	if err != nil {
+		return nil, err
+	}
+	for pid := range held {
+		if !slices.Contains(pids, pid) {
+			pids, _, err = c.host.Procs(c.name)
+			break
+		}
+	}
+	return pids, err
 }
 
 // wait returns when all held processes have ended, or ctx is done.

@@ -110,6 +110,9 @@ func TestUsage(t *testing.T) {
 		u.MemoryLimitBytes != 512*mib || u.CPU <= 0 || u.CPU > 64*time.Since(before) || u.Tasks < 1 || u.OOMKills != 0 {
 		t.Errorf("Usage = %+v", u)
 	}
+	if cpu, err := h.CPU(c.Path()); err != nil || cpu < u.CPU || cpu > 64*time.Since(before) {
+		t.Errorf("CPU = %s, %v; before it was %s", cpu, err, u.CPU)
+	}
 }
 
 // What a process writes counts at once, though the kernel defers it, and what a
@@ -148,6 +151,9 @@ func TestOOMKills(t *testing.T) {
 	}
 	if _, err := c.Usage(); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Usage after Delete = %v", err)
+	}
+	if _, err := h.CPU(c.Path()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("CPU after Delete = %v", err)
 	}
 }
 

@@ -90,6 +90,36 @@ func (c *Cgroup) usageV2() (Usage, error) {
 	}, nil
 }
 
+// CPU reads the time that the processes of a cgroup, and of those nested in it,
+// have spent on all CPUs together, and nothing else; 0 where the host does not
+// count it. ErrNotFound where the cgroup is gone.
+func (h *Host) CPU(name string) (time.Duration, error) {
+	if err := checkName(name); err != nil {
+		return 0, err
+	}
+	file, key, unit := filepath.Join(h.dir("", name), "cpu.stat"), "usage_usec ", time.Microsecond
+	if h.mode == V1 {
+		if !h.has("cpuacct") {
+			return 0, nil
+		}
+		file, key, unit = filepath.Join(h.dir("cpuacct", name), "cpuacct.usage"), "", time.Nanosecond
+	}
+	data, err := readFile(file)
+	if gone(err) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the CPU time of cgroup %s: %w", name, err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if n, ok := strings.CutPrefix(line, key); ok {
+			used, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+			return time.Duration(used) * unit, err
+		}
+	}
+	return 0, nil
+}
+
 // OOMKills counts the processes of the cgroup, and of those nested in it, that
 // the kernel has killed for memory since it was made; 0 where the host has no
 // memory controller. ErrNotFound where the cgroup is gone. It reads one file

@@ -53,17 +53,18 @@ type container struct {
 	HooksSeal     string                  `json:"hooksSeal,omitempty"`
 	StartedAt     time.Time               `json:"startedAt,omitzero"`
 	Exit          *observed.Exit          `json:"exit,omitempty"`
+	SharesShm     bool                    `json:"sharesShm,omitempty"`
 }
 
 func containerOf(r observed.ContainerRecord) container {
 	return container{r.Sandbox, r.Name, r.ID, r.Attempt, r.Hash, r.Fields, r.State, r.GoferRestarts,
-		r.Hooks, r.HookPhase, r.HooksDone, r.HooksSeal, r.StartedAt, r.Exit}
+		r.Hooks, r.HookPhase, r.HooksDone, r.HooksSeal, r.StartedAt, r.Exit, r.SharesShm}
 }
 
 func (c container) record() observed.ContainerRecord {
 	return observed.ContainerRecord{Sandbox: c.Sandbox, Name: c.Name, ID: c.ID, Attempt: c.Attempt, Hash: c.Hash, Fields: c.Fields,
 		State: c.State, GoferRestarts: c.GoferRestarts, Hooks: c.Hooks, HookPhase: c.HookPhase, HooksDone: c.HooksDone, HooksSeal: c.HooksSeal,
-		StartedAt: c.StartedAt, Exit: c.Exit}
+		StartedAt: c.StartedAt, Exit: c.Exit, SharesShm: c.SharesShm}
 }
 
 // check says what makes no container of it.

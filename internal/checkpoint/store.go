@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/observed"
 )
 
@@ -16,6 +18,24 @@ type Store struct {
 	Dir string
 	// Runtime is what writes and reads the checkpoints of this build.
 	Runtime string
+	// Refused says of checkpoints why nothing is restored from them, whatever they
+	// say. Optional.
+	Refused map[Directory]string
+}
+
+// Directory is a directory, whatever another one is called by now.
+type Directory struct {
+	inode uint64
+	born  unix.StatxTimestamp
+}
+
+// DirectoryAt is the directory at a path.
+func DirectoryAt(path string) (Directory, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return Directory{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return Directory{st.Ino, st.Btime}, nil
 }
 
 // Path is where a sandbox's checkpoint is, or would be.
@@ -37,6 +57,13 @@ func (s Store) Read(sandbox string) (*observed.Image, error) {
 		return &observed.Image{Unusable: description + " is missing"}, nil
 	case err == nil && image.Unusable == "" && image.Sandbox != sandbox:
 		image.Unusable = fmt.Sprintf("it is of sandbox %q", image.Sandbox)
+	}
+	if err != nil || len(s.Refused) == 0 {
+		return image, err
+	}
+	is, err := DirectoryAt(s.Path(sandbox))
+	if why := s.Refused[is]; err == nil && why != "" {
+		image.Unusable = why
 	}
 	return image, err
 }

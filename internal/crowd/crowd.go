@@ -47,6 +47,9 @@ type Config struct {
 	Processors int
 	// Host is the CPU time that the host has used since it was started.
 	Host func() (time.Duration, error)
+	// All is the CPU time that all sandboxes have used, those that are gone
+	// included.
+	All func() (time.Duration, error)
 	// Sandboxes are those that run, and the CPU time that each has used.
 	Sandboxes func() (map[Sandbox]time.Duration, error)
 	// FastPath tells a sandbox to use it or not. One that can't be told is told
@@ -80,6 +83,8 @@ type watch struct {
 	Config
 	at      time.Time
 	host    time.Duration
+	all     time.Duration
+	known   bool                      // all was looked at the last time
 	used    map[Sandbox]time.Duration // nil: not looked at the last time
 	without map[Sandbox]bool          // are told to do without
 	unknown bool                      // others may have been told before
@@ -99,6 +104,16 @@ func (w *watch) look(ctx context.Context, now time.Time) error {
 	}
 	used := float64(spent) / float64(span)
 	if used < usedUp*float64(w.Processors) {
+		w.used, w.known = nil, false
+		return w.rest(ctx)
+	}
+	all, err := w.All()
+	if err != nil {
+		return err
+	}
+	idle := w.known && float64(all-w.all) < busy*float64(span)
+	w.all, w.known = all, true
+	if idle { // whoever uses up the processors, it is no sandbox
 		w.used = nil
 		return w.rest(ctx)
 	}

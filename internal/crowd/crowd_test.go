@@ -20,6 +20,12 @@ func (w *world) config() Config {
 	return Config{
 		Processors: 2,
 		Host:       func() (time.Duration, error) { return w.host, nil },
+		All: func() (sum time.Duration, _ error) {
+			for _, d := range w.used {
+				sum += d
+			}
+			return sum, nil
+		},
 		Sandboxes: func() (map[Sandbox]time.Duration, error) {
 			w.looked++
 			return maps.Clone(w.used), nil
@@ -100,6 +106,26 @@ func TestCalmCostsNothing(t *testing.T) {
 	}
 	if w.looked > 0 {
 		t.Errorf("looked at %d times", w.looked)
+	}
+}
+
+// While others use the processors up, one number is read and no sandbox is looked
+// at; one that begins to work is noticed in the time that it takes anyway.
+func TestIdleAmongOthersCostsNothing(t *testing.T) {
+	a := Sandbox{"a", 1}
+	w := &world{now: time.Unix(1, 0), used: map[Sandbox]time.Duration{a: 0}, told: map[Sandbox]bool{}}
+	on := &watch{Config: w.config()}
+	for range 10 {
+		w.second(t, on, 2, map[Sandbox]float64{a: 0.01})
+	}
+	if w.looked > 1 {
+		t.Errorf("looked at %d times", w.looked)
+	}
+	for range 2 {
+		w.second(t, on, 1, map[Sandbox]float64{a: 1})
+	}
+	if on, told := w.told[a]; !told || on {
+		t.Error("it is not noticed")
 	}
 }
 

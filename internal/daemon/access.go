@@ -1,10 +1,14 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"time"
 
 	"sandboxer/internal/api"
 	"sandboxer/internal/events"
@@ -12,6 +16,12 @@ import (
 
 // listen binds the API's socket so that who has a grant can reach it.
 func (d *daemon) listen() (net.Listener, error) {
+	if err := d.c.followed(); err != nil { // also while it runs
+		return nil, err
+	}
+	if err := os.MkdirAll(d.c.StateDir, 0o700); err != nil {
+		return nil, err
+	}
 	if len(d.c.Access) > 0 && filepath.Dir(d.c.Socket) == d.c.StateDir {
 		// What is in there beside the socket can be opened by root alone.
 		if err := os.Chmod(d.c.StateDir, 0o711); err != nil {
@@ -21,8 +31,66 @@ func (d *daemon) listen() (net.Listener, error) {
 	return api.Listen(d.c.Socket, d.c.Access)
 }
 
+// serve answers what comes to the API's socket. One that somebody has removed is
+// made anew at the next resync; who is connected by then stays so.
+func (d *daemon) serve(ctx context.Context, server *api.Server, l net.Listener) error {
+	parts := newGroup(ctx)
+	listen := func() {
+		l := l
+		parts.run("listening", func(ctx context.Context) error { return server.Serve(ctx, l) })
+	}
+	listen()
+	parts.run("keeping the socket", func(ctx context.Context) error {
+		again := time.NewTicker(d.c.Resync)
+		defer again.Stop()
+		said := ""
+		for {
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				return nil
+			}
+			if !api.Gone(l) {
+				continue
+			}
+			next, err := d.listen()
+			if err != nil {
+				if said != err.Error() {
+					d.c.Log.Error(err, "the API's socket was removed and can't be made anew", "socket", d.c.Socket)
+				}
+				said = err.Error()
+				continue
+			}
+			d.c.Log.Info("the API's socket was removed and is made anew", "socket", d.c.Socket)
+			said, l = "", next
+			listen()
+		}
+	})
+	return parts.wait()
+}
+
 // asked makes an event of a change that somebody asked for.
 func (d *daemon) asked(a api.Audit) {
 	d.events.Append(events.Event{Sandbox: a.Sandbox, Type: events.Normal, Reason: "Asked",
-		Message: fmt.Sprintf("%s %s was asked for by uid %d (process %d, %s)", a.Method, a.Path, a.UID, a.PID, a.Program)})
+		Message: fmt.Sprintf("%s was asked for by uid %d (%s, pid %d)", whatAsked(a.Method, a.Path), a.UID, a.Program, a.PID)})
+}
+
+// whatAsked names a request to who knows the commands.
+func whatAsked(method, uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return method + " " + uri
+	}
+	what := map[string]string{"restart": "restart", "kill": "kill", "exec": "exec", "attach": "attach", "checkpoint": "checkpoint",
+		"confirm-deletions": "the deletion of what is held"}[path.Base(u.Path)]
+	if what == "" {
+		return method + " " + uri
+	}
+	if on := u.Query().Get("gofer"); on != "" && on != "0" && on != "false" {
+		what += " of gofers"
+	}
+	if container := u.Query().Get("container"); container != "" {
+		what += fmt.Sprintf(" of container %q", container)
+	}
+	return what
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,13 +19,53 @@ import (
 	"sandboxer/internal/logs"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // The methods of this file implement api.Backend.
 
 // Health says whether everything there is has been looked at once.
 func (d *daemon) Health(context.Context) error { return d.startup.err() }
+
+// refreshTime is how long a fresh look is waited for. What takes longer, such as
+// the making of a sandbox that is under way, shows in what is known by then.
+const refreshTime = 5 * time.Second
+
+// Refresh implements api.Backend.
+func (d *daemon) Refresh(ctx context.Context, name string) error {
+	if observed.CheckName(name) != nil {
+		return nil // no sandbox is called so; a path is made of none
+	}
+	soon, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	err := d.directory.Read(soon)
+	if err == nil {
+		d.awaitDying(soon, name)
+		err = d.loop.Look(soon, name)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// dyingTime is how long a process is waited for that is dying: one may be frozen,
+// or in the kernel for good.
+const dyingTime = time.Second
+
+// awaitDying waits for the end of those of a sandbox's processes that somebody has
+// just killed: until then they look alive.
+func (d *daemon) awaitDying(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, dyingTime)
+	defer cancel()
+	pids, _, err := d.cgroups.Procs(filepath.Join(d.c.CgroupParent, name))
+	for _, pid := range pids {
+		_ = observed.AwaitDying(ctx, pid) // the look that follows says how it stands
+	}
+	if err != nil {
+		d.c.Log.V(1).Info("looking for processes that are dying failed", "sandbox", name, "error", err.Error())
+	}
+}
 
 func (d *daemon) Sandboxes() []api.Sandbox { return d.board.List() }
 
@@ -45,7 +87,13 @@ func (d *daemon) Describe(_ context.Context, name string) (api.Description, erro
 		return api.Description{}, err
 	}
 	pass, _ := d.passes.get(name)
-	return status.Describe(s, pass, d.events.List(name)), nil
+	description := status.Describe(s, pass, d.events.List(name))
+	if set := d.directory.Set(); set != nil {
+		for _, n := range set.NotesOf(name) {
+			description.Notes = append(description.Notes, n.Path+": "+n.Message)
+		}
+	}
+	return description, nil
 }
 
 func (d *daemon) Events(sandbox string) []events.Event { return d.events.List(sandbox) }
@@ -82,22 +130,59 @@ var errOver = errors.New("it has ended for good")
 // Restart implements api.Backend.
 func (d *daemon) Restart(ctx context.Context, name string, containers []string, gofers bool) (time.Time, error) {
 	s, held := d.source.Declared(name)
+	if s != nil && !held && s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
+		return time.Time{}, fmt.Errorf("%w: sandbox %q is declared %s, and nothing of it is declared to run: write state: Running into its manifest", api.ErrInvalid, name, s.Spec.State)
+	}
 	if s == nil || held || s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
 		return time.Time{}, fmt.Errorf("%w: nothing of sandbox %q is declared to run; its declared state says what is", api.ErrInvalid, name)
 	}
 	others := slices.DeleteFunc(slices.Clone(containers), func(container string) bool {
 		return slices.ContainsFunc(s.Init, func(c desired.Container) bool { return c.Name == container })
 	})
-	now, ask := time.Now().UTC(), reconcile.Restart
+	now, ask := time.Now().UTC(), plan.Restart
 	switch init := len(containers) - len(others); {
 	case gofers:
-		ask, others = reconcile.RestartGofers, containers
+		ask, others = plan.RestartGofers, containers
 	case init > 0 && len(others) == 0:
 		return time.Time{}, fmt.Errorf("%w: an init container runs when its sandbox is made: restart %s as a whole", api.ErrInvalid, name)
 	case init > 0:
-		ask = reconcile.Renew
+		ask = plan.Renew
+	}
+	if !gofers {
+		if err := d.startable(s, others, len(others) < len(containers)); err != nil {
+			return time.Time{}, err
+		}
 	}
 	return now, d.loop.Ask(ctx, name, ask(others, now))
+}
+
+// startable is an error where of what runs in a sandbox something could not be
+// started again: the whole of it, or one of containers.
+func (d *daemon) startable(s *plan.Declared, containers []string, whole bool) error {
+	pass, _ := d.passes.get(s.Name)
+	var running, faults []string
+	for i := range pass.Observed.Containers {
+		c := &pass.Observed.Containers[i]
+		switch {
+		case !plan.Live(c):
+		case whole:
+			running = []string{plan.Whole}
+		case slices.Contains(containers, c.Name):
+			running = append(running, c.Name)
+		}
+	}
+	unfit := d.actuator.Unfit(s, running)
+	for _, name := range slices.Sorted(maps.Keys(unfit)) {
+		if name == plan.Whole {
+			faults = append(faults, unfit[name])
+		} else {
+			faults = append(faults, fmt.Sprintf("container %q: %s", name, unfit[name]))
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: it could not be started again, and nothing was stopped: %s", api.ErrInvalid, strings.Join(faults, "; "))
 }
 
 func (d *daemon) ConfirmDeletions(_ context.Context, names []string) (api.Confirmation, error) {
@@ -108,26 +193,38 @@ func (d *daemon) ConfirmDeletions(_ context.Context, names []string) (api.Confir
 // Plan looks at every sandbox that is declared or exists and says what its
 // next actions would be.
 func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
+	soon, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	if err := d.directory.Read(soon); err != nil && ctx.Err() != nil {
+		return api.Plan{}, err
+	}
 	set, now := d.directory.Set(), map[string]*desired.Sandbox{}
 	if set != nil {
 		now = set.Sandboxes
 	}
-	plan := api.Plan{Actions: []api.Action{}}
+	answer := api.Plan{Actions: []api.Action{}}
 	if len(paths) > 0 {
 		check := d.answers.Scan(scanPatience)
+		var wrong []error
 		for _, p := range paths {
 			err := check(p, false)
 			if err == nil {
 				_, err = os.Stat(p)
 			}
 			if err != nil {
-				return api.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+				wrong = append(wrong, err)
 			}
+		}
+		if len(wrong) == len(paths) { // else the others are planned, and these are problems
+			return api.Plan{}, fmt.Errorf("%w: %w", api.ErrInvalid, errors.Join(wrong...))
 		}
 		set = desired.ReadDir(paths, check)
 		for _, p := range set.Problems {
-			plan.Problems = append(plan.Problems, p.String())
+			answer.Problems = append(answer.Problems, p.String())
 		}
+	}
+	for _, n := range desired.Place(set.Notes()) {
+		answer.Notes = append(answer.Notes, n.Name+": "+n.String())
 	}
 	names, err := d.Names(ctx)
 	if err != nil {
@@ -139,30 +236,132 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 	looks := make([]observed.Sandbox, len(names))
 	blind := make([]error, len(names))
 	var wg sync.WaitGroup
+	works := make([]bool, len(names))
 	for i, name := range names {
+		works[i] = d.loop.Works(name)
 		wg.Go(func() { looks[i], blind[i] = d.looker.Look(ctx, name) })
 	}
 	wg.Wait()
+	if len(paths) > 0 {
+		answer.Notes = append(answer.Notes, d.guardNotes(now, set)...)
+	}
 	for i, name := range names {
-		in := reconcile.Input{Now: time.Now(), Name: name, Held: set.Hold(name) != ""}
+		in := plan.Input{Now: time.Now(), Name: name, Held: set.Hold(name) != ""}
 		if s := set.Sandboxes[name]; s != nil {
-			in.Desired = reconcile.Declare(s)
-			in.Dependencies = reconcile.Dependencies(in.Desired, func(name string) bool { return set.Sandboxes[name] != nil }, d.dependency)
+			in.Desired = plan.Declare(s)
+			in.Dependencies = plan.Dependencies(in.Desired, func(name string) bool { return set.Sandboxes[name] != nil }, d.dependency)
 		}
 		in.Observed = looks[i]
 		in.Memory, err = d.memories.Load(name)
+		// What is halfway as the daemon is at it would look as if it had been left so.
+		pass, _ := d.passes.get(name)
+		halfway := (works[i] || d.loop.Works(name)) && isHalfway(looks[i]) && !isHalfway(pass.Observed) && !pass.Blind
+		if halfway {
+			in.Observed, in.Memory, blind[i], err = pass.Observed, pass.Memory, nil, nil
+		}
 		if err = errors.Join(blind[i], err); err != nil {
-			plan.Problems = append(plan.Problems, fmt.Sprintf("sandbox %q: how it stands can't be told: %v", name, err))
+			answer.Problems = append(answer.Problems, fmt.Sprintf("sandbox %q: how it stands can't be told: %v", name, err))
 			continue
 		}
-		r := reconcile.Plan(in)
-		plan.Actions = append(plan.Actions, status.Updates(now[name], set.Sandboxes[name], r.Actions)...)
-		plan.Actions = append(plan.Actions, status.Actions(r.Actions)...)
-		for _, c := range r.Conditions {
-			if c.Type == reconcile.SourceReplaced {
-				plan.Notes = append(plan.Notes, fmt.Sprintf("%s: %s", name, c.Message))
-			}
+		if names := plan.Successors(&in); len(names) > 0 {
+			in.Blocked = d.actuator.Unfit(in.Desired, names)
+		}
+		r := plan.Decide(in)
+		answer.Actions = append(answer.Actions, status.Updates(now[name], set.Sandboxes[name], r.Actions)...)
+		answer.Actions = append(answer.Actions, status.Actions(r.Actions)...)
+		notes := planNotes(name, holdNote(set, name), r.Conditions)
+		if halfway && len(r.Actions) > 0 {
+			notes = append(notes, name+": the daemon is at work on it already")
+		}
+		notes = append(notes, anewNotes(set.Sandboxes[name], r.Actions)...)
+		if s := set.Sandboxes[name]; len(notes)+len(r.Actions) == 0 && s != nil && now[name] != nil && s.Hash() == now[name].Hash() {
+			stands, _ := d.board.Get(name)
+			notes = standingNotes(stands)
+		}
+		answer.Notes = append(answer.Notes, notes...)
+	}
+	return answer, nil
+}
+
+// planNotes says why a sandbox will not be as declared when a plan has been
+// carried out, or that it will have to be looked after.
+func planNotes(name, held string, conditions []plan.Condition) (notes []string) {
+	if held != "" {
+		notes = append(notes, fmt.Sprintf("%s: %s", name, held))
+	}
+	for _, c := range conditions {
+		if c.Type != plan.RecordDamaged { // which is past
+			notes = append(notes, fmt.Sprintf("%s: %s", name, c.Message))
 		}
 	}
-	return plan, nil
+	return notes
+}
+
+// holdNote says why a sandbox is not as its manifest is at present.
+func holdNote(set *desired.Set, name string) string {
+	why, guard := set.Hold(name), set.Held[name]
+	switch {
+	case guard != "":
+		return "it is declared no more, and its removal is held: " + guard
+	case why == "":
+		return ""
+	case set.Sandboxes[name] == nil:
+		return "it is declared no more, and its removal is held: " + why
+	}
+	return "what was accepted last is in force: " + why
+}
+
+// isHalfway says whether something is between two states, as it is while an action
+// is carried out.
+func isHalfway(o observed.Sandbox) bool {
+	return o.Record != nil && (o.Record.State == observed.SandboxCreating || o.Record.State == observed.SandboxStopping) ||
+		slices.ContainsFunc(o.Containers, func(c observed.Container) bool { return c.State == observed.Creating && c.Exit == nil })
+}
+
+// guardNotes says what the deletion guard would hold if set came after now.
+func (d *daemon) guardNotes(now map[string]*desired.Sandbox, set *desired.Set) []string {
+	var gone []string
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if set.Sandboxes[name] == nil && set.Hold(name) == "" {
+			gone = append(gone, name)
+		}
+	}
+	if !desired.GuardHolds(d.c.DeletionGuard, len(gone), len(now)) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the deletion guard would hold the removal of %d of %d sandboxes (%s) until \"sandboxer confirm-deletions\" is run",
+		len(gone), len(now), strings.Join(gone, ", "))}
+}
+
+// anewNotes says what comes after the ends that a change leads to: a plan holds
+// the next step of each container.
+func anewNotes(s *desired.Sandbox, actions []plan.Action) (notes []string) {
+	if s == nil || s.Spec.State != desired.Running && s.Spec.State != desired.Paused {
+		return nil
+	}
+	whole := false
+	for _, a := range actions {
+		ends := a.Verb == plan.Signal || a.Verb == plan.PreStop || a.Verb == plan.Kill || a.Verb == plan.Stop
+		is := func(c desired.Container) bool { return c.Name == a.Container }
+		switch {
+		case !ends:
+		case a.Class == string(desired.ClassSandbox):
+			whole = true
+		case a.Class == string(desired.ClassContainer) && slices.ContainsFunc(slices.Concat(s.Spec.InitContainers, s.Spec.Containers), is):
+			notes = append(notes, fmt.Sprintf("%s/%s: it is started again once it has ended", s.Name, a.Container))
+		}
+	}
+	if whole {
+		notes = append(notes, s.Name+": it is made anew once its containers have ended")
+	}
+	return notes
+}
+
+// standingNotes says how a sandbox stands that nothing is due for, where that is
+// not as declared: it waits for a time, or has ended for good.
+func standingNotes(s api.Sandbox) []string {
+	if st := s.Status; (st.Phase == api.Pending || st.Phase == api.Failed) && st.Message != "" {
+		return []string{fmt.Sprintf("%s: %s: %s", s.Name, st.Phase, st.Message)}
+	}
+	return nil
 }

@@ -4,21 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
-	"runtime"
 	"time"
 
 	"sandboxer/internal/api"
 	"sandboxer/internal/events"
-	"sandboxer/internal/infra"
 )
-
-// runtimeOf names all that a checkpoint can be read by: gVisor keeps no format
-// over its versions, and the infra container's program is not in a checkpoint.
-func runtimeOf(v api.Version) string {
-	return fmt.Sprintf("gVisor %s (%s, infra %08x)", v.GVisor, runtime.GOARCH, crc32.ChecksumIEEE(infra.Image()))
-}
 
 // checkpointTime is what writing a checkpoint may take.
 const checkpointTime = 10 * time.Minute

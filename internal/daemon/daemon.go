@@ -27,6 +27,7 @@ import (
 	"sandboxer/internal/probe"
 	"sandboxer/internal/shelf"
 	"sandboxer/internal/status"
+	"sandboxer/internal/written"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -83,6 +84,7 @@ type daemon struct {
 	source    *source
 	memories  memories
 	images    checkpoint.Store
+	refused   map[checkpoint.Directory]string // checkpoints, and why
 	looker    *observed.Looker
 	actuator  *actuator.Actuator
 	prober    *probe.Prober
@@ -93,27 +95,37 @@ type daemon struct {
 	passes    passes
 	// publishing keeps a pass from being published after a later one.
 	publishing sync.Mutex
+	troubles   troubles
 	startup    *startup
 	// told is the latest set that the loop and the users were told of; nil before
 	// the first.
-	told    *desired.Set
-	own     []shelf.Thing
-	answers *answers.Checker
-	held    bool     // something did not end; it ends with the process
-	program *os.File // the gofers', while the daemon runs; nil: this binary
+	told *desired.Set
+	own  []shelf.Thing
+	// covered is where all was that was hidden last, ownCovered what is this
+	// daemon's own of that.
+	covered, ownCovered string
+	kept                kept
+	moved               chan struct{} // capacity 1: a manifests' directory is not covered
+	lost                told          // of other daemons'
+	answers             *answers.Checker
+	written             *written.Log
+	newKey              bool           // the key of records was made by this daemon
+	unlock              []func() error // what this process alone has
+	held                bool           // something did not end; it ends with the process
+	program             *os.File       // the gofers', while the daemon runs; nil: this binary
 }
 
 // Run runs the daemon until ctx is done, and leaves every sandbox running
 // unless the configuration says otherwise. An error says why it could not
-// start or go on.
+// start or go on. It must be root's.
 func Run(ctx context.Context, c Config) error {
-	if os.Geteuid() != 0 {
-		return errors.New("the daemon must run as root: it makes namespaces, cgroups and mounts; try again with sudo")
-	}
 	// What this process was started with is no business of its children, which
 	// get what is donated and nothing else.
 	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("keeping inherited files from sandboxes: %w", err)
+	}
+	if err := c.followed(); err != nil {
+		return err
 	}
 	for _, dir := range []string{c.StateDir, c.DataDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -127,16 +139,19 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	d := &daemon{c: c, board: status.NewBoard(), startup: newStartup()}
+	d := &daemon{c: c, board: status.NewBoard(), startup: newStartup(), troubles: troubles{}, refused: map[checkpoint.Directory]string{}, moved: make(chan struct{}, 1), unlock: []func() error{unlock}}
 	defer func() {
-		if !d.held {
-			_ = unlock() // the lock goes with the process anyway
+		if d.held {
+			return
+		}
+		for _, unlock := range d.unlock {
+			_ = unlock() // the locks go with the process anyway
 		}
 	}()
 	if c.Socket == "" {
 		d.c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
 	}
-	if err := d.open(); err != nil {
+	if err := d.open(ctx); err != nil {
 		return err
 	}
 	defer func() {
@@ -148,20 +163,34 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	if d.own, err = d.things(); err == nil {
-		err = claims.Write(d.c.StateDir, d.own)
+	if d.own, err = d.things(d.answers.Check); err == nil {
+		err = claims.Write(d.claim())
 	}
 	if err != nil {
 		return fmt.Errorf("keeping the daemon's own from containers: %w", errors.Join(err, listener.Close()))
 	}
+	d.admit()
 	// The socket is another one than the last daemon's, which was covered.
-	if err := d.actuator.Cover(); err != nil {
-		d.c.Log.Error(err, "something may show in containers that is not theirs")
-	}
+	d.coverLater(ctx)
 	if err := d.actuator.Adopt(); err != nil {
 		d.c.Log.Error(err, "some sandboxes could not be taken over")
 	}
 	return d.run(ctx, listener)
+}
+
+// admit takes over the records of an earlier version, or those that a lost key was
+// for. That it did is an event, after which an earlier version must have run to
+// have it done again.
+func (d *daemon) admit() {
+	all := d.newKey || d.events.Earlier()
+	n, err := d.actuator.Admit(all)
+	if err != nil {
+		d.c.Log.Error(err, "records are not believed that this daemon did not write")
+	}
+	if n > 0 || d.events.Earlier() {
+		d.events.Append(events.Event{Reason: "RecordsAdmitted", Message: fmt.Sprintf(
+			"records of %d sandboxes were not signed with this daemon's key, as an earlier version's are not, and were checked against the kernel and signed", n)})
+	}
 }
 
 // run runs the parts. What feeds others ends after them: the loop stops after
@@ -185,7 +214,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	loop := newGroup(context.WithoutCancel(ctx))
 	loop.run("reconciling", d.loop.Run)
 	above := newGroup(context.WithoutCancel(ctx))
-	above.run("serving the API", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	above.run("serving the API", func(ctx context.Context) error { return d.serve(ctx, server, listener) })
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
 	above.run("keeping from containers what is not theirs", d.keepGuard)

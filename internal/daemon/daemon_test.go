@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 func check(t *testing.T, err error) {
@@ -44,9 +46,9 @@ func TestGroup(t *testing.T) {
 func TestMemories(t *testing.T) {
 	damages := 0
 	m := memories{dir: t.TempDir(), damaged: func(string, string) { damages++ }}
-	mem := reconcile.Memory{CreateFailures: 3, LastError: "why", NextCreate: time.Unix(5, 0).UTC()}
-	check(t, m.Save("web", mem))
-	check(t, m.Save("db", mem))
+	mem := plan.Memory{CreateFailures: 3, LastError: "why", NextCreate: time.Unix(5, 0).UTC()}
+	check(t, m.Save("web", mem, true))
+	check(t, m.Save("db", mem, false))
 	if got, err := m.Load("web"); err != nil || !got.Equal(mem) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -57,7 +59,7 @@ func TestMemories(t *testing.T) {
 	info, err := os.Stat(file)
 	check(t, err)
 	for size := info.Size() - 1; size >= 0; size-- {
-		check(t, m.Save("web", mem))
+		check(t, m.Save("web", mem, true))
 		check(t, os.Truncate(file, size))
 		got, err := m.Load("web")
 		if err != nil || !strings.Contains(got.Damage, "its copy is used") || damages != 1 {
@@ -85,14 +87,14 @@ func TestMemories(t *testing.T) {
 	if got, err := m.Load("other"); err != nil || !strings.Contains(got.Damage, `it is of sandbox "db"`) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	check(t, m.Save("web", mem))
+	check(t, m.Save("web", mem, true))
 	check(t, os.WriteFile(filepath.Join(m.dir, ".web.json123"), nil, 0o600))
 	if names, err := m.Names(); err != nil || strings.Join(names, " ") != "db web" {
 		t.Errorf("%q, %v", names, err)
 	}
 	check(t, m.Delete("web"))
 	check(t, m.Delete("web"))
-	if err := m.Save("../web", mem); !errors.Is(err, observed.ErrName) {
+	if err := m.Save("../web", mem, true); !errors.Is(err, observed.ErrName) {
 		t.Errorf("%v", err)
 	}
 	check(t, os.Mkdir(m.path("odd"), 0o700))
@@ -161,7 +163,7 @@ func TestActionEvents(t *testing.T) {
 	check(t, err)
 	defer log.Close()
 	d := &daemon{events: log}
-	do := reconcile.Action{Verb: reconcile.Start, Sandbox: "web", Container: "app", Reason: "not started yet"}
+	do := plan.Action{Verb: plan.Start, Sandbox: "web", Container: "app", Reason: "not started yet"}
 	d.acted(do, nil, time.Second)
 	d.acted(do, os.ErrNotExist, time.Second)
 	d.containerEnded(observed.ContainerRecord{Sandbox: "web", Name: "app", Exit: &observed.Exit{Known: true, Code: 137, Signal: 9, Message: "ended by SIGKILL"}})
@@ -186,7 +188,7 @@ func (silent) Probe(ctx context.Context, _ observed.Record, _ []string, _ bool) 
 
 // However many sentries are silent, a plan takes the time that one may take.
 func TestPlanLooksAtAllAtOnce(t *testing.T) {
-	records, err := observed.NewRecords(t.TempDir(), "boot")
+	records, err := observed.NewRecords(observed.RecordsConfig{StateDir: t.TempDir(), BootID: "boot", Key: []byte("key"), Spares: t.TempDir()})
 	check(t, err)
 	self, err := observed.Identify(os.Getpid())
 	check(t, err)
@@ -199,13 +201,19 @@ func TestPlanLooksAtAllAtOnce(t *testing.T) {
 	check(t, err)
 	cgroups, err := cgroup.Detect()
 	check(t, err)
-	dir := t.TempDir()
-	directory, err := desired.New(desired.Config{Dirs: []string{dir}, Resync: time.Hour})
+	loop, err := reconcile.New(reconcile.Config{Looker: nobody{}, Actor: nobody{}, Source: nobody{}, Store: memories{}})
 	check(t, err)
-	d := &daemon{c: Config{CgroupParent: "/sandboxer-none"}, looker: looker, cgroups: cgroups, directory: directory, memories: memories{dir: t.TempDir()}}
+	dir := t.TempDir()
+	d := &daemon{c: Config{CgroupParent: "/sandboxer-none"}, loop: loop, looker: looker, cgroups: cgroups, memories: memories{dir: t.TempDir()},
+		answers: answers.New("/proc/self/exe", nil)}
+	defer d.answers.Close()
 	synctest.Test(t, func(t *testing.T) {
+		var err error
+		d.directory, err = desired.New(desired.Config{Dirs: []string{dir}, Resync: time.Hour, NoEvents: true})
+		check(t, err)
+		go func() { check(t, d.directory.Run(t.Context(), func([]string) {})) }()
 		began := time.Now()
-		_, err := d.Plan(t.Context(), []string{dir})
+		_, err = d.Plan(t.Context(), []string{dir})
 		check(t, err)
 		if took := time.Since(began); took != timeout {
 			t.Errorf("a plan with 20 silent sentries takes %s, want %s", took, timeout)

@@ -4,20 +4,23 @@ import (
 	"slices"
 
 	"sandboxer/internal/api"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // dependency says how a sandbox stands that another one waits for: as its
 // status does.
-func (d *daemon) dependency(name string) reconcile.Dependency {
+func (d *daemon) dependency(name string) plan.Dependency {
 	s, _ := d.board.Get(name)
 	return dependencyOf(s)
 }
 
-func dependencyOf(s api.Sandbox) reconcile.Dependency {
-	dep := reconcile.Dependency{Ready: s.Status.Ready, Phase: string(s.Status.Phase)}
+func dependencyOf(s api.Sandbox) plan.Dependency {
+	dep := plan.Dependency{Ready: s.Status.Ready, Phase: string(s.Status.Phase)}
 	if st := s.Status; !st.Ready && (st.Phase == api.Failed || st.Phase == api.Running || st.Phase == api.Paused || st.Reason == api.CrashLoopBackOff) {
 		dep.Trouble = st.Message
+	}
+	if s.Status.Phase == api.Succeeded {
+		dep.Trouble = "what has ended is never ready: what is to be done first and ends is an init container's work"
 	}
 	return dep
 }

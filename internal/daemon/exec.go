@@ -32,10 +32,30 @@ func (d *daemon) Exec(ctx context.Context, sandbox, container string, r api.Exec
 		e.User = &actuator.User{UID: r.User.UID, GID: r.User.GID}
 	}
 	started, err := d.actuator.Exec(ctx, sandbox, container, e)
+	if code := notRun(err); code != 0 {
+		return api.ExecStarted{}, nil, &api.Error{Code: http.StatusUnprocessableEntity, Message: err.Error(), ExitCode: code}
+	}
 	if err != nil {
 		return api.ExecStarted{}, nil, d.inTheWay(sandbox, container, err)
 	}
 	return api.ExecStarted{ContainerID: started.ContainerID, PID: started.PID}, started.Exit, nil
+}
+
+// notRun is what a shell ends with where a sentry can't run a program for the
+// reason that it gives; 0: that is another one.
+func notRun(err error) int {
+	var state *actuator.StateError
+	if err == nil || errors.As(err, &state) {
+		return 0
+	}
+	text := err.Error()
+	switch {
+	case !strings.Contains(text, "error finding executable ") && !strings.Contains(text, "failed to load "):
+		return 0
+	case strings.HasSuffix(text, "no such file or directory"):
+		return 127
+	}
+	return 126
 }
 
 // Kill signals a container, or one of its processes, for a user.
@@ -93,7 +113,8 @@ func (d *daemon) Stats(ctx context.Context, sandbox string) (api.Stats, error) {
 	for _, c := range s.Status.All() {
 		if of, ok := u.Containers[c.Name]; ok {
 			v.Containers = append(v.Containers, api.ContainerStats{Name: c.Name, ID: of.ID, CPUSeconds: of.CPU.Seconds(),
-				MemoryBytes: of.MemoryBytes, MemoryLimitBytes: pass.Memory.Containers[c.Name].MemoryLimit, PIDs: of.Tasks})
+				MemoryBytes: of.MemoryBytes, MemoryLimitBytes: pass.Memory.Containers[c.Name].MemoryLimit, PIDs: of.Tasks,
+				StorageBytes: of.StorageBytes, StorageLimitBytes: of.StorageLimitBytes})
 		}
 	}
 	return v, nil

@@ -3,23 +3,33 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
 	"sandboxer/internal/answers"
 	"sandboxer/internal/claims"
 	"sandboxer/internal/events"
+	"sandboxer/internal/hostpath"
+	"sandboxer/internal/mountinfo"
 	"sandboxer/internal/shelf"
 	"sandboxer/observed"
 )
 
-// things are this daemon's own: no container may reach them.
-func (d *daemon) things() ([]shelf.Thing, error) {
+// socketThing is what the API's socket is called.
+const socketThing = "the API's socket"
+
+// things are this daemon's own: no container may reach them. check says why a path can't
+// be looked at without waiting for ever.
+func (d *daemon) things(check func(path string) error) ([]shelf.Thing, error) {
 	hidden := func(what, path string) shelf.Thing { return shelf.Thing{What: what, Path: path, Hidden: true} }
 	things := []shelf.Thing{
 		hidden("the state directory", d.c.StateDir),
@@ -32,7 +42,7 @@ func (d *daemon) things() ([]shelf.Thing, error) {
 	for _, dir := range d.c.Manifests {
 		things = append(things, hidden("the manifests' directory", dir))
 	}
-	things = append(things, hidden("the API's socket", d.c.Socket))
+	things = append(things, hidden(socketThing, d.c.Socket))
 	if d.c.ConfigFile != "" {
 		things = append(things, shelf.Thing{What: "the configuration file", Path: d.c.ConfigFile, Hidden: true, Replaced: true, Empty: true})
 	}
@@ -46,47 +56,199 @@ func (d *daemon) things() ([]shelf.Thing, error) {
 			return nil, err
 		}
 	}
-	return things, nil
+	inside, err := d.c.inside(check)
+	return append(things, inside...), err
 }
 
 // guard is what containers must not reach, other daemons' own included.
-func (d *daemon) guard() (shelf.Guard, error) {
-	check := d.answers.Scan(scanPatience)
-	others, err := claims.Others(d.c.StateDir, func(path string) error { return check(path, false) })
+func (d *daemon) guard(checker *answers.Checker) (shelf.Guard, error) {
+	check := checker.Scan(scanPatience)
+	others, err := d.others(onlyPath(check))
 	things := slices.Concat(d.own, others)
 	for i := range things {
 		if silent, ok := errors.AsType[*answers.Silent](check(things[i].Path, false)); ok {
 			things[i].Silent = silent.Mount
 		}
 	}
-	return shelf.Guard{Things: things, Kernel: d.c.AllowKernelFileSystems}, err
+	return shelf.Guard{Things: things, Kernel: d.c.AllowKernelFileSystems, Answers: checker.Check}, err
+}
+
+// others are what other daemons of the host have for themselves.
+func (d *daemon) others(check func(path string) error) (things []shelf.Thing, err error) {
+	daemons, err := claims.All(claims.Host{Answers: check, Cgroups: d.cgroups})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range daemons {
+		if c.StateDir == d.c.StateDir {
+			continue
+		}
+		for _, t := range c.Things {
+			t.What += " of another daemon,"
+			if check(t.Path) == nil {
+				why := lost(&t)
+				if why != nil && d.lost.tell(t.Path, why) {
+					d.c.Log.Error(why, "what another daemon has for itself can't be looked at, nor be covered in containers: mend its file system, or unmount that; if that daemon is gone for good, remove its claim",
+						"what", t.What, "path", t.Path, "daemon", c.StateDir, "claim", claims.File(c.StateDir))
+				}
+				if why != nil && t.Silent == "" {
+					continue
+				}
+			}
+			things = append(things, t)
+		}
+	}
+	return things, nil
+}
+
+// lost says why something can't be looked at that is there, by whomever: its file system
+// answers, and fails. Where all of that does it is Silent as one that does not answer.
+func lost(t *shelf.Thing) error {
+	f, err := hostpath.Resolver{Link: hostpath.AnyLink}.Open(t.Path)
+	if err == nil {
+		defer f.Close()
+		var st unix.Stat_t
+		if err = unix.Fstat(int(f.Fd()), &st); err == nil {
+			return nil
+		}
+		err = &fs.PathError{Op: "stat", Path: f.Real, Err: err}
+	}
+	for _, known := range []error{unix.ENOENT, unix.ENOTDIR, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, known) {
+			return nil // that is for who covers
+		}
+	}
+	failed, ok := errors.AsType[*fs.PathError](err)
+	mounts, mountsErr := mountinfo.Read()
+	if ok && mountsErr == nil && slices.ContainsFunc(mounts, func(m mountinfo.Mount) bool { return m.Point == failed.Path }) {
+		t.Silent = failed.Path
+	}
+	return err
+}
+
+// told are errors that were told of.
+type told struct {
+	mu  sync.Mutex
+	all map[string]string
+}
+
+// tell says whether an error of something is to be told of: it is another one than before.
+func (t *told) tell(of string, err error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all[of] == err.Error() {
+		return false
+	}
+	if t.all == nil {
+		t.all = map[string]string{}
+	}
+	t.all[of] = err.Error()
+	return true
 }
 
 // keepGuard has what containers that run must not reach by now covered: what
 // was not there when they were started, or is another daemon's since.
+// Where the kernel has no more watches to give, the resync is enough.
 func (d *daemon) keepGuard(ctx context.Context) error {
+	var events <-chan fsnotify.Event
+	var faults <-chan error
 	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return err
+	if err == nil {
+		defer w.Close()
+		events, faults = w.Events, w.Errors
+		err = w.Add(claims.Dir)
 	}
-	defer w.Close()
-	if err := w.Add(claims.Dir); err != nil {
-		return err
+	if err != nil {
+		d.c.Log.Error(err, "other daemons' own is kept from containers at the resync only")
 	}
 	again := time.NewTicker(d.c.Resync)
 	defer again.Stop()
 	for {
-		if err := d.actuator.Cover(); err != nil {
-			d.c.Log.Error(err, "something may show in containers that is not theirs")
+		if err := claims.Keep(d.claim()); err != nil {
+			d.c.Log.Error(err, "other daemons may not know what is this one's")
 		}
+		if err := d.written.Keep(); err != nil {
+			d.c.Log.Error(err, "other daemons may not know where this one's sandboxes can write")
+		}
+		if w != nil { // whoever has removed the directory has ended the watch, too
+			if err := w.Add(claims.Dir); err != nil {
+				d.c.Log.V(1).Info("other daemons are not watched", "error", err.Error())
+			}
+		}
+		d.coverLater(ctx)
+		for waits := true; waits; {
+			waits = false
+			select {
+			case e := <-events:
+				waits = strings.HasPrefix(filepath.Base(e.Name), ".") // it is no claim yet
+				if !waits {
+					settle(ctx, events)
+				}
+			case err := <-faults:
+				d.c.Log.V(1).Info("watching other daemons failed", "error", err.Error())
+			case <-again.C:
+			case <-d.moved:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// settle waits a moment for what follows on a claim: who starts writes several, and each
+// has everything looked for.
+func settle(ctx context.Context, events <-chan fsnotify.Event) {
+	for moment := time.After(claimsTime); ; {
 		select {
-		case <-w.Events:
-		case err := <-w.Errors:
-			d.c.Log.V(1).Info("watching other daemons failed", "error", err.Error())
-		case <-again.C:
+		case <-events:
+		case <-moment:
+			return
 		case <-ctx.Done():
-			return nil
+			return
 		}
+	}
+}
+
+// claimsTime is how long. Who claims has covered its own before it goes on; what is looked
+// for here is what this daemon's own sandboxes show of it.
+const claimsTime = 50 * time.Millisecond
+
+// manifestsReach has what is in a manifests' directory that is another one by now be
+// out of reach, and then looked at again.
+func (d *daemon) manifestsReach() desired.Reach {
+	kept := d.kept.all()
+	check := onlyPath(d.answers.Scan(scanPatience))
+	for _, dir := range d.c.Manifests {
+		f, err := hostpath.Resolver{Link: hostpath.AnyLink, Answers: check}.Open(dir)
+		if err != nil {
+			continue // there is nothing to obey
+		}
+		mounts, err := mountinfo.Read()
+		if err == nil {
+			var where shelf.Place
+			where, err = shelf.Locate(f.File, mounts)
+			if err == nil && !slices.ContainsFunc(kept, func(k shelf.Kept) bool { return k.Place.Is(where) }) {
+				select {
+				case d.moved <- struct{}{}:
+				default:
+				}
+			}
+		}
+		f.Close()
+	}
+	return d.actuator.ManifestsReach(kept)
+}
+
+// coverLater covers what came since the daemon's own was kept.
+func (d *daemon) coverLater(ctx context.Context) {
+	left, err := d.cover(ctx, d.answers)
+	for _, r := range left {
+		if !r.forGood {
+			err = errors.Join(err, r.why)
+		}
+	}
+	if err != nil {
+		d.c.Log.Error(err, "something may show in containers that is not theirs")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"sandboxer/internal/sealed"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // memories stores what the loop remembers, a JSON file for each sandbox, so
@@ -31,7 +31,7 @@ const memoryMax = 16 << 20
 type remembered struct {
 	Version int    `json:"version,omitempty"` // 0: of a version that wrote none
 	Name    string `json:"name,omitempty"`    // of the sandbox; empty likewise
-	reconcile.Memory
+	plan.Memory
 }
 
 const memoryVersion = 1
@@ -40,8 +40,11 @@ func (m memories) path(name string) string { return filepath.Join(m.dir, name+".
 
 // Load gives a Memory that holds nothing but the damage where neither a file
 // nor its copy can be understood any more: the counters start anew then.
-func (m memories) Load(name string) (reconcile.Memory, error) {
-	var mem reconcile.Memory
+func (m memories) Load(name string) (plan.Memory, error) {
+	if err := observed.CheckName(name); err != nil {
+		return plan.Memory{}, err
+	}
+	var mem plan.Memory
 	decode := func(data []byte) error {
 		var r remembered
 		if err := json.Unmarshal(data, &r); err != nil {
@@ -58,14 +61,14 @@ func (m memories) Load(name string) (reconcile.Memory, error) {
 	damage, damaged := errors.AsType[*sealed.Damage](err)
 	switch {
 	case damaged:
-		mem = reconcile.Memory{Damage: fmt.Sprintf("what was remembered (%s) was damaged (%s), and counters and back-off start anew; it is kept as %[1]s.damaged", file, damage.Why)}
+		mem = plan.Memory{Damage: fmt.Sprintf("what was remembered (%s) was damaged (%s), and counters and back-off start anew; it is kept as %[1]s.damaged", file, damage.Why)}
 		m.damaged(name, mem.Damage)
 		_ = sealed.SetAside(file) // on a full disk it stays in its place until it is written anew
 		return mem, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return reconcile.Memory{}, nil
+		return plan.Memory{}, nil
 	case err != nil:
-		return reconcile.Memory{}, err
+		return plan.Memory{}, err
 	}
 	if stoodIn != nil {
 		_ = sealed.Mend(file, memoryMax, decode) // likewise
@@ -77,12 +80,16 @@ func (m memories) Load(name string) (reconcile.Memory, error) {
 	return mem, nil
 }
 
-// Save writes atomically and durably.
-func (m memories) Save(name string, mem reconcile.Memory) error {
+// Save writes atomically.
+func (m memories) Save(name string, mem plan.Memory, durably bool) error {
 	if err := observed.CheckName(name); err != nil {
 		return err
 	}
-	if err := sealed.Write(m.path(name), remembered{memoryVersion, name, mem}); err != nil {
+	write := sealed.Put
+	if durably {
+		write = sealed.Write
+	}
+	if err := write(m.path(name), remembered{memoryVersion, name, mem}); err != nil {
 		return fmt.Errorf("storing what is remembered of sandbox %q: %w", name, err)
 	}
 	return nil
@@ -92,6 +99,9 @@ func (m memories) Delete(name string) error { return sealed.Remove(m.path(name))
 
 func (m memories) Names() ([]string, error) {
 	entries, err := os.ReadDir(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // somebody has removed it
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,11 +14,15 @@ import (
 	"sandboxer/internal/answers"
 	"sandboxer/internal/cgroup"
 	"sandboxer/internal/checkpoint"
+	"sandboxer/internal/claims"
 	"sandboxer/internal/events"
 	"sandboxer/internal/goferbin"
 	"sandboxer/internal/infra"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/probe"
+	"sandboxer/internal/sealed"
+	"sandboxer/internal/shelf"
+	"sandboxer/internal/written"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
 )
@@ -27,7 +32,7 @@ import (
 const scanPatience = 300 * time.Millisecond
 
 // open makes all parts, none of which does anything yet.
-func (d *daemon) open() (err error) {
+func (d *daemon) open(ctx context.Context) (err error) {
 	if d.c.StateDir, err = filepath.Abs(d.c.StateDir); err != nil {
 		return err
 	}
@@ -38,10 +43,25 @@ func (d *daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if d.records, err = observed.NewRecords(d.c.StateDir, bootID); err != nil {
+	if d.cgroups, err = cgroup.Detect(); err != nil {
 		return err
 	}
-	if d.cgroups, err = cgroup.Detect(); err != nil {
+	if err := d.reserve(ctx); err != nil {
+		return err
+	}
+	// No container can make names by now, and nothing was read.
+	if err := d.ownAll(); err != nil {
+		return err
+	}
+	key, made, err := sealed.Key(actuator.KeyFile(d.c.DataDir))
+	if err != nil {
+		return fmt.Errorf("the key that records are signed with: %w", err)
+	}
+	d.newKey = made
+	d.records, err = observed.NewRecords(observed.RecordsConfig{
+		StateDir: d.c.StateDir, BootID: bootID, Key: key, Spares: filepath.Join(d.c.DataDir, "records"),
+	})
+	if err != nil {
 		return err
 	}
 	d.logs, err = logs.New(logs.Config{
@@ -72,7 +92,7 @@ func (d *daemon) open() (err error) {
 	if d.alarms, err = cgroup.NewAlarms(d.cgroups); err != nil {
 		return err
 	}
-	d.images = checkpoint.Store{Dir: filepath.Join(d.c.DataDir, "checkpoints"), Runtime: runtimeOf(d.c.Version)}
+	d.images = checkpoint.Store{Dir: filepath.Join(d.c.DataDir, "checkpoints"), Runtime: infra.Checkpoints(d.c.Version.GVisor), Refused: d.refused}
 	image, err := infra.File()
 	if err != nil {
 		return err
@@ -90,14 +110,18 @@ func (d *daemon) open() (err error) {
 	}
 	const exe = "/proc/self/exe"
 	d.answers = answers.New(exe, func() { d.directory.Rescan() })
+	d.written = written.New(written.Dir, d.c.StateDir, d.answers.Check)
 	d.actuator, err = actuator.New(actuator.Config{
 		Exe:          exe,
 		Answers:      d.answers,
+		Written:      d.written,
 		Version:      d.c.Version.Version,
+		GVisor:       d.c.Version.GVisor,
 		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
 		DataDir:      d.c.DataDir,
-		Guard:        d.guard,
+		Guard:        func() (shelf.Guard, error) { return d.guard(d.answers) },
+		Claims:       claims.Stamp,
 		Declared:     func() []*desired.Sandbox { return d.source.declared() },
 		Image:        image,
 		CgroupParent: d.c.CgroupParent,
@@ -124,15 +148,18 @@ func (d *daemon) open() (err error) {
 		return err
 	}
 	d.looker, err = observed.New(observed.Config{
-		Records:     d.records,
-		Prober:      d.actuator,
-		Image:       d.images.Read,
-		CgroupProcs: d.cgroups.Started,
-		Memory:      d.actuator.Memory,
-		PreStop:     d.actuator.PreStop,
-		Silent:      d.actuator.Silent,
-		Replaced:    d.actuator.Replaced,
-		CgroupPath:  func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
+		Records:      d.records,
+		Prober:       d.actuator,
+		Image:        d.images.Read,
+		CgroupProcs:  d.cgroups.Started,
+		Liveness:     d.watcher.Liveness,
+		Memory:       d.actuator.Memory,
+		PreStop:      d.actuator.PreStop,
+		Silent:       d.actuator.Silent,
+		Frozen:       d.actuator.Frozen,
+		Replaced:     d.actuator.Replaced,
+		CgroupPath:   func(name string) string { return filepath.Join(d.c.CgroupParent, name) },
+		UserLogMoved: d.actuator.UserLogMoved,
 	})
 	if err != nil {
 		return err
@@ -147,6 +174,8 @@ func (d *daemon) open() (err error) {
 		NoEvents:          d.c.ResyncOnly,
 		Damaged:           d.damaged,
 		Answers:           func() desired.Answers { return d.answers.Scan(scanPatience) },
+		Reach:             d.manifestsReach,
+		Awake:             func() (time.Duration, string) { return awake(), bootID },
 		Log:               d.c.Log,
 	})
 	if err != nil {
@@ -164,6 +193,8 @@ func (d *daemon) open() (err error) {
 		Store:      d.memories,
 		Lister:     d,
 		Dependency: d.dependency,
+		Unfit:      d.actuator.Unfit,
+		GVisor:     d.c.Version.GVisor,
 		Resync:     d.c.Resync,
 		ResyncOnly: d.c.ResyncOnly,
 		Awake:      func() (time.Duration, string) { return awake(), bootID },

@@ -11,6 +11,7 @@ import (
 	"sandboxer/internal/probe"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // probedActor carries out actions with probes out of their way. It implements
@@ -22,8 +23,8 @@ type probedActor struct {
 
 // Do has probes rest before a sandbox is frozen or written to disk: what they
 // have begun in it would stand in the way.
-func (a probedActor) Do(ctx context.Context, do reconcile.Action, d *reconcile.Declared) error {
-	if do.Verb == reconcile.Pause || do.Verb == reconcile.Suspend {
+func (a probedActor) Do(ctx context.Context, do plan.Action, d *plan.Declared) error {
+	if do.Verb == plan.Pause || do.Verb == plan.Suspend {
 		if err := a.prober.Rest(ctx, do.Sandbox); err != nil {
 			return err
 		}
@@ -43,7 +44,7 @@ func targets(p reconcile.Pass) []probe.Target {
 		c := &p.Observed.Containers[i]
 		cm := p.Memory.Containers[c.Name]
 		if c.Exit != nil || c.State != observed.Running || cm.Live != c.ID || !cm.LiveAt.Equal(c.StartedAt) ||
-			cm.Health.Failed != "" || reconcile.Stopping(c, p.Memory) {
+			cm.Health.Failed != "" || plan.Stopping(c, p.Memory) {
 			continue
 		}
 		for k := range p.Declared.Spec.Containers {
@@ -57,7 +58,7 @@ func targets(p reconcile.Pass) []probe.Target {
 
 // probesOf are the probes of a container that runs: until its startup probe
 // has succeeded it has no other.
-func probesOf(dc *desired.Container, c *observed.Container, h reconcile.Health) (list []probe.Target) {
+func probesOf(dc *desired.Container, c *observed.Container, h plan.Health) (list []probe.Target) {
 	add := func(kind probe.Kind, p *desired.Probe, good bool) {
 		if p != nil {
 			if p.Exec != nil { // as in a Pod, to variables that the manifest itself holds
@@ -81,7 +82,7 @@ func probesOf(dc *desired.Container, c *observed.Container, h reconcile.Health) 
 // probed has the loop act on what a probe has found out, and makes an event of
 // it.
 func (d *daemon) probed(r probe.Report) {
-	d.loop.Tell(r.Sandbox, reconcile.Learn(reconcile.Probed{Container: r.Container, ID: r.ID, StartedAt: r.StartedAt,
+	d.loop.Tell(r.Sandbox, plan.Learn(plan.Probed{Container: r.Container, ID: r.ID, StartedAt: r.StartedAt,
 		Kind: string(r.Kind), OK: r.OK, Conclusive: r.Conclusive, Message: r.Message}))
 	e := events.Event{Sandbox: r.Sandbox, Container: r.Container, Type: events.Warning, Reason: "Unhealthy"}
 	switch {

@@ -9,6 +9,7 @@ import (
 	"sandboxer/internal/probe"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // Who is probed after a pass: containers that run and are to go on, until they
@@ -16,26 +17,26 @@ import (
 func TestTargets(t *testing.T) {
 	p := &desired.Probe{PeriodSeconds: 1}
 	started := time.Now().Add(-time.Minute)
-	type memory = reconcile.ContainerMemory
+	type memory = plan.ContainerMemory
 	remember := func(pass *reconcile.Pass, change func(*memory)) {
 		cm := pass.Memory.Containers["app"]
 		change(&cm)
 		pass.Memory.Containers["app"] = cm
 	}
-	healthy := func(h reconcile.Health) func(*reconcile.Pass) {
+	healthy := func(h plan.Health) func(*reconcile.Pass) {
 		return func(pass *reconcile.Pass) { remember(pass, func(cm *memory) { cm.Health = h }) }
 	}
-	up := reconcile.Health{Started: true}
+	up := plan.Health{Started: true}
 	for _, c := range []struct {
 		name   string
 		mutate func(*reconcile.Pass)
 		want   string
 	}{
-		{"not started", healthy(reconcile.Health{}), "startup false"},
+		{"not started", healthy(plan.Health{}), "startup false"},
 		{"started", healthy(up), "liveness true, readiness false"},
-		{"ready", healthy(reconcile.Health{Started: true, Ready: true}), "liveness true, readiness true"},
-		{"ready, and something to take back", healthy(reconcile.Health{Started: true, Ready: true, Liveness: "a", Readiness: "b"}), "liveness false, readiness false"},
-		{"unhealthy", healthy(reconcile.Health{Started: true, Failed: reconcile.LivenessProbe}), ""},
+		{"ready", healthy(plan.Health{Started: true, Ready: true}), "liveness true, readiness true"},
+		{"ready, and something to take back", healthy(plan.Health{Started: true, Ready: true, Liveness: "a", Readiness: "b"}), "liveness false, readiness false"},
+		{"unhealthy", healthy(plan.Health{Started: true, Failed: plan.LivenessProbe}), ""},
 		{"no startup probe", func(pass *reconcile.Pass) { pass.Declared.Spec.Containers[0].StartupProbe = nil }, "liveness true, readiness false"},
 		{"asked to end", func(pass *reconcile.Pass) {
 			remember(pass, func(cm *memory) { cm.StopID, cm.StopAsked = "s.app.1", started })
@@ -54,7 +55,7 @@ func TestTargets(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := &desired.Sandbox{Name: "s", Spec: desired.Spec{Containers: []desired.Container{
 				{Name: "app", StartupProbe: p, LivenessProbe: p, ReadinessProbe: p}, {Name: "none"}}}}
-			pass := reconcile.Pass{Name: "s", Declared: reconcile.Declare(s)}
+			pass := reconcile.Pass{Name: "s", Declared: plan.Declare(s)}
 			pass.Observed = observed.Sandbox{Sentry: observed.Alive, Record: &observed.Record{State: observed.SandboxUp}}
 			pass.Memory.Containers = map[string]memory{}
 			for _, name := range []string{"app", "none", "old"} {

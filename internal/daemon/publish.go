@@ -9,11 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/desired"
 	"sandboxer/internal/events"
 	"sandboxer/internal/status"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // passes holds the latest pass over each sandbox.
@@ -50,7 +53,7 @@ func (d *daemon) passed(p reconcile.Pass) {
 	d.publishNext(p)
 	d.prober.Set(p.Name, targets(p))
 	for _, n := range p.Notices {
-		if n.Reason == reconcile.RecordDamaged {
+		if n.Reason == plan.RecordDamaged {
 			d.damaged(p.Name, n.Message)
 			continue
 		}
@@ -103,9 +106,13 @@ func (d *daemon) publish(p reconcile.Pass) {
 	s, visible := status.Of(in)
 	if visible {
 		d.board.Set(s)
+		if d.troubles.tell(s, p.Memory) {
+			d.warn("a sandbox does not come up", "sandbox", p.Name, "reason", s.Status.Reason, "message", s.Status.Message)
+		}
 	} else {
 		d.passes.delete(p.Name)
 		d.board.Delete(p.Name)
+		delete(d.troubles, p.Name)
 	}
 	if dependencyOf(in.Before) != dependencyOf(s) {
 		d.pokeDependents(p.Name)
@@ -170,6 +177,7 @@ const mostTold = 500
 // tellNew makes events of the problems and held removals of now that before did
 // not have.
 func (d *daemon) tellNew(before, now *desired.Set) {
+	d.warnHeld(before.Held, now.Held, before.Blocked, now.Blocked)
 	for _, name := range slices.Sorted(maps.Keys(now.Held)) {
 		if why := now.Held[name]; before.Held[name] != why {
 			d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: "DeletionHeld", Message: why})
@@ -177,9 +185,11 @@ func (d *daemon) tellNew(before, now *desired.Set) {
 	}
 	problems := before.Missing(now.Problems)
 	for _, p := range problems[:min(len(problems), mostTold)] {
+		d.warn("a manifest was rejected", "problem", p.String())
 		d.events.Append(events.Event{Sandbox: p.Name, Type: events.Warning, Reason: "ManifestRejected", Message: p.String()})
 	}
 	if more := len(problems) - mostTold; more > 0 {
+		d.warn("and more were", "problems", more)
 		d.events.Append(events.Event{Type: events.Warning, Reason: "ManifestRejected",
 			Message: fmt.Sprintf("and %d more at once (sandboxer get lists all)", more)})
 	}
@@ -206,22 +216,22 @@ const mostValues = 6
 
 // damaged tells of what is kept of a sandbox and was damaged.
 func (d *daemon) damaged(name, damage string) {
-	d.c.Log.Info("kept data was damaged", "sandbox", name, "reason", damage)
-	d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: reconcile.RecordDamaged, Message: damage})
+	d.warn("kept data was damaged", "sandbox", name, "reason", damage)
+	d.events.Append(events.Event{Sandbox: name, Type: events.Warning, Reason: plan.RecordDamaged, Message: damage})
 }
 
 // verbDone names, for events, what an action has done.
-var verbDone = map[reconcile.Verb]string{
-	reconcile.Create: "Created", reconcile.Start: "Started", reconcile.PreStop: "PreStop", reconcile.Signal: "Signalled",
-	reconcile.ReplaceGofer: "GoferReplaced", reconcile.Keep: "GoferKept", reconcile.Kill: "Killed", reconcile.Remove: "Removed", reconcile.Release: "Released", reconcile.Pause: "Paused",
-	reconcile.Resume: "Resumed", reconcile.Suspend: "Suspended", reconcile.Restore: "Restored", reconcile.Discard: "CheckpointDiscarded",
-	reconcile.Mend: "RecordsMended",
-	reconcile.Stop: "Stopped", reconcile.Destroy: "Destroyed",
-	reconcile.SetOOMScore: "OOMScoreSet", reconcile.SetLimits: "LimitsSet",
+var verbDone = map[plan.Verb]string{
+	plan.Create: "Created", plan.Start: "Started", plan.PreStop: "PreStop", plan.Signal: "Signalled",
+	plan.ReplaceGofer: "GoferReplaced", plan.Keep: "GoferKept", plan.Kill: "Killed", plan.Remove: "Removed", plan.Release: "Released", plan.Pause: "Paused",
+	plan.Resume: "Resumed", plan.Suspend: "Suspended", plan.Restore: "Restored", plan.Discard: "CheckpointDiscarded",
+	plan.Mend: "RecordsMended",
+	plan.Stop: "Stopped", plan.Destroy: "Destroyed",
+	plan.SetOOMScore: "OOMScoreSet", plan.SetLimits: "LimitsSet", plan.ReopenUserLog: "UserLogReopened",
 }
 
 // acted makes an event of an action.
-func (d *daemon) acted(a reconcile.Action, err error, took time.Duration) {
+func (d *daemon) acted(a plan.Action, err error, took time.Duration) {
 	e := events.Event{
 		Sandbox: a.Sandbox, Container: a.Container, Type: events.Normal,
 		Reason: verbDone[a.Verb], Action: string(a.Verb), Message: a.Reason, Took: took,
@@ -244,10 +254,25 @@ func (d *daemon) containerEnded(rec observed.ContainerRecord) {
 		Message: fmt.Sprintf("container %q ended with exit code %d", rec.Name, rec.Exit.Code),
 	}
 	if rec.Exit.Signal != 0 {
-		e.Message = fmt.Sprintf("container %q was %s", rec.Name, rec.Exit.Message)
+		e.Message = fmt.Sprintf("container %q was ended by %s", rec.Name, unix.SignalName(unix.Signal(rec.Exit.Signal)))
 	}
-	if rec.Exit.Code != 0 {
+	switch {
+	case rec.Exit.Reason == observed.ReasonKilled:
+		e.Message += ", " + observed.AsUserAsked
+	case d.askedToEnd(rec):
+		e.Message += ", " + observed.AsAsked
+	case rec.Exit.Code != 0:
 		e.Type = events.Warning
 	}
 	d.events.Append(e)
+}
+
+// askedToEnd reports whether an instance had been asked to end, perhaps by an
+// earlier daemon.
+func (d *daemon) askedToEnd(rec observed.ContainerRecord) bool {
+	if pass, ok := d.passes.get(rec.Sandbox); ok {
+		return pass.Memory.Containers[rec.Name].AskedToEnd(rec.ID)
+	}
+	m, err := d.memories.Load(rec.Sandbox)
+	return err == nil && m.Containers[rec.Name].AskedToEnd(rec.ID)
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"sandboxer/desired"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // source gives the loop what the directories declare, each declaration
@@ -15,18 +15,18 @@ type source struct {
 
 	mu sync.Mutex
 	// prepared remembers Declare's result for the sandbox that it is of.
-	prepared map[string]*reconcile.Declared
+	prepared map[string]*plan.Declared
 	// ending: everything counts as declared Stopped. hurried: and has no time to
 	// end; ended: and as not declared at all.
 	ending, hurried, ended bool
 }
 
 func newSource(d *desired.Directory) *source {
-	return &source{directory: d, prepared: map[string]*reconcile.Declared{}}
+	return &source{directory: d, prepared: map[string]*plan.Declared{}}
 }
 
 // Declared holds everything before the first scan has been done.
-func (s *source) Declared(name string) (*reconcile.Declared, bool) {
+func (s *source) Declared(name string) (*plan.Declared, bool) {
 	set := s.directory.Set()
 	if set == nil {
 		return nil, true
@@ -43,7 +43,7 @@ func (s *source) Declared(name string) (*reconcile.Declared, bool) {
 	}
 	d := s.prepared[name]
 	if d == nil || d.Sandbox != sandbox {
-		d = reconcile.Declare(sandbox)
+		d = plan.Declare(sandbox)
 		s.prepared[name] = d
 	}
 	if s.ending {
@@ -52,7 +52,7 @@ func (s *source) Declared(name string) (*reconcile.Declared, bool) {
 		if s.hurried {
 			stopped.Spec.TerminationGracePeriodSeconds = new(int64)
 		}
-		d = reconcile.Declare(&stopped)
+		d = plan.Declare(&stopped)
 		d.Leaving = true
 	}
 	return d, false

@@ -57,7 +57,7 @@ var fields = map[string]field{
 	"HostPath.type":    {"no check", sandbox, "As in a Pod. The `…OrCreate` types make what is missing when a container that mounts it starts."},
 
 	"EmptyDir.sizeLimit": {"none", sandbox,
-		"With it the directory is a tmpfs of that size: writes beyond it fail with ENOSPC, what is in it is memory, and a reboot empties it. Without, it is a plain directory in the data directory."},
+		"With it the directory is a tmpfs of that size, with one file for each 4 KiB, 1024 to 1,048,576: what is beyond that fails with ENOSPC, what is in it is memory, and a reboot empties it. Without, it is a directory in the data directory, which [`ephemeral-storage`](#limits-and-what-applications-see) bounds."},
 
 	"Container.name": {"", "another container", "DNS label, unique in the sandbox."},
 	"Container.rootfs": {"", container,
@@ -74,7 +74,7 @@ var fields = map[string]field{
 	"Container.restartPolicy": {"the sandbox's", inPlace, "Overrides `spec.restartPolicy` for this container."},
 	"Container.stdin":         {"`false`", container, "As in a Pod. `true` keeps the command's stdin open, for `sandboxer attach`; it never comes to an end. Otherwise there is nothing to read."},
 	"Container.terminal":      {"`false`", container, "`true` gives the command a terminal, as `tty` does in a Pod. What it writes there is in the log as stdout; `sandboxer attach` shows it, and types with `stdin: true`. `TERM` is `xterm` unless `env` says otherwise."},
-	"Container.consoleSocket": {"none", container, "Absolute path of a unix socket of the host, to which the terminal's master is sent (SCM_RIGHTS) whenever the container is started, as `--console-socket` of an OCI runtime does. Needs `terminal: true`. What is written to the terminal is then for who has it, and in no log."},
+	"Container.consoleSocket": {"none", container, "Absolute path of a unix socket of the host, to which the terminal's master is sent (SCM_RIGHTS) whenever the container is started, as `--console-socket` of an OCI runtime does. Needs `terminal: true`. What is written to the terminal is then for who has it, and in no log. It is refused where a container can write."},
 	"Container.pidFile":       {"none", container, "Absolute path of a file of the host that gets the sandbox's pid (`sandboxPid` in the status) before the command runs, in one piece, as `--pid-file` of an OCI runtime does. It goes when the container is taken away: with its sandbox, or to be made anew."},
 	"Container.userLog":       {"none", sandbox, "Absolute path of a file of the host to which gVisor appends, as lines of JSON, which system calls an application asked for that it does not have: `--user-log` of `runsc`. One container of a sandbox may declare it; it is about all of them."},
 	"Container.lifecycle":     {"", inPlace, ""},
@@ -102,14 +102,16 @@ var fields = map[string]field{
 	"EnvSource.file":   {"", container, "Absolute host path, read when the container is made; one trailing newline is dropped. What it holds shows in no status and no command's output. Let only root read it."},
 
 	"Resources.limits": {"", inPlace, "See [Limits](#limits-and-what-applications-see)."},
-	"Limits.cpu":       {"none", inPlace, "Cores: `500m`, `2`. At least `1m`; less than `10m` counts as `10m`, the least that the kernel grants."},
+	"Limits.cpu":       {"none", inPlace, "Cores: `500m`, `2`. At least `1m`; less than `10m` counts as `10m`, the least that the kernel grants. In force only where every container has one."},
 	"Limits.memory":    {"none", inPlace, "Bytes: `256Mi`. At least `4Mi`. Swap does not extend it."},
 
 	"Limits.pids": {"see [Limits](#limits-and-what-applications-see)", inPlace, "Threads of all processes together, `exec`'s among them, 1 to 4194304. One more fails with EAGAIN."},
 
+	"Limits.ephemeral-storage": {"none", inPlace, "Bytes that the container may write to its root, and, with its siblings', to emptyDirs: `1Gi`. At least `4Ki`. What is more fails with ENOSPC. See [Limits](#limits-and-what-applications-see)."},
+
 	"VolumeMount.name":      {"", container, "A volume of the sandbox."},
 	"VolumeMount.mountPath": {"", container, "Absolute; `..` and links are resolved inside the container's root only. Not `/` or `/dev`, nor at or below `/proc` and `/sys`; each path once."},
-	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too."},
+	"VolumeMount.readOnly":  {"`false`; `true` for `files`", container, "Refuses writes, in submounts too. The first container that is to write a volume which none wrote when the sandbox was made has the sandbox made anew: the volume stays one for all."},
 
 	"Container.livenessProbe":  {"none", inPlace, "One that fails has the container restarted. See [Probes](#probes)."},
 	"Container.readinessProbe": {"none", inPlace, "It says whether the container is ready: `get`, `wait` and `dependsOn` go by that. One without is ready as long as it runs."},
@@ -175,7 +177,6 @@ var later = []struct {
 	{"`spec.containers[]`", []string{"image", "imagePullPolicy", "restoreFrom", "stdinOnce", "envFrom", "volumeDevices"}, inContainer("%s: x")},
 	{"`….env[].valueFrom`", []string{"configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef"}, inContainer("env: [{name: E, valueFrom: {file: /x, %s: x}}]")},
 	{"`….resources`", []string{"requests", "claims"}, inContainer("resources: {%s: x}")},
-	{"`….resources.limits`", []string{"ephemeral-storage"}, inContainer("resources: {limits: {%s: x}}")},
 	{"`….volumeMounts[]`", []string{"subPath", "subPathExpr", "mountPropagation"}, inContainer("volumeMounts: [{name: v, mountPath: /v, %s: x}]")},
 	{"`….lifecycle`", []string{"postStart"}, inContainer("lifecycle: {%s: x}")},
 	{"`….lifecycle.preStop`", []string{"tcpSocket"}, inContainer("lifecycle: {preStop: {exec: {command: [x]}, %s: x}}")},

@@ -9,8 +9,8 @@ import "unsafe"
 var commands = [...]string{"exec", "get", "logs", "events", "wait", "kill", "ps", "stats"}
 
 // Begin is called by the entry point alone, with what the kernel has left at sp.
-// It is all there is of the helper that unmounts a sentry's /proc, and maps the
-// client that follows the program in its file, if the command line asks for a
+// It is all there is of the helper that unmounts a sentry's /proc, bounds a
+// sentry's capabilities, and maps the client that follows the program in its file, if the command line asks for a
 // command of the client's. It returns where the client begins; 0: the whole
 // program is to go on.
 //
@@ -18,6 +18,7 @@ var commands = [...]string{"exec", "get", "logs", "events", "wait", "kill", "ps"
 func Begin(sp *uintptr) uintptr {
 	argv := unsafe.Add(unsafe.Pointer(sp), unsafe.Sizeof(*sp))
 	unmount(*sp, argv)
+	bound(*sp, argv)
 	if !wanted(*sp, argv) {
 		return 0
 	}

@@ -2,7 +2,8 @@
 // -ldflags=-E=_rt0_sandboxer: it does before Go what would be most of the time of
 // small commands and helpers, the initialisation of all of gVisor's packages.
 //
-// The helper that unmounts a sentry's /proc is nothing but this package.
+// The helper that unmounts a sentry's /proc is nothing but this package, and a
+// sentry's capabilities are bounded here while it is one thread.
 //
 // The same file can hold a second program: the client alone, linked for other
 // addresses and put behind the first by the command join. Where the command

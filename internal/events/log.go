@@ -54,6 +54,7 @@ type Log struct {
 	dropped uint64
 	failing bool
 	closed  bool
+	earlier bool // see Earlier
 	// changed is closed and replaced when an event is added; nil while nobody
 	// waits for it.
 	changed chan struct{}
@@ -76,6 +77,10 @@ func Open(c Config) (*Log, error) {
 	}
 	l := &Log{cfg: c, path: filepath.Join(c.Dir, "events.jsonl")}
 	for _, p := range []string{l.path + ".1", l.path} {
+		if info, err := os.Stat(p); err == nil && (info.IsDir() || info.Mode()&os.ModeNamedPipe != 0) {
+			l.cfg.Log.Info("what is no file stands where events are kept, and is set aside", "file", p)
+			_ = sealed.SetAside(p) // where it can't be, load says why
+		}
 		if err := l.load(p); err != nil {
 			return nil, fmt.Errorf("reading the kept events: %w", err)
 		}
@@ -85,6 +90,10 @@ func Open(c Config) (*Log, error) {
 	}
 	return l, nil
 }
+
+// Earlier says whether the last event that was kept when the log was opened is of a
+// version that wrote no checksums.
+func (l *Log) Earlier() bool { return l.earlier }
 
 func (l *Log) load(path string) error {
 	f, err := os.Open(path)
@@ -102,6 +111,7 @@ func (l *Log) load(path string) error {
 		var e Event
 		if sealed.Check(s.Bytes()) == nil && json.Unmarshal(s.Bytes(), &e) == nil && !e.Time.IsZero() {
 			l.add(e)
+			l.earlier = !sealed.Sealed(s.Bytes())
 		} else if len(s.Bytes()) > 0 {
 			unreadable++
 		}

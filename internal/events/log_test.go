@@ -275,3 +275,23 @@ func TestDamagedEvents(t *testing.T) {
 		t.Errorf("%+v, logged %s", got, log.String())
 	}
 }
+
+// What is no file, where events are kept, gives way and keeps nobody from starting.
+func TestNoFileThere(t *testing.T) {
+	for _, file := range []string{"events.jsonl", "events.jsonl.1"} {
+		dir := t.TempDir()
+		for _, d := range []string{file, file + ".damaged"} {
+			if err := os.MkdirAll(filepath.Join(dir, d, "x"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := open(t, Config{Dir: dir})
+		l.Append(Event{Sandbox: "web", Message: "one"})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := messages(open(t, Config{Dir: dir}).List("")); got != "one" {
+			t.Errorf("%s: %q", file, got)
+		}
+	}
+}

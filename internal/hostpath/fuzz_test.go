@@ -2,6 +2,7 @@ package hostpath
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,27 +13,55 @@ import (
 	"sandboxer/internal/owner"
 )
 
+// names are what there may be in a directory that a fuzzer plants.
+var names = []string{"a", "b", "c", "a/b", "b/a", "a/b/c"}
+
 // plant makes of each two bytes a folder, a file, a link to one of the targets or
 // a change of who can write one, below dir and, whatever the links, nowhere else.
-func plant(t *testing.T, dir string, plan []byte, targets []string) {
-	t.Helper()
-	root, err := os.OpenRoot(dir)
-	check(t, err)
-	defer root.Close()
-	names := []string{"a", "b", "c", "a/b", "b/a", "a/b/c"}
+func plant(dir int, plan []byte, targets []string) {
 	for i := 0; i+1 < len(plan); i += 2 {
 		path, choice := names[int(plan[i]>>3)%len(names)], int(plan[i+1])
+		at, name := dir, path
+		if slash := strings.LastIndexByte(path, '/'); slash >= 0 {
+			name = path[slash+1:]
+			how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH}
+			var err error
+			if at, err = unix.Openat2(dir, path[:slash], &how); err != nil {
+				continue
+			}
+		}
 		switch plan[i] % 5 { // what is there already stays
 		case 0, 1:
-			_ = root.Mkdir(path, 0o755)
+			_ = unix.Mkdirat(at, name, 0o755)
 		case 2:
-			_ = root.WriteFile(path, nil, 0o600)
-		case 3:
-			_ = root.Symlink(targets[choice%len(targets)], path)
-		case 4:
-			if info, err := root.Lstat(path); err == nil && info.Mode()&os.ModeSymlink == 0 {
-				_ = root.Chmod(path, []os.FileMode{0o755, 0o775, 0o757, 0o700}[choice%4])
+			if fd, err := unix.Openat(at, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600); err == nil {
+				unix.Close(fd)
 			}
+		case 3:
+			_ = unix.Symlinkat(targets[choice%len(targets)], at, name)
+		case 4:
+			var st unix.Stat_t
+			if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+				_ = unix.Fchmodat(at, name, []uint32{0o755, 0o775, 0o757, 0o700}[choice%4], 0)
+			}
+		}
+		if at != dir {
+			unix.Close(at)
+		}
+	}
+}
+
+// uproot removes all that is in a directory, of which most is what was planted.
+func uproot(t *testing.T, root *os.Root, dir int) {
+	for _, name := range names[:3] {
+		switch err := unix.Unlinkat(dir, name, 0); err {
+		case nil, unix.ENOENT:
+		case unix.EISDIR:
+			if unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) != nil {
+				check(t, root.RemoveAll(name))
+			}
+		default:
+			t.Fatal(err)
 		}
 	}
 }
@@ -46,19 +75,34 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{3, 3, 11, 2, 19, 8}, "a/../c/./b", false)
 	f.Add([]byte{3, 5, 8, 0, 35, 6}, "a/b", false)
 	f.Add([]byte{3, 1, 11, 0}, "a", false)
-	dir := f.TempDir()
+	f.Add([]byte{0, 0, 4, 1, 28, 1}, "a/b", false) // a link that others could have made
+	// A directory for which no disk is written, if there is one.
+	dir, err := os.MkdirTemp("/dev/shm", "fuzz-")
+	if err != nil {
+		dir = f.TempDir()
+	} else {
+		f.Cleanup(func() { check(f, os.RemoveAll(dir)) })
+	}
+	// It is made once, and empty for each input.
+	at := filepath.Join(dir, "t")
+	check(f, os.Mkdir(at, 0o755))
+	root, err := os.OpenRoot(at)
+	check(f, err)
+	f.Cleanup(func() { root.Close() })
+	opened, err := root.Open(".")
+	check(f, err)
+	f.Cleanup(func() { opened.Close() })
+	planted := int(opened.Fd())
 	f.Fuzz(func(t *testing.T, plan []byte, name string, making bool) {
 		if len(plan) > 24 || len(name) > 64 || strings.ContainsRune(name, 0) || making && strings.Contains(name, "..") {
 			return
 		}
-		at := filepath.Join(dir, "t")
-		check(t, os.Mkdir(at, 0o755))
-		defer func() { check(t, os.RemoveAll(at)) }()
+		defer uproot(t, root, planted)
 		targets := []string{"b", ".", at + "/b", "c"}
 		if !making { // nothing is to be made elsewhere on this host
 			targets = append(targets, "../a", "..", "/", "../../../../..", "./c/../b")
 		}
-		plant(t, at, plan, targets)
+		plant(planted, plan, targets)
 		path := at + "/" + name
 		real, folders, err := owner.Resolve("/", path, func(string, string) {})
 		others := false
@@ -70,6 +114,17 @@ func FuzzOpen(f *testing.F) {
 		making = making && err != nil
 		if making && !strings.HasPrefix(real, at+"/") {
 			return
+		}
+		if making { // names of any kind
+			defer func() {
+				_, err := opened.Seek(0, io.SeekStart)
+				check(t, err)
+				made, err := opened.Readdirnames(-1)
+				check(t, err)
+				for _, name := range made {
+					check(t, root.RemoveAll(name))
+				}
+			}()
 		}
 		var got File
 		var openErr error

@@ -21,6 +21,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,12 +40,17 @@ type Resolver struct {
 	// Answers says why a path can't be walked without waiting for ever, nil where
 	// it can. Optional.
 	Answers func(name string) error
+	// Do does with what was opened what may wait for ever; nil: it is done
+	// directly. It is given a link-free path for what is open. Optional.
+	Do func(f *os.File, real string, op Op) ([]byte, error)
 	// Link says whether a link may be followed that is in a folder, which is
-	// open while it is asked; required.
-	Link func(folder *os.File, name string) error
+	// open while it is asked, and was made or renamed at some time; required.
+	Link func(folder *os.File, changed time.Time) error
 	// Missing is told of the folder that has no such name, where a path ends in
 	// one; last says whether no other names would follow. Optional.
 	Missing func(folder *os.File, name string, last bool) error
+	// Found is asked whether what a path led to may be used. Optional.
+	Found func(File) error
 	// Opened is told what a path led to, and Earlier returns what it led to then,
 	// in place of a link that is not followed; nil where it does not know, like
 	// the link's error. Both are optional.
@@ -53,7 +59,7 @@ type Resolver struct {
 }
 
 // AnyLink follows every link.
-func AnyLink(*os.File, string) error { return nil }
+func AnyLink(*os.File, time.Time) error { return nil }
 
 // Read reads the regular file that a path leads to, see File.Read.
 func (r Resolver) Read(name string, most int) ([]byte, error) {
@@ -70,6 +76,8 @@ type File struct {
 	*os.File        // it can't be read from (O_PATH)
 	Real     string // its path without links
 	Earlier  bool   // the path leads elsewhere by now
+
+	do func(f *os.File, real string, op Op) ([]byte, error) // nil: directly
 }
 
 // Open opens what an absolute path leads to, of whatever kind it is, without
@@ -79,7 +87,7 @@ func (r Resolver) Open(name string) (File, error) { return r.walk(name, nil) }
 // Make opens a path like Open, with folders made that are missing on the way and
 // at its end.
 func (r Resolver) Make(name string, mode uint32) (File, error) {
-	return r.walk(name, func(folder int, name string, _ bool) error { return unix.Mkdirat(folder, name, mode) })
+	return r.walk(name, func(name string, _ bool) *Op { return &Op{Kind: opMkdir, Name: []byte(name), Mode: mode} })
 }
 
 // Parent opens the folder that a path's last name is in. That name is not looked
@@ -96,22 +104,29 @@ func (r Resolver) Parent(name string) (folder File, last string, err error) {
 // MakeFile opens a path like Open, with an empty file made at its end if nothing
 // is there.
 func (r Resolver) MakeFile(name string, mode uint32) (File, error) {
-	return r.walk(name, func(folder int, name string, last bool) error {
+	return r.walk(name, func(name string, last bool) *Op {
 		if !last {
-			return unix.ENOENT
+			return nil
 		}
-		// Only what is made here is opened: a pipe would wait, and a device do who
-		// knows what.
-		fd, err := unix.Openat(folder, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, mode)
-		if err == nil {
-			unix.Close(fd)
-		}
-		return err
+		return &Op{Kind: opCreate, Name: []byte(name), Mode: mode}
 	})
 }
 
 func (r Resolver) walk(name string, make maker) (File, error) {
+	f, err := r.found(name, make)
+	if err == nil && r.Found != nil {
+		if err := r.Found(f); err != nil {
+			f.Close()
+			return File{}, err
+		}
+	}
+	return f, err
+}
+
+// found is what a path leads to, or led to.
+func (r Resolver) found(name string, make maker) (File, error) {
 	f, err := r.follow(name, make)
+	f.do = r.Do
 	switch {
 	case err == nil && r.Opened != nil:
 		r.Opened(name, f)
@@ -121,6 +136,7 @@ func (r Resolver) walk(name string, make maker) (File, error) {
 			return f, errors.Join(err, earlierErr)
 		}
 		if earlier != nil {
+			earlier.do = r.Do
 			return *earlier, nil
 		}
 	}
@@ -135,6 +151,9 @@ func (r Resolver) follow(name string, make maker) (File, error) {
 		if err := r.Answers(name); err != nil {
 			return File{}, err
 		}
+	}
+	if f, ok := straight(name); ok {
+		return f, nil
 	}
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -152,8 +171,26 @@ func (r Resolver) follow(name string, make maker) (File, error) {
 	return File{File: os.NewFile(uintptr(w.fd), name), Real: w.real}, nil
 }
 
-// maker makes what is not there.
-type maker func(folder int, name string, last bool) error
+// straight opens a path that has no links in it at once: no link is followed by
+// the kernel, whoever exchanges what meanwhile. All others, and all on a kernel
+// that can't do this or is kept from it, are walked name by name.
+func straight(name string) (File, bool) {
+	real := path.Clean(name)
+	if strings.Contains("/"+name+"/", "/../") {
+		return File{}, false // not what Clean makes of it, where there are links
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, real, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return File{}, false
+	}
+	return File{File: os.NewFile(uintptr(fd), name), Real: real}, true
+}
+
+// maker is how what is not there is made; nil: it is not.
+type maker func(name string, last bool) *Op
 
 // walker is on its way.
 type walker struct {
@@ -175,10 +212,16 @@ func (w *walker) step(name string) error {
 	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(w.fd, name, flags, 0)
 	if err == unix.ENOENT && w.make != nil {
-		if err := w.make(w.fd, name, len(w.todo) == 0); err != nil && err != unix.EEXIST {
-			return fail(err)
+		if op := w.make(name, len(w.todo) == 0); op != nil {
+			made := w.here(func(folder *os.File) error {
+				_, err := File{File: folder, Real: w.real, do: w.Do}.act(*op)
+				return err
+			})
+			if made != nil && !errors.Is(made, unix.EEXIST) {
+				return fail(made)
+			}
+			fd, err = unix.Openat(w.fd, name, flags, 0)
 		}
-		fd, err = unix.Openat(w.fd, name, flags, 0)
 	}
 	if err == unix.ENOENT && w.Missing != nil {
 		told := w.here(func(folder *os.File) error { return w.Missing(folder, name, len(w.todo) == 0) })
@@ -201,7 +244,7 @@ func (w *walker) step(name string) error {
 	if w.links++; w.links > maxLinks {
 		return fail(unix.ELOOP)
 	}
-	if err := w.here(func(folder *os.File) error { return w.Link(folder, name) }); err != nil {
+	if err := w.here(func(folder *os.File) error { return w.Link(folder, time.Unix(st.Ctim.Unix())) }); err != nil {
 		return fmt.Errorf("%s is a symbolic link: %w", real, err)
 	}
 	target := make([]byte, unix.PathMax)
@@ -254,9 +297,8 @@ func (f File) reopen(flags int) (int, error) {
 	return fd, nil
 }
 
-// Write puts a file with that content into a folder, in the place of whatever has
-// the name.
-func (f File) Write(name string, content []byte, mode uint32) error {
+// write is Write, directly.
+func (f File) write(name string, content []byte, mode uint32) error {
 	fail := func(err error) error { return &fs.PathError{Op: "write", Path: path.Join(f.Real, name), Err: err} }
 	temp := fmt.Sprintf(".%s.%016x", name, rand.Uint64())
 	fd, err := unix.Openat(int(f.Fd()), temp, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, mode)
@@ -274,9 +316,8 @@ func (f File) Write(name string, content []byte, mode uint32) error {
 	return nil
 }
 
-// Remove removes a regular file from a folder if that is its content; another
-// one is somebody else's.
-func (f File) Remove(name string, content []byte) error {
+// remove is Remove, directly.
+func (f File) remove(name string, content []byte) error {
 	real := path.Join(f.Real, name)
 	fd, err := unix.Openat(int(f.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -287,7 +328,7 @@ func (f File) Remove(name string, content []byte) error {
 	if file.IsRegular() != nil {
 		return nil
 	}
-	if got, err := file.Read(len(content)); err != nil || !bytes.Equal(got, content) {
+	if got, err := file.read(len(content)); err != nil || !bytes.Equal(got, content) {
 		return nil // longer, or other: not that one
 	}
 	if err := unix.Unlinkat(int(f.Fd()), name, 0); err != nil {
@@ -298,16 +339,25 @@ func (f File) Remove(name string, content []byte) error {
 
 // IsRegular is an error unless f is a regular file.
 func (f File) IsRegular() error {
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	kind, err := f.Kind()
+	if err == nil && kind != unix.S_IFREG {
 		err = fmt.Errorf("%s is not a regular file", f.Real)
 	}
 	return err
 }
 
-// Read reads a regular file of at most so many bytes. It neither waits for what
-// may come nor reads what has no end.
-func (f File) Read(most int) ([]byte, error) {
+// Kind is what f is, as in a mode. It never changes, and no file system is asked
+// for it.
+func (f File) Kind() (uint16, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: f.Real, Err: err}
+	}
+	return st.Mode & unix.S_IFMT, nil
+}
+
+// read is Read, directly.
+func (f File) read(most int) ([]byte, error) {
 	if err := f.IsRegular(); err != nil {
 		return nil, err
 	}

@@ -2,26 +2,29 @@ package hostpath
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-func check(t *testing.T, err error) {
-	t.Helper()
+func check(t testing.TB, err error) {
 	if err != nil {
+		t.Helper() // which looks at the stack: not in all that fuzzers do
 		t.Fatal(err)
 	}
 }
 
 // onlyRoots follows links that nobody but root can have made.
 func onlyRoots() Resolver {
-	return Resolver{Link: func(folder *os.File, _ string) error { return OnlyRoots(folder) }}
+	return Resolver{Link: func(folder *os.File, _ time.Time) error { return OnlyRoots(folder) }}
 }
 
 // Links are followed where root alone can write, and refused elsewhere, whatever
@@ -120,4 +123,64 @@ func TestWriteAndRemove(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("left: %v, %v", entries, err)
 	}
+}
+
+// Where a kernel, or what is in front of it, has no openat2, paths are walked with
+// the same results.
+func TestWithoutOpenat2(t *testing.T) {
+	done := make(chan error, 1)
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	check(t, os.Symlink("file", filepath.Join(dir, "link")))
+	for name, want := range map[string]string{"file": "file", "./file": "file", "link": "file", "../" + filepath.Base(dir) + "/file": "file", "none": ""} {
+		go func() {
+			runtime.LockOSThread() // and the thread ends with it
+			err := withoutOpenat2()
+			if _, ok := straight(dir); ok {
+				err = errors.New("openat2 is there")
+			}
+			if root, rootErr := os.Open(dir); rootErr == nil {
+				if why := InTheWay(root, Place{At: "/none", File: true, ReadOnly: true}); why != "" {
+					err = errors.New("it is said of what nobody has looked at that " + why)
+				}
+				root.Close()
+			}
+			f, openErr := onlyRoots().Open(dir + "/" + name)
+			if openErr == nil {
+				f.Close()
+			}
+			if err == nil && (openErr == nil) != (want != "") || want != "" && f.Real != filepath.Join(dir, want) {
+				err = fmt.Errorf("%s led to %s: %w", name, f.Real, openErr)
+			}
+			done <- err
+		}()
+		check(t, <-done)
+	}
+	for name, ok := range map[string]bool{"file": true, "link": false, "link/": false, "../" + filepath.Base(dir): false, "none": false, "": true} {
+		f, got := straight(dir + "/" + name)
+		if got {
+			f.Close()
+		}
+		if got != ok {
+			t.Errorf("%q is opened at once: %v", name, got)
+		}
+	}
+	if _, ok := straight("/proc/self/exe"); ok {
+		t.Error("a link of the kernel's is followed")
+	}
+}
+
+// withoutOpenat2 refuses it to the calling thread for good.
+func withoutOpenat2() error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_OPENAT2},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }

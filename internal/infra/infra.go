@@ -12,7 +12,10 @@ package infra
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +27,12 @@ import (
 // waits for ever; with any it ends at once with exit code 0, which tells a
 // sandbox that runs from one that is paused.
 const Command = "/pause"
+
+// Checkpoints names all that a checkpoint can be read by, beside that version of
+// gVisor, which keeps no format over its versions: Image is not in a checkpoint.
+func Checkpoints(gvisor string) string {
+	return fmt.Sprintf("gVisor %s (%s, infra %08x)", gvisor, runtime.GOARCH, crc32.ChecksumIEEE(Image()))
+}
 
 const (
 	blockSize   = 4096

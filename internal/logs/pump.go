@@ -92,6 +92,8 @@ const (
 	// What comes after a pause is carried at once. The faster it comes, the
 	// shorter the rest: a container must not find its pipe full because of it.
 	gather = 10 * time.Millisecond
+	// gatherMuch is for a pipe that had much in it, which nobody reads word for word.
+	gatherMuch = 3 * gather
 )
 
 func (p *pump) run() {
@@ -117,12 +119,8 @@ func (p *pump) run() {
 			p.sink.finish(p.stream)
 			return
 		}
-		if got += max(n, 0); n < batch/2 {
-			if got > p.size/4 {
-				rest /= 2
-			} else if got < p.size/16 {
-				rest = min(2*rest+time.Millisecond, gather)
-			}
+		if got += max(n, 0); n < batch { // all there was
+			rest = nextRest(rest, got, p.size)
 			got = 0
 			resting.Reset(rest)
 			select {
@@ -147,6 +145,22 @@ func (p *pump) run() {
 	if p.last {
 		p.sink.finish(p.stream)
 	}
+}
+
+// nextRest is how long a pipe of that size is left to fill after one that took as
+// long as rest, before which so many bytes came.
+func nextRest(rest time.Duration, came, size int) time.Duration {
+	most := gather
+	if came > batch/4 {
+		most = gatherMuch
+	}
+	switch {
+	case came > size/4:
+		return rest / 2
+	case came < size/8:
+		return min(2*rest+time.Millisecond, most)
+	}
+	return rest
 }
 
 // step carries what is in the pipe, at most a buffer's worth. Waiting for more

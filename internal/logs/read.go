@@ -85,6 +85,11 @@ func (l *Logs) Read(ctx context.Context, sandbox, container string, o Options, w
 	}
 	defer found.close()
 	v := newView(o, w)
+	if o.After != "" {
+		if err := v.findAfter(ctx, found); err != nil {
+			return err
+		}
+	}
 	if o.Previous {
 		if err := v.findPrevious(ctx, found); err != nil {
 			return err

@@ -82,6 +82,32 @@ func TestReadOptions(t *testing.T) {
 	}
 }
 
+// Who goes on after an entry gets what follows it, once, also where the host's clock
+// was put back before it or after it.
+func TestReadAfterTheClockWasPutBack(t *testing.T) {
+	l := open(t, Config{})
+	store(t, l, "app.log.1",
+		"2027-01-01T00:00:01.000000000Z stdout F one",
+		"2027-01-01T00:00:02.000000000Z stdout F two")
+	store(t, l, "app.log",
+		"2026-01-01T00:00:01.000000000Z stdout F three",
+		"2026-01-01T00:00:02.000000000Z stdout F four")
+	for after, want := range map[string]string{
+		"2027-01-01T00:00:01.000000000Z": "two\nthree\nfour\n",
+		"2027-01-01T00:00:02.000000000Z": "three\nfour\n",
+		"2026-01-01T00:00:01.000000000Z": "four\n",
+		"2026-01-01T00:00:02.000000000Z": "",
+	} {
+		if got := read(t, l, Options{Tail: All, After: after}); got != want {
+			t.Errorf("after %s: %q, want %q", after, got, want)
+		}
+		lines := min(1, strings.Count(want, "\n"))
+		if got := read(t, l, Options{Tail: 1, After: after}); strings.Count(got, "\n") != lines || !strings.HasSuffix(want, got) {
+			t.Errorf("the last line after %s: %q", after, got)
+		}
+	}
+}
+
 // What a container wrote before the call is read, also while it is on its way.
 func TestReadHasAllThatWasWritten(t *testing.T) {
 	l := open(t, Config{})

@@ -12,6 +12,7 @@ import (
 type choice struct {
 	since []byte // a stamp; lines that began before are left out
 	after []byte // the stamp of an entry that is left out with all before it; empty: none
+	exact bool   // that entry is kept: stamps need not be in order, where the host's clock was put back
 	older bool   // entries that were left out for after have been seen
 	gap   bool   // the entries that follow after are not kept any more
 	only  int    // the instance that is wanted, as counted in instance, or All
@@ -26,6 +27,9 @@ type choice struct {
 func (c *choice) wants(e entry) (wanted, begins bool) {
 	if len(c.after) > 0 {
 		order := bytes.Compare(e.at, c.after)
+		if c.exact && order != 0 {
+			return false, false
+		}
 		if order >= 0 {
 			c.after, c.gap = nil, order > 0 && !c.older
 		}
@@ -141,6 +145,11 @@ func (v *view) skipTo(ctx context.Context, f found, tail int) error {
 	})
 	v.skip = max(0, total-tail)
 	return err
+}
+
+// findAfter looks whether the entry after which to begin is kept.
+func (v *view) findAfter(ctx context.Context, f found) error {
+	return eachFound(ctx, f, func(e entry) { v.exact = v.exact || bytes.Equal(e.at, v.after) })
 }
 
 // findPrevious chooses the instance before the last one.

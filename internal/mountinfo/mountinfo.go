@@ -20,6 +20,8 @@ type Mount struct {
 	Point    string // where
 	ReadOnly bool
 	Kind     string // the file system's type
+	Source   string // what it was made of
+	Options  string // the file system's own, with what the kernel has escaped in them
 }
 
 // Read reads the mounts of the calling thread's namespace, those that others
@@ -34,8 +36,12 @@ func Read() ([]Mount, error) {
 }
 
 // ReadIn is Read for a thread that sees no /proc but by its descriptor.
-func ReadIn(proc int) ([]Mount, error) {
-	fd, err := unix.Openat(proc, "thread-self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func ReadIn(proc int) ([]Mount, error) { return ReadAt(proc, "thread-self/mountinfo") }
+
+// ReadAt reads the table of the mounts that another process sees, a file in its
+// directory of /proc.
+func ReadAt(dir int, name string) ([]Mount, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: "mountinfo", Err: err}
 	}
@@ -51,10 +57,12 @@ func ReadIn(proc int) ([]Mount, error) {
 func parse(text string) ([]Mount, error) {
 	var mounts []Mount
 	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
+		// One space between them: names may have others than the kernel escapes, and
+		// the source may be empty.
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 		end := len(fields)
 		for i, f := range fields {
-			if f == "-" {
+			if i >= 6 && f == "-" {
 				end = i
 				break
 			}
@@ -66,9 +74,17 @@ func parse(text string) ([]Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mountinfo: %w", err)
 		}
+		source, options := "", ""
+		if len(fields) > end+2 {
+			source = fields[end+2]
+		}
+		if len(fields) > end+3 {
+			options = fields[end+3]
+		}
 		mounts = append(mounts, Mount{
 			ID: id, Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
 			ReadOnly: strings.HasPrefix(fields[5]+",", "ro,"), Kind: fields[end+1],
+			Source: unescape(source), Options: options,
 		})
 	}
 	return mounts, nil

@@ -6,10 +6,12 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := parse("36 35 98:0 /mnt1 /mnt2\\040x ro,noatime master:1 - ext3 /dev/root rw,errors=continue\n37 36 0:5 / / rw - fuse.sshfs a b\n")
+	got, err := parse("36 35 98:0 /mnt1 /mnt2\\040x ro,noatime master:1 - ext3 /dev/root rw,errors=continue\n37 36 0:5 / / rw - fuse.sshfs a b\n" +
+		"38 36 0:6 / /a\u00a0b\r rw - overlay  rw,lowerdir=/a\\054b\n")
 	want := []Mount{
-		{ID: 36, Device: "98:0", Root: "/mnt1", Point: "/mnt2 x", ReadOnly: true, Kind: "ext3"},
-		{ID: 37, Device: "0:5", Root: "/", Point: "/", Kind: "fuse.sshfs"},
+		{ID: 36, Device: "98:0", Root: "/mnt1", Point: "/mnt2 x", ReadOnly: true, Kind: "ext3", Source: "/dev/root", Options: "rw,errors=continue"},
+		{ID: 37, Device: "0:5", Root: "/", Point: "/", Kind: "fuse.sshfs", Source: "a", Options: "b"},
+		{ID: 38, Device: "0:6", Root: "/", Point: "/a\u00a0b\r", Kind: "overlay", Options: `rw,lowerdir=/a\054b`},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v", got, err)

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,6 +90,11 @@ func process(p *specs.Process, c *desired.Container) (faults []string) {
 	if mask := p.User.Umask; mask != nil && *mask > 0o777 {
 		add("process.user.umask %#o is out of range: 0 to 0777", *mask)
 	}
+	for name, ids := range map[string][]uint32{"uid": {p.User.UID}, "gid": {p.User.GID}, "additionalGids": p.User.AdditionalGids} {
+		if slices.Contains(ids, math.MaxUint32) {
+			add("process.user.%s: %d is no ID: 0 to %d", name, uint32(math.MaxUint32), math.MaxUint32-1)
+		}
+	}
 	if caps := p.Capabilities; caps != nil {
 		known := desired.CapabilityNames()
 		for i := range known {
@@ -100,6 +106,17 @@ func process(p *specs.Process, c *desired.Container) (faults []string) {
 				if !slices.Contains(known, name) {
 					add("process.capabilities.%s[%d]: %q is no capability%s", set, i, name, desired.Suggest(name, known))
 				}
+			}
+		}
+		// The kernel refuses the one, and engines leave out the other.
+		for _, name := range caps.Effective {
+			if !slices.Contains(caps.Permitted, name) {
+				add("process.capabilities.effective: %s is not permitted as well", name)
+			}
+		}
+		for _, name := range caps.Ambient {
+			if !slices.Contains(caps.Permitted, name) || !slices.Contains(caps.Inheritable, name) {
+				add("process.capabilities.ambient: %s is not permitted and inheritable as well", name)
 			}
 		}
 	}

@@ -110,6 +110,10 @@ func TestRefused(t *testing.T) {
 		`{"process": {"env": ["PATH=/bin", "HOME"]}}`:                                "process.env[1] \"HOME\" has no \"=\"",
 		`{"process": {"env": ["=x"]}}`:                                               "process.env[0]",
 		`{"process": {"user": {"umask": 512}}}`:                                      "process.user.umask",
+		`{"process": {"user": {"uid": 4294967295}}}`:                                 "process.user.uid: 4294967295 is no ID",
+		`{"process": {"user": {"additionalGids": [1, 4294967295]}}}`:                 "process.user.additionalGids: 4294967295",
+		`{"process": {"capabilities": {"ambient": ["CAP_KILL"]}}}`:                   "ambient: CAP_KILL is not permitted and inheritable as well",
+		`{"process": {"capabilities": {"permitted": []}}}`:                           "effective: CAP_KILL is not permitted as well",
 		`{"process": {"rlimits": [{"type": "NOFILE"}]}}`:                             "process.rlimits[0]: \"NOFILE\"",
 		`{"process": {"rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]}}`:   "RLIMIT_CPU: soft is more",
 		`{"process": {"rlimits": [{"type": "RLIMIT_CPU"}, {"type": "RLIMIT_CPU"}]}}`: "RLIMIT_CPU is there twice",
@@ -207,6 +211,40 @@ func TestMountOptions(t *testing.T) {
 			if got := told(c.kind, o); got != want {
 				t.Errorf("%s on %s: %q, want %q", o, c.kind, got, want)
 			}
+		}
+	}
+}
+
+// Options that undo each other count as with other engines.
+func TestMountOptionsUndone(t *testing.T) {
+	for options, want := range map[string]string{
+		"ro rw": "rw", "rw ro": "ro", "exec noexec": "noexec", "nosuid suid": "", "suid nosuid": "nosuid", "noatime strictatime": "",
+		"noatime relatime": "noatime", "ro ro": "ro", "bind ro nosuid rw": "bind nosuid rw",
+		"rro rw": "ro", "rw rro": "ro", "rro rrw": "rw", "ro rrw": "rw", "noexec rexec exec": "exec",
+	} {
+		m := specs.Mount{Destination: "/x", Type: "bind", Source: "/s", Options: strings.Fields(options)}
+		if got := strings.Join(told(m), " "); got != want {
+			t.Errorf("%s: told %q, want %q", options, got, want)
+		}
+	}
+}
+
+// What the sentry would have at its own places is refused, and so are values
+// that it could not read, or that it would leave out.
+func TestMountsRefused(t *testing.T) {
+	for _, c := range []struct{ at, kind, option, want string }{
+		{"/x", "tmpfs", "size=abc", `the option "size=abc"`}, {"/x", "tmpfs", "size=-1", `"size=-1"`}, {"/x", "tmpfs", "size=", `"size="`},
+		{"/x", "tmpfs", "size=64Mi", `"size=64Mi"`}, {"/x", "tmpfs", "mode=99", `"mode=99"`}, {"/x", "tmpfs", "mode=u+w", `"mode=u+w"`},
+		{"/x", "tmpfs", "uid=root", `"uid=root"`}, {"/x", "tmpfs", "gid=-1", `"gid=-1"`}, {"/x", "tmpfs", "gid=4294967295", "4294967294"},
+		{"/x", "tmpfs", "size=10%", ""}, {"/x", "tmpfs", "size=1024", ""}, {"/x", "tmpfs", "mode=01777", ""}, {"/x", "tmpfs", "size=64m", ""},
+		{"/dev", "tmpfs", "mode=700", `"mode=700" is not supported: only 755`}, {"/dev", "tmpfs", "uid=7", `"uid=7"`}, {"/dev/", "tmpfs", "mode=0755", ""},
+		{"/dev", "tmpfs", "size=1k", ""}, {"/dev", "proc", "ro", "only tmpfs is, or a bind mount"}, {"/dev", "bind", "rbind", ""},
+		{"/dev/pts", "tmpfs", "ro", "only devpts is, or a bind mount"}, {"/dev/pts", "bind", "rbind", ""},
+		{"/dev/pts", "devpts", "gid=7", `"gid=7"`}, {"/dev/pts", "devpts", "mode=0666", `"mode=0666"`}, {"/dev/pts", "devpts", "ptmxmode=0000", `"ptmxmode=0000"`},
+	} {
+		faults := mount(specs.Mount{Destination: c.at, Type: c.kind, Source: "/s", Options: []string{c.option}})
+		if c.want == "" && len(faults) > 0 || c.want != "" && (len(faults) != 1 || !strings.Contains(faults[0], c.want)) {
+			t.Errorf("%s at %s with %s is answered by %q, want %q", c.kind, c.at, c.option, faults, c.want)
 		}
 	}
 }

@@ -24,8 +24,9 @@ type Refused struct {
 func (r *Refused) Error() string { return r.File + ": " + strings.Join(r.Faults, "; ") }
 
 // Read reads the specification of the bundle in dir. A *Refused says what of it
-// would not be carried out. Paths of the host are absolute in what it returns,
-// and mounts have no options but those that a sentry carries out.
+// would not be carried out, and comes with the specification for those who look
+// for more. Paths of the host are absolute in what it returns, and mounts have no
+// options but those that a sentry carries out.
 func Read(paths hostpath.Resolver, dir string, m Manifest) (*specs.Spec, error) {
 	file := filepath.Join(dir, "config.json")
 	b, err := paths.Read(file, ConfigMax)
@@ -55,11 +56,7 @@ func parse(file string, b []byte, m Manifest) (*specs.Spec, error) {
 		}
 		faults = append(faults, undone(raw)...)
 	}
-	if len(faults) > 0 {
-		slices.Sort(faults)
-		return nil, &Refused{file, slices.Compact(faults)}
-	}
-	if !filepath.IsAbs(spec.Root.Path) {
+	if spec.Root != nil && spec.Root.Path != "" && !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(dir, spec.Root.Path)
 	}
 	for i := range spec.Mounts {
@@ -67,6 +64,10 @@ func parse(file string, b []byte, m Manifest) (*specs.Spec, error) {
 		if mt.Options = told(*mt); IsBind(*mt) && !filepath.IsAbs(mt.Source) {
 			mt.Source = filepath.Join(dir, mt.Source)
 		}
+	}
+	if len(faults) > 0 {
+		slices.Sort(faults)
+		return spec, &Refused{file, slices.Compact(faults)}
 	}
 	return spec, nil
 }

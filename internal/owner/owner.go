@@ -1,8 +1,7 @@
 // Package owner says who else can write what root takes orders from: manifests,
 // what they have the daemon obey, and its configuration.
 //
-// It looks at files and folders and changes nothing. What is above the folder
-// that a file is in is not looked at: who can rename that commands the host too.
+// It looks at files and folders and changes nothing.
 package owner
 
 import (
@@ -19,7 +18,7 @@ func Others(info fs.FileInfo) string {
 	st := info.Sys().(*syscall.Stat_t) // always so on Linux, for os.Stat's results
 	mode := info.Mode().Perm()
 	switch {
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+	case !isOurs(info):
 		return fmt.Sprintf("belongs to user %d, who can write it", st.Uid)
 	case mode&0o002 != 0:
 		return fmt.Sprintf("can be written by everybody (mode %04o)", mode)
@@ -30,9 +29,37 @@ func Others(info fs.FileInfo) string {
 	return ""
 }
 
+// isOurs says whether something belongs to root or this process's user.
+func isOurs(info fs.FileInfo) bool {
+	uid := info.Sys().(*syscall.Stat_t).Uid
+	return uid == 0 || int(uid) == os.Geteuid()
+}
+
+// Folder says how somebody other than root and this process's user can write a
+// link-free folder, or put another one in its place, and "" where nobody can:
+// the folders above it count, too.
+func Folder(real string) (string, error) {
+	for dir := real; ; dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return "", err
+		}
+		// In a sticky folder nobody moves what is not his: what comes below belongs
+		// to root.
+		sticky := dir != real && info.Mode()&fs.ModeSticky != 0 && isOurs(info)
+		if why := Others(info); why != "" && !sticky {
+			return "the folder " + dir + " " + why, nil
+		}
+		if dir == "/" {
+			return "", nil
+		}
+	}
+}
+
 // Check returns an error unless only root and this process's user can write
 // what path leads to, the folder that it is in if it is a file, and every folder
-// that holds a symbolic link on the way.
+// that holds a symbolic link on the way, and can put something else in the place
+// of one of these.
 func Check(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -49,37 +76,61 @@ func Check(path string) error {
 	if why := Others(info); why != "" {
 		return refused(real, why)
 	}
+	folder := real
 	if !info.IsDir() {
-		folders = append(folders, filepath.Dir(real))
+		folder = filepath.Dir(real)
 	}
-	for _, folder := range folders {
-		info, err := os.Lstat(folder)
+	for _, folder := range append(folders, folder) {
+		why, err := Folder(folder)
 		if err != nil {
 			return err
 		}
-		if why := Others(info); why != "" {
-			return refused(real, "the folder "+folder+" "+why)
+		if why != "" {
+			return refused(real, why)
 		}
 	}
 	return nil
 }
 
-// CheckAll is Check for a directory that holds only files, and for all of them.
-func CheckAll(dir string) error {
-	if err := Check(dir); err != nil {
+// CheckOpened is Check for what is open and was found at a path without links.
+func CheckOpened(f *os.File, real string) error {
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(dir)
+	if why := Others(info); why != "" {
+		return refused(real, why)
+	}
+	folder := real
+	if !info.IsDir() {
+		folder = filepath.Dir(real)
+	}
+	why, err := Folder(folder)
+	if err == nil && why != "" {
+		err = refused(real, why)
+	}
+	return err
+}
+
+// CheckIn returns an error unless a directory that CheckOpened has nothing against
+// holds only regular files, which only root and this process's user can write.
+func CheckIn(dir *os.File, real string) error {
+	at := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	entries, err := os.ReadDir(at)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if !e.Type().IsRegular() {
-			return refused(path, "it is not a regular file")
-		}
-		if err := Check(path); err != nil {
+		info, err := os.Lstat(filepath.Join(at, e.Name()))
+		if err != nil {
 			return err
+		}
+		why := Others(info)
+		if !info.Mode().IsRegular() {
+			why = "it is not a regular file"
+		}
+		if why != "" {
+			return refused(filepath.Join(real, e.Name()), why)
 		}
 	}
 	return nil

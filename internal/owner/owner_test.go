@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,10 +27,40 @@ func TestCheck(t *testing.T) {
 	must(os.Mkdir(at("links"), 0o755))
 	must(os.WriteFile(at("d/f"), nil, 0o644))
 	must(os.Symlink("../d", at("links/to")))
-	for _, path := range []string{at("d/f"), at("d"), at("links/to/f"), at("links/to")} {
+	must(os.MkdirAll(at("above/between/d"), 0o755))
+	must(os.WriteFile(at("above/between/d/f"), nil, 0o644))
+	must(os.Symlink("../../d", at("above/between/to")))
+	for _, path := range []string{at("d/f"), at("d"), at("links/to/f"), at("links/to"), at("above/between/d/f"), at("above/between/to/f")} {
 		must(Check(path))
 	}
-	must(CheckAll(at("d")))
+	// Where nobody moves what is another's, others may have things of their own.
+	must(os.Chmod(at("above"), 0o777|os.ModeSticky))
+	must(Check(at("above/between/d/f")))
+	must(os.Chmod(at("above"), 0o755))
+	checkAll := func(path string) error {
+		if err := Check(path); err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		must(err)
+		defer f.Close()
+		return errors.Join(CheckOpened(f, path), CheckIn(f, path))
+	}
+	must(checkAll(at("d")))
+	opened, err := os.Open(at("d/f"))
+	must(err)
+	defer opened.Close()
+	for _, c := range []struct{ do, undo func() error }{
+		{func() error { return os.Chmod(at("d/f"), 0o646) }, func() error { return os.Chmod(at("d/f"), 0o644) }},
+		{func() error { return os.Chown(at("d"), 4711, 0) }, func() error { return os.Chown(at("d"), 0, 0) }},
+	} {
+		must(CheckOpened(opened, at("d/f")))
+		must(c.do())
+		if CheckOpened(opened, at("d/f")) == nil {
+			t.Error("what others can write, and is open, is believed")
+		}
+		must(c.undo())
+	}
 	for _, c := range []struct {
 		do, undo func() error
 		path     string
@@ -41,6 +72,14 @@ func TestCheck(t *testing.T) {
 		{func() error { return os.Chown(at("d/f"), 4711, 0) }, func() error { return os.Chown(at("d/f"), 0, 0) }, "d/f", false, "belongs to user 4711"},
 		{func() error { return os.Chown(at("d"), 4711, 0) }, func() error { return os.Chown(at("d"), 0, 0) }, "d/f", false, "the folder " + at("d") + " belongs to user 4711"},
 		{func() error { return os.Chmod(at("links"), 0o777) }, func() error { return os.Chmod(at("links"), 0o755) }, "links/to/f", false, "the folder " + at("links") + " can be written by everybody"},
+		{func() error { return os.Chmod(at("above"), 0o777) }, func() error { return os.Chmod(at("above"), 0o755) }, "above/between/d/f", false, "the folder " + at("above") + " can be written by everybody"},
+		{func() error { return os.Chown(at("above"), 4711, 0) }, func() error { return os.Chown(at("above"), 0, 0) }, "above/between/d", false, "the folder " + at("above") + " belongs to user 4711"},
+		{func() error { return os.Chown(at("above"), 4711, 0) }, func() error { return os.Chown(at("above"), 0, 0) }, "above/between/d", true, "the folder " + at("above") + " belongs to user 4711"},
+		{func() error { return os.Chmod(at("above"), 0o777) }, func() error { return os.Chmod(at("above"), 0o755) }, "above/between/to/f", false, "the folder " + at("above") + " can be written by everybody"},
+		{func() error {
+			return errors.Join(os.Chmod(at("above"), 0o777|os.ModeSticky), os.Chown(at("above"), 4711, 0))
+		}, func() error { return errors.Join(os.Chown(at("above"), 0, 0), os.Chmod(at("above"), 0o755)) }, "above/between/d/f", false, "the folder " + at("above") + " belongs to user 4711"},
+		{func() error { return os.Chmod(at("d"), 0o777|os.ModeSticky) }, func() error { return os.Chmod(at("d"), 0o755) }, "d/f", false, "the folder " + at("d") + " can be written by everybody"},
 		{func() error { return os.Chown(at("d/f"), 4711, 0) }, func() error { return os.Chown(at("d/f"), 0, 0) }, "d", true, "belongs to user 4711"},
 		{func() error { return os.Symlink("f", at("d/link")) }, func() error { return os.Remove(at("d/link")) }, "d", true, "is not a regular file"},
 		{func() error { return unix.Mkfifo(at("d/pipe"), 0o600) }, func() error { return os.Remove(at("d/pipe")) }, "links/to", true, "is not a regular file"},
@@ -48,7 +87,7 @@ func TestCheck(t *testing.T) {
 		must(c.do())
 		check := Check
 		if c.all {
-			check = CheckAll
+			check = checkAll
 		}
 		if err := check(at(c.path)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.path, err, c.want)

@@ -1,11 +1,10 @@
 // Package role decides which of the program's processes this one is. One
-// binary serves as command line, daemon, launcher, gofer and sentry; all but
+// binary serves as command line, daemon, gofer and sentry; all but
 // the first two are told by the name or the first argument that their parent
 // gave them.
 package role
 
 import (
-	"sandboxer/actuator/gvisor"
 	"sandboxer/gofer"
 	"sandboxer/gofer/serve"
 	"sandboxer/internal/answers"
@@ -25,8 +24,6 @@ func Run(args []string) (status int, ok bool) {
 		return serve.Main(), true
 	case answers.Arg0:
 		return answers.Main(), true
-	case gvisor.LauncherArg0:
-		return gvisor.LaunchMain(), true
 	case "/proc/self/exe":
 		// gVisor starts its unmount helper without a name of its own.
 		if len(args) > 1 && args[1] == "umount" {

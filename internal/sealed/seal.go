@@ -53,6 +53,9 @@ func sealed(data []byte) bool {
 	return string(seal) == sealHead+checksum(body)+sealTail
 }
 
+// Sealed says whether an object has a checksum that is right.
+func Sealed(data []byte) bool { return sealed(data) }
+
 // like says whether the end of a file is more a seal than anything else.
 func like(seal []byte) bool {
 	same := 0

@@ -15,13 +15,9 @@ import (
 // command began with. gVisor's exec knows neither: it takes the infra
 // container's limits, and always one umask. The task has not run yet, and it
 // and its task set are locked; who makes it holds the loader's lock.
-func further(t *kernel.Task) {
+func further(t *kernel.Task, l *boot.Loader) {
 	if t.Origin != kernel.OriginExec || !first(t) {
 		return
-	}
-	l, ok := t.Kernel().Saver().(*boot.Loader)
-	if !ok {
-		return // what is restored has what it had
 	}
 	spec := specOf(l, t.ContainerID())
 	if spec == nil || spec.Process == nil {

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/fnv"
-	"strings"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/context"
 	"gvisor.dev/gvisor/pkg/fd"
 	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
 	"gvisor.dev/gvisor/pkg/sentry/platform"
 	"gvisor.dev/gvisor/pkg/sentry/seccheck"
 	"gvisor.dev/gvisor/pkg/sentry/usage"
+	"gvisor.dev/gvisor/runsc/boot"
 )
 
 // MemorySink names what tells how much memory containers use: a sink, in
@@ -40,24 +41,41 @@ type meter struct {
 // NewContext is called with the task and its task set locked.
 func (m *meter) NewContext(ctx context.Context) platform.Context {
 	if t := kernel.TaskFromContext(ctx); t != nil {
-		t.SetMemCgID(number(t.ContainerID()))
-		m.kernel.Store(t.Kernel())
-		further(t)
+		if m.kernel.Swap(t.Kernel()) != t.Kernel() {
+			guard(t.Kernel())
+		}
+		// What is restored has what it had, as its pages have.
+		if l, ok := t.Kernel().Saver().(*boot.Loader); ok {
+			t.SetMemCgID(number(t.ContainerID()))
+			further(t, l)
+		}
 	}
-	return m.Platform.NewContext(ctx)
+	return &inSpace{Context: m.Platform.NewContext(ctx)}
 }
 
-// number is a container's own, the same for all its instances. It comes of the
-// name alone, so that it means the same to another sentry that restores what
-// this one saved.
+// number is one instance's of a container: what an earlier one has left in
+// /dev/shm is the sandbox's.
 func number(containerID string) uint32 {
-	name := containerID
-	if i := strings.LastIndexByte(containerID, '.'); i >= 0 {
-		name = containerID[:i] // the rest counts the instances
-	}
 	h := fnv.New32a()
-	h.Write([]byte(name))    // never fails
-	return h.Sum32() | 1<<31 // gVisor's own numbers begin at 1
+	h.Write([]byte(containerID)) // never fails
+	return h.Sum32() | 1<<31     // gVisor's own numbers begin at 1
+}
+
+// numbers are those by which pages of containers are known: of what was restored,
+// also those that its processes had in the sandbox that was saved.
+func numbers(k *kernel.Kernel) map[string]map[uint32]bool {
+	numbers := map[string]map[uint32]bool{}
+	k.TaskSet().ForEachThreadGroup(func(_ *kernel.ThreadGroup, leader *kernel.Task) {
+		if leader == nil {
+			return
+		}
+		id := leader.ContainerID()
+		if numbers[id] == nil {
+			numbers[id] = map[uint32]bool{number(id): true}
+		}
+		numbers[id][pgalloc.MemoryCgroupIDFromContext(leader)] = true
+	})
+	return numbers
 }
 
 // report is the sink's constructor. What applications have mapped of the
@@ -76,10 +94,13 @@ func (m *meter) report(config map[string]any, to *fd.FD) (seccheck.Sink, error) 
 	}
 	containers, _ := config["containers"].([]any)
 	used := make(map[string]uint64, len(containers))
+	numbers := numbers(k)
 	for _, c := range containers {
-		if id, ok := c.(string); ok {
-			stats, _ := usage.MemoryAccounting.CopyPerCg(number(id))
-			used[id] = stats.Anonymous + stats.PageCache + stats.Tmpfs
+		id, _ := c.(string)
+		used[id] = 0
+		for n := range numbers[id] {
+			stats, _ := usage.MemoryAccounting.CopyPerCg(n)
+			used[id] += stats.Anonymous + stats.PageCache + stats.Tmpfs
 		}
 	}
 	return sink{}, json.NewEncoder(to).Encode(used)
@@ -116,5 +137,9 @@ func meterMemory() {
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: MemorySink, New: m.report})
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: DialSink, New: m.dial})
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: ShareSink, New: m.share})
+	seccheck.RegisterSink(seccheck.SinkDesc{Name: RevokeSink, New: (&revoker{meter: m}).set})
+	limitStorage(m)
+	seccheck.RegisterSink(seccheck.SinkDesc{Name: ShmSink, New: m.shm})
+	seccheck.RegisterSink(seccheck.SinkDesc{Name: UserLogSink, New: setUserLog})
 	seccheck.RegisterSink(seccheck.SinkDesc{Name: FastPathSink, New: new(fastPath).set})
 }

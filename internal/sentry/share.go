@@ -69,33 +69,67 @@ func (m *meter) share(config map[string]any, socket *fd.FD) (seccheck.Sink, erro
 	if key == "" || path.Base(key) != key {
 		return nil, fmt.Errorf("%q names no volume", key)
 	}
+	return sink{}, m.sharing(key, func(ctx context.Context, k *kernel.Kernel, l *boot.Loader, creds *auth.Credentials) (*vfs.Mount, error) {
+		mount, err := mountGofer(ctx, k, creds, key, socket)
+		// A restored sandbox is to have the mounts that the saved one had.
+		spec := specOf(l, infraID(k))
+		if err == nil && spec != nil && !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == sharePath(key) }) {
+			spec.Mounts = append(spec.Mounts, ShareMount(key))
+		}
+		return mount, err
+	})
+}
+
+// ShmSink names what makes the sandbox's own /dev/shm, which containers mount
+// by ShmKey: a file system in memory, which a checkpoint holds.
+const ShmSink = "sandboxer-shm"
+
+// ShmKey is by what /dev/shm is known. No volume can have it: theirs have a
+// number behind the name.
+const ShmKey = "shm"
+
+// ShmBytes is as much as a Pod's can hold where runtimes are not told
+// otherwise.
+const ShmBytes = 64 << 20
+
+// shm is the sink's constructor. Once /dev/shm is there, nothing is done.
+func (m *meter) shm(map[string]any, *fd.FD) (seccheck.Sink, error) {
+	return sink{}, m.sharing(ShmKey, func(ctx context.Context, k *kernel.Kernel, _ *boot.Loader, creds *auth.Credentials) (*vfs.Mount, error) {
+		return k.VFS().MountDisconnected(ctx, creds, "", tmpfs.Name, &vfs.MountOptions{
+			GetFilesystemOptions: vfs.GetFilesystemOptions{InternalMount: true, Data: fmt.Sprintf("mode=1777,size=%d", ShmBytes)},
+		})
+	})
+}
+
+// mounting mounts a file system that is not there yet; the loader is locked.
+type mounting func(context.Context, *kernel.Kernel, *boot.Loader, *auth.Credentials) (*vfs.Mount, error)
+
+// sharing has the loader know what containers mount by key. It is mounted unless
+// it is there already.
+func (m *meter) sharing(key string, mount mounting) error {
 	k := m.kernel.Load()
 	if k == nil {
-		return nil, errors.New("no task was ever made")
+		return errors.New("no task was ever made")
 	}
 	l, ok := k.Saver().(*boot.Loader)
 	if !ok {
-		return nil, errors.New("the sandbox has no loader")
+		return errors.New("the sandbox has no loader")
 	}
 	mu := member[sync.Mutex](l, "mu")
 	mu.Lock()
 	defer mu.Unlock()
 	shared := *member[map[string]*vfs.Mount](l, "sharedMounts")
 	if shared[ShareSource(key)] != nil {
-		return sink{}, nil
+		return nil
 	}
-	mount, err := mountShared(k, key, socket)
+	mounted, err := mountShared(k, l, key, mount)
 	if err != nil {
-		return nil, fmt.Errorf("mounting volume %s: %w", key, err)
+		return fmt.Errorf("mounting %s: %w", key, err)
 	}
-	shared[ShareSource(key)] = mount
+	shared[ShareSource(key)] = mounted
 	hints := *member[*boot.PodMountHints](l, "mountHints")
 	hints.Mounts[key] = shareHint(key)
-	// A restored sandbox is to have the mounts that the saved one had.
-	if spec := specOf(l, infraID(k)); spec != nil && !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == sharePath(key) }) {
-		spec.Mounts = append(spec.Mounts, ShareMount(key))
-	}
-	return sink{}, nil
+	return nil
 }
 
 // shareHint has gVisor take a mount for one that is there already.
@@ -111,9 +145,9 @@ func shareHint(key string) *boot.MountHint {
 
 func infraID(k *kernel.Kernel) string { return k.GlobalInit().Leader().ContainerID() }
 
-// mountShared is the infra container's mount of a volume, which is made where
-// it is not there.
-func mountShared(k *kernel.Kernel, key string, socket *fd.FD) (*vfs.Mount, error) {
+// mountShared is the infra container's mount of what is shared, which is made
+// where it is not there.
+func mountShared(k *kernel.Kernel, l *boot.Loader, key string, make mounting) (*vfs.Mount, error) {
 	ctx := k.SupervisorContext()
 	creds := auth.NewRootCredentials(k.RootUserNamespace())
 	infra := k.GlobalInit().Leader()
@@ -124,7 +158,7 @@ func mountShared(k *kernel.Kernel, key string, socket *fd.FD) (*vfs.Mount, error
 	if mount, err := mountAt(ctx, k.VFS(), creds, at); err == nil {
 		return mount, nil
 	}
-	mount, err := mountGofer(ctx, k, creds, key, socket)
+	mount, err := make(ctx, k, l, creds)
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,11 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/internal/mountinfo"
 	"sandboxer/observed"
 )
 
@@ -36,32 +38,51 @@ type Tree struct {
 	Own bool
 }
 
-// The names of the shelf's own directory and file, which cover others, and of
-// the directory with what is pinned. No container's ID begins with a dot.
+// The names of the shelf's own directory and file, which cover others, of the
+// directory with what is pinned, and of the file that says which mounts hide nothing
+// that is open. No container's ID begins with a dot.
 const (
 	emptyDir  = ".nothing"
 	emptyFile = ".empty"
 	pins      = ".pins"
+	closed    = ".closed"
 )
+
+// shelfSource is what the shelf says in the kernel's table that it was made of.
+const shelfSource = "shelf"
 
 // Put makes a container's trees, hides in them what the guard says, and returns
 // the directory that they are in, for its gofers. Trees that the container had
 // before are taken away. An error that wraps ErrRefused says that something can't
 // be kept from it; emptied, of what trees nothing is shown, and why.
 func Put(ns Namespace, id string, trees []Tree, g Guard) (root *os.File, emptied []string, err error) {
-	root, emptied, err = put(ns, id, trees, g)
+	again := func() error {
+		return lookAgain(func() error {
+			root, emptied, err = put(ns, id, trees, g)
+			return err
+		})
+	}
+	err = again()
 	var missing *missingError
 	if errors.As(err, &missing) {
 		if err := missing.make(); err != nil {
 			return nil, nil, fmt.Errorf("making what a container could make else: %w", err)
 		}
-		root, emptied, err = put(ns, id, trees, g)
+		err = again()
 	}
 	return root, emptied, err
 }
 
 func put(ns Namespace, id string, trees []Tree, g Guard) (_ *os.File, emptied []string, err error) {
-	places, err := g.locate()
+	mounts, err := mountinfo.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	places, err := g.locate(mounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	made, err := layersIn(trees, mounts, g.Answers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,11 +107,19 @@ func put(ns Namespace, id string, trees []Tree, g Guard) (_ *os.File, emptied []
 		if err := s.put(id, trees, clones); err != nil {
 			return err
 		}
-		c := cover{inside: s, places: places, kernel: g.Kernel, trees: trees}
+		c := cover{inside: s, places: places, kernel: g.Kernel, trees: trees, made: made}
 		if err := c.all("/" + id); err != nil {
 			return err
 		}
 		emptied = c.emptied
+		if c.covered {
+			if c.mounts, err = mountinfo.ReadIn(s.proc); err != nil {
+				return err
+			}
+		}
+		if err := s.close(c.mounts, "/"+id); err != nil { // before anything could be opened
+			return err
+		}
 		root, err = s.open(id)
 		return err
 	})
@@ -108,6 +137,36 @@ func Open(ns Namespace, id string) (root *os.File, err error) {
 		return err
 	})
 	return root, err
+}
+
+// IDs are the containers that have trees, or had and have not been taken out of the
+// sandbox.
+func IDs(ns Namespace) (ids []string, err error) {
+	err = enter(ns, func(s *inside) error {
+		entries, err := os.ReadDir("/")
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), ".") {
+				ids = append(ids, e.Name())
+			}
+		}
+		return err
+	})
+	return ids, err
+}
+
+// ReadOnly says of each of a container's trees whether it refuses every change.
+func ReadOnly(ns Namespace, id string) (readOnly map[int]bool, err error) {
+	readOnly = map[int]bool{}
+	err = enter(ns, func(s *inside) error {
+		mounts, err := mountinfo.ReadIn(s.proc)
+		for _, m := range mounts { // what is on top of others comes after them
+			if tree, ok := treeOf(m.Point); ok && m.Point == "/"+id+"/"+strconv.Itoa(tree) {
+				readOnly[tree] = m.ReadOnly
+			}
+		}
+		return err
+	})
+	return readOnly, err
 }
 
 // Remove takes a container's trees away. What is covered in one stays covered
@@ -134,16 +193,65 @@ func Remove(ns Namespace, id string) error {
 }
 
 // Cover hides, in all trees of a sandbox, what is to be hidden by now and was
-// not there, or another object, when they were made.
-func Cover(ns Namespace, g Guard) error {
-	places, err := g.locate()
-	if err != nil {
-		return err
+// not there, or another object, when they were made. What can't be is returned.
+// known is where things are: they are looked for again only if one has moved since.
+// What is open stays so: see Sandbox.
+func Cover(ns Namespace, known *Look) (exposed []Exposed, err error) {
+	if exposed, err = coverOnce(ns, known); !errors.Is(err, errVanished) {
+		return exposed, err
 	}
-	return enter(ns, func(s *inside) error {
-		c := cover{inside: s, places: places, kernel: g.Kernel}
-		return c.all("/")
+	err = lookAgain(func() error {
+		now, err := known.Again()
+		if err != nil {
+			return err
+		}
+		exposed, err = coverOnce(ns, now)
+		return err
 	})
+	return exposed, err
+}
+
+// mostLooks is how often things are looked for that move or vanish meanwhile.
+const mostLooks = 10
+
+// lookAgain does something again that met what was removed or moved between the
+// look for it and the mount upon it.
+func lookAgain(do func() error) (err error) {
+	for range mostLooks {
+		if err = do(); !errors.Is(err, errVanished) {
+			break
+		}
+	}
+	return err
+}
+
+func coverOnce(ns Namespace, l *Look) ([]Exposed, error) {
+	var shown []mountinfo.Mount
+	if err := enter(ns, func(s *inside) (err error) {
+		shown, err = mountinfo.ReadIn(s.proc)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	c := cover{places: l.places, kernel: l.guard.Kernel}
+	var err error
+	if c.made, err = l.made(shown); err != nil {
+		return nil, err
+	}
+	if err := enter(ns, func(s *inside) error {
+		c.inside = s
+		err := c.all("/")
+		if c.covered { // by mounts that may have the names of earlier ones
+			err = errors.Join(err, s.forgetClosed())
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for i := range c.exposed {
+		c.exposed[i].Path = l.pathOf(c.exposed[i].Tree)
+	}
+	return c.exposed, nil
 }
 
 // clone returns a detached copy of the tree with its attributes set. What is
@@ -231,7 +339,7 @@ func enterWith(ns int, do func(*inside) error) error {
 
 // make makes the shelf.
 func (s *inside) make() error {
-	fd, err := newTmpfs("shelf")
+	fd, err := newTmpfs(shelfSource)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/internal/mountinfo"
 	"sandboxer/internal/shelf"
 	"sandboxer/internal/shelf/shelftest"
 )
@@ -132,24 +133,34 @@ func TestRemoved(t *testing.T) {
 	}
 }
 
+func cover(t *testing.T, ns shelf.Namespace, g shelf.Guard) {
+	t.Helper()
+	look, err := g.Look()
+	check(t, err)
+	_, err = shelf.Cover(ns, look)
+	check(t, err)
+}
+
 // What came to be there later, or is another object by now, is covered then.
 func TestCoveredLater(t *testing.T) {
 	h := newHost(t, "own/socket")
 	ns := shelftest.New(t)
 	g := h.hidden("own/socket", "own/late")
 	root := ns.Put(t, "c.1", g, shelftest.Tree(t, h.dir, true))
-	before, err := g.Where()
-	check(t, err)
+	where := func() string {
+		l, err := g.Look()
+		check(t, err)
+		return l.Text()
+	}
+	before := where()
 	check(t, os.WriteFile(h.at("own/new"), []byte("secret"), 0o644))
 	check(t, os.Rename(h.at("own/new"), h.at("own/socket")))
 	check(t, os.MkdirAll(h.at("own/late/x"), 0o755))
-	after, err := g.Where()
-	check(t, err)
-	if before == after {
+	if before == where() {
 		t.Error("nobody would know that they are others")
 	}
 	for range 2 {
-		check(t, shelf.Cover(ns, g))
+		cover(t, ns, g)
 	}
 	check(t, as(t, ns, root, func() error {
 		if b, err := os.ReadFile("/0/own/socket"); err != nil || len(b) > 0 {
@@ -182,7 +193,7 @@ func TestRefused(t *testing.T) {
 		{"inside", h.hidden("own").Things[0], "own/x", true, "own"},
 		{"itself", h.hidden("own").Things[0], "own", true, "own"},
 		{"link", linked, "free", false, "free/link"},
-		{"folder", config, "etc", false, ""},
+		{"folder", config, "etc", false, "etc is the folder of the configuration file"},
 		{"folder read-only", config, "etc", true, ""},
 		{"below", config, "", false, ""},
 		{"beside", config, "bin", false, ""},
@@ -230,30 +241,67 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A file that its owner replaces is covered where its folder can't be read-only,
-// and one that is not there is made, so that no container makes it.
+// The folder in which a file is replaced is no tree that can be written: the next file
+// would be a container's for as long as nothing covers it. One that is not there is
+// made where a container could else make its folder.
 func TestReplaced(t *testing.T) {
-	h := newHost(t, "program")
-	g := shelf.Guard{Things: []shelf.Thing{
-		{What: "the program", Path: h.at("program"), Replaced: true},
-		{What: "the configuration file", Path: h.at("config"), Hidden: true, Replaced: true, Empty: true},
-	}}
+	h := newHost(t, "program", "disk/program", "disk/file", "view/file")
+	check(t, unix.Mount(h.at("disk"), h.at("view"), "", unix.MS_BIND, ""))
+	defer func() { check(t, unix.Unmount(h.at("view"), unix.MNT_DETACH)) }()
+	program := shelf.Thing{What: "the program", Path: h.at("program"), Replaced: true}
+	config := shelf.Thing{What: "the configuration file", Path: h.at("config"), Hidden: true, Replaced: true, Empty: true}
+	for _, thing := range []shelf.Thing{program, config} {
+		g := shelf.Guard{Things: []shelf.Thing{thing}}
+		_, _, err := shelf.Put(shelftest.New(t), "c.1", []shelf.Tree{shelftest.Tree(t, h.dir, false)}, g)
+		if !errors.Is(err, shelf.ErrRefused) || !strings.Contains(err.Error(), h.dir+" is the folder of "+thing.What+" "+thing.Path) {
+			t.Errorf("%s: %v", thing.What, err)
+		}
+		shelftest.New(t).Put(t, "c.1", g, shelftest.Tree(t, h.dir, true))
+
+		// It is too late to refuse one that runs, which is told.
+		ns := shelftest.New(t)
+		root := ns.Put(t, "c.1", shelf.Guard{}, shelftest.Tree(t, h.dir, false))
+		look, err := g.Look()
+		check(t, err)
+		for range 2 { // the second time it is covered
+			exposed, err := shelf.Cover(ns, look)
+			if err != nil || len(exposed) != 1 || exposed[0].Thing != thing || !strings.Contains(exposed[0].String(), h.dir+" is the folder of ") {
+				t.Errorf("%s: exposed: %v, %v", thing.What, exposed, err)
+			}
+		}
+		if thing != program {
+			continue
+		}
+		check(t, as(t, ns, root, func() error {
+			if err := os.WriteFile("/0/program", nil, 0); err == nil {
+				t.Error("the program is written all the same")
+			}
+			return nil
+		}))
+	}
+	if _, err := os.Lstat(h.at("config")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the configuration file: %v", err)
+	}
+
+	program.Path, config.Path = h.at("disk/program"), h.at("etc/config")
 	ns := shelftest.New(t)
-	root := ns.Put(t, "c.1", g, shelftest.Tree(t, h.dir, false), shelftest.Tree(t, h.dir, true))
-	if info, err := os.Stat(h.at("config")); err != nil || info.Size() != 0 {
+	root := ns.Put(t, "c.1", shelf.Guard{Things: []shelf.Thing{program, config}}, shelftest.Tree(t, h.dir, false), shelftest.Tree(t, h.dir, true))
+	if info, err := os.Stat(h.at("etc/config")); err != nil || info.Size() != 0 {
 		t.Errorf("%v, %v", info, err)
 	}
 	check(t, as(t, ns, root, func() error {
-		for _, name := range []string{"/0/program", "/0/config", "/1/program", "/1/config"} {
-			for what, err := range map[string]error{
-				"write": os.WriteFile(name, nil, 0), "rm": os.Remove(name), "mv": os.Rename(name, name+"2"),
-			} {
-				if err == nil {
-					t.Errorf("%s %s succeeded", what, name)
+		for _, name := range []string{"disk/program", "view/program", "etc/config"} {
+			for _, name := range []string{"/0/" + name, "/1/" + name} {
+				for what, err := range map[string]error{
+					"write": os.WriteFile(name, nil, 0), "rm": os.Remove(name), "mv": os.Rename(name, name+"2"), "make": os.WriteFile(name+".new", nil, 0o600),
+				} {
+					if err == nil {
+						t.Errorf("%s %s succeeded", what, name)
+					}
 				}
 			}
 		}
-		if b, err := os.ReadFile("/1/program"); err != nil || string(b) != "secret" {
+		if b, err := os.ReadFile("/1/disk/program"); err != nil || string(b) != "secret" {
 			t.Errorf("a program that can only be read: %q, %v", b, err)
 		}
 		return nil
@@ -303,4 +351,201 @@ func TestOtherMounts(t *testing.T) {
 	if _, _, err := shelf.Put(ns, "c.2", []shelf.Tree{shelftest.Tree(t, h.at("deep"), true)}, h.hidden("disk/own")); !errors.Is(err, shelf.ErrRefused) {
 		t.Errorf("another mount of it: %v", err)
 	}
+}
+
+// overlay mounts one.
+func (h host) overlay(at, lower string) {
+	h.Helper()
+	for _, dir := range []string{at, at + ".upper", at + ".work"} {
+		check(h.T, os.MkdirAll(h.at(dir), 0o755))
+	}
+	options := "lowerdir=" + strings.ReplaceAll(h.at(lower), ":", `\:`) + ",upperdir=" + h.at(at+".upper") + ",workdir=" + h.at(at+".work")
+	check(h.T, unix.Mount("overlay", h.at(at), "overlay", 0, options))
+	h.Cleanup(func() { check(h.T, unix.Unmount(h.at(at), unix.MNT_DETACH)) })
+}
+
+// What is hidden shows in no overlay that is made of what holds it, and what is on
+// an overlay not in what that is made of.
+func TestOverlays(t *testing.T) {
+	// Overlays are on a file system of the test's own: not every one may be below.
+	h := host{t, t.TempDir()}
+	check(t, unix.Mount("tmpfs", h.dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { check(t, unix.Unmount(h.dir, unix.MNT_DETACH)) })
+	for _, f := range []string{"a:b/own/secret", "a:b/file", "else/file"} {
+		check(t, os.MkdirAll(filepath.Dir(h.at(f)), 0o755))
+		check(t, os.WriteFile(h.at(f), []byte("secret"), 0o644))
+	}
+	h.overlay("trees/over", "a:b")
+	h.overlay("trees/inside", "a:b/own")
+	h.overlay("trees/else", "else")
+	g := h.hidden("a:b/own")
+	ns := shelftest.New(t)
+	for _, tree := range []string{"trees/over", "trees/inside"} {
+		if _, _, err := shelf.Put(ns, "c.1", []shelf.Tree{shelftest.Tree(t, h.at(tree), true)}, g); !errors.Is(err, shelf.ErrRefused) || !strings.Contains(err.Error(), h.at(tree)) || !strings.Contains(err.Error(), h.at("a:b/own")) {
+			t.Errorf("%s: %v", tree, err)
+		}
+	}
+	if _, _, err := shelf.Put(ns, "c.1", []shelf.Tree{shelftest.Tree(t, h.at("trees/over/own"), true)}, g); !errors.Is(err, shelf.ErrRefused) {
+		t.Errorf("a directory of an overlay: %v", err)
+	}
+	root := ns.Put(t, "c.2", g, shelftest.Tree(t, h.at("trees"), false), shelftest.Tree(t, h.at("trees/else"), false))
+	check(t, as(t, ns, root, func() error {
+		for _, dir := range []string{"/0/over", "/0/inside"} {
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("%s shows %v, %v", dir, entries, err)
+			}
+		}
+		for _, file := range []string{"/0/else/file", "/1/file"} {
+			if b, err := os.ReadFile(file); err != nil || string(b) != "secret" {
+				t.Errorf("%s holds %q, %v", file, b, err)
+			}
+		}
+		return nil
+	}))
+
+	// The thing itself is on an overlay.
+	check(t, os.MkdirAll(h.at("trees/else/own"), 0o755))
+	check(t, os.WriteFile(h.at("trees/else/own/secret"), []byte("secret"), 0o600))
+	root = ns.Put(t, "c.3", h.hidden("trees/else/own"), shelftest.Tree(t, h.at("trees"), false))
+	check(t, as(t, ns, root, func() error {
+		for _, dir := range []string{"/0/else/own", "/0/else.upper/own"} {
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("%s shows %v, %v", dir, entries, err)
+			}
+		}
+		return nil
+	}))
+}
+
+// overlayOf mounts an overlay with options that fsconfig gets as they are.
+func (h host) overlayOf(at string, options ...[2]string) {
+	h.Helper()
+	check(h.T, os.MkdirAll(h.at(at), 0o755))
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	check(h.T, err)
+	defer unix.Close(fs)
+	for _, o := range options {
+		check(h.T, unix.FsconfigSetString(fs, o[0], o[1]))
+	}
+	check(h.T, unix.FsconfigCreate(fs))
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	check(h.T, err)
+	defer unix.Close(fd)
+	check(h.T, unix.MoveMount(fd, "", unix.AT_FDCWD, h.at(at), unix.MOVE_MOUNT_F_EMPTY_PATH))
+	h.Cleanup(func() { check(h.T, unix.Unmount(h.at(at), unix.MNT_DETACH)) })
+}
+
+// What is hidden shows in no overlay whose directories have names that mount options
+// have to escape.
+func TestNamesOfLayers(t *testing.T) {
+	for name, c := range map[string]struct {
+		option, dir string
+		escape      string // as fsconfig gets the directory
+		unsure      bool
+	}{
+		"comma":           {option: "upperdir", dir: "up,c", escape: "up,c"},
+		"colon":           {option: "upperdir", dir: "up:c", escape: "up:c"},
+		"escaped comma":   {option: "upperdir", dir: "up,c", escape: `up\,c`, unsure: true},
+		"lower":           {option: "lowerdir", dir: "lo:w", escape: `lo\:w`},
+		"lower, comma":    {option: "lowerdir", dir: "lo,w", escape: "lo,w"},
+		"added":           {option: "lowerdir+", dir: "lo:w", escape: "lo:w"},
+		"added, comma":    {option: "lowerdir+", dir: "lo,w", escape: "lo,w"},
+		"space, NBSP, CR": {option: "lowerdir", dir: "l o\u00a0\r", escape: "l o\u00a0\r"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := host{t, t.TempDir()}
+			check(t, unix.Mount("tmpfs", h.dir, "tmpfs", 0, ""))
+			t.Cleanup(func() { check(t, unix.Unmount(h.dir, unix.MNT_DETACH)) })
+			for _, dir := range []string{"else", "work", c.dir} {
+				check(t, os.MkdirAll(h.at(dir), 0o755))
+			}
+			options := [][2]string{{"lowerdir+", h.at("else")}, {c.option, h.at(c.escape)}, {"workdir", h.at("work")}}
+			switch c.option {
+			case "upperdir":
+			case "lowerdir":
+				options = [][2]string{{"lowerdir", h.at(c.escape) + ":" + h.at("else")}}
+			default:
+				options = options[:2]
+			}
+			h.overlayOf("trees/over", options...)
+			// An overlay of one shows it, too.
+			h.overlayOf("trees/again", [2]string{"lowerdir+", h.at("trees/over")}, [2]string{"lowerdir+", h.at("else")})
+			check(t, os.MkdirAll(h.at(c.dir+"/own"), 0o755))
+			check(t, os.WriteFile(h.at(c.dir+"/own/secret"), nil, 0o600))
+			g, ns := h.hidden(c.dir+"/own"), shelftest.New(t)
+			for _, tree := range []string{"trees/over", "trees/again"} {
+				_, _, err := shelf.Put(ns, "c.1", []shelf.Tree{shelftest.Tree(t, h.at(tree), true)}, g)
+				if !errors.Is(err, shelf.ErrRefused) || strings.Contains(err.Error(), "in two ways") != c.unsure {
+					t.Errorf("%s: %v", tree, err)
+				}
+			}
+			root := ns.Put(t, "c.2", g, shelftest.Tree(t, h.at("trees"), false))
+			check(t, as(t, ns, root, func() error {
+				for _, dir := range []string{"/0/over", "/0/again"} {
+					if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+						t.Errorf("%s shows %v, %v", dir, entries, err)
+					}
+				}
+				return nil
+			}))
+		})
+	}
+}
+
+// A directory that an overlay is made of and that does not answer is not looked at: what
+// would have to be looked for in it is not shown, and what is on it can be anywhere.
+func TestSilentLayers(t *testing.T) {
+	h := host{t, t.TempDir()}
+	check(t, unix.Mount("tmpfs", h.dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { check(t, unix.Unmount(h.dir, unix.MNT_DETACH)) })
+	check(t, os.MkdirAll(h.at("silent"), 0o755))
+	h.overlay("over", "silent")
+	silent := errors.New("it does not answer")
+	asked := func(name string) error {
+		if name == h.at("silent") {
+			return silent
+		}
+		return nil
+	}
+	g := shelf.Guard{Answers: asked}
+	if _, _, err := shelf.Put(shelftest.New(t), "c.1", []shelf.Tree{shelftest.Tree(t, h.at("over"), true)}, g); !errors.Is(err, silent) {
+		t.Errorf("it is shown: %v", err)
+	}
+	mounts, err := mountinfo.Read()
+	check(t, err)
+	f := shelftest.Tree(t, h.at("over"), true).File
+	for answers, want := range map[bool]bool{true: false, false: true} {
+		ask := asked
+		if answers {
+			ask = nil
+		}
+		if where, err := shelf.Around(f, mounts, ask); err != nil || where.Anywhere != want {
+			t.Errorf("answers %t: %+v, %v", answers, where, err)
+		}
+	}
+}
+
+// What an administrator renames on the host stays covered.
+func TestRenamedOnHost(t *testing.T) {
+	h := newHost(t, "a/b/own/secret", "a/b/socket")
+	g := h.hidden("a/b/own", "a/b/socket")
+	ns := shelftest.New(t)
+	root := ns.Put(t, "c.1", g, shelftest.Tree(t, h.dir, false))
+	check(t, os.Rename(h.at("a/b"), h.at("a/c")))
+	check(t, os.Rename(h.at("a"), h.at("z")))
+	check(t, os.Rename(h.at("z/c/own"), h.at("z/mine")))
+	look := func() error {
+		for _, dir := range []string{"/0/z/mine", "/0/a/b/own", "/0/z/c/own"} {
+			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+				t.Errorf("%s shows %v, %v", dir, entries, err)
+			}
+		}
+		if b, err := os.ReadFile("/0/z/c/socket"); err != nil || len(b) > 0 {
+			t.Errorf("the socket holds %q, %v", b, err)
+		}
+		return nil
+	}
+	check(t, as(t, ns, root, look))
+	cover(t, ns, g)
+	check(t, as(t, ns, root, look))
 }

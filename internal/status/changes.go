@@ -6,19 +6,19 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // Updates says, as actions, what is declared otherwise in is than in was: all
 // that changes in place, and of the rest what none of actions, those that the
 // change leads to, says already. Either may be nil.
-func Updates(was, is *desired.Sandbox, actions []reconcile.Action) []api.Action {
+func Updates(was, is *desired.Sandbox, actions []plan.Action) []api.Action {
 	if was == nil || is == nil {
 		return nil
 	}
 	var list []api.Action
 	for _, c := range desired.Changes(was, is) {
-		said := slices.ContainsFunc(actions, func(a reconcile.Action) bool {
+		said := slices.ContainsFunc(actions, func(a plan.Action) bool {
 			return a.Class == string(c.Class) && (c.Container == "" || c.Container == a.Container)
 		})
 		if said && c.Class != desired.ClassInPlace {

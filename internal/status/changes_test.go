@@ -6,7 +6,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // What changes in place is always told of, the rest where no action does.
@@ -15,9 +15,9 @@ func TestUpdates(t *testing.T) {
 	is := &desired.Sandbox{Name: "web", Labels: map[string]string{"a": "1"}, Spec: desired.Spec{
 		Hostname: "h", Containers: []desired.Container{{Name: "app", Args: []string{"x"}, OOMScoreAdj: new(1)}, {Name: "log", Bundle: "/b"}}}}
 	const quietly = " changed; no process is touched for it, but as another action here says"
-	actions := []reconcile.Action{
-		{Verb: reconcile.Signal, Container: "app", Class: "container"},
-		{Verb: reconcile.SetOOMScore, Class: "in place"},
+	actions := []plan.Action{
+		{Verb: plan.Signal, Container: "app", Class: "container"},
+		{Verb: plan.SetOOMScore, Class: "in place"},
 	}
 	want := []api.Action{
 		{Sandbox: "web", Action: "update", Class: "in place", Reason: "labels.a" + quietly},

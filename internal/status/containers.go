@@ -8,6 +8,7 @@ import (
 	"sandboxer/internal/api"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // live reports whether a container's command runs, or is frozen while it does.
@@ -96,6 +97,8 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 		exit := *c.Exit
 		if cm.Exit != nil && cm.Seen == c.ID {
 			exit = *cm.Exit // the planner knows more: that it was killed for its gofer's sake
+		} else if cm.AskedToEnd(c.ID) {
+			exit = plan.AsAsked(exit) // it is declared no more
 		}
 		end(&a, &exit)
 	case c.State == observed.Creating && !v.alive():
@@ -106,6 +109,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 	if why, torn := v.o.BrokenContainers[name]; torn && a.Reason == "" {
 		a.Reason, a.Message = "RecordBroken", why
 	}
+	a.Final = dc != nil && Over(v.Pass, name)
 	if dc != nil && a.State != string(observed.Running) && a.State != string(observed.Paused) {
 		v.next(&a, dc, cm)
 	}
@@ -113,7 +117,7 @@ func (v *view) container(name string, dc *desired.Container) api.Container {
 }
 
 // unseen describes a container that no record shows, from what is remembered.
-func (v *view) unseen(a *api.Container, cm reconcile.ContainerMemory) {
+func (v *view) unseen(a *api.Container, cm plan.ContainerMemory) {
 	switch {
 	case cm.Exit != nil && cm.Seen == cm.Live:
 		a.ID, a.State, a.StartedAt = cm.Live, string(observed.Stopped), instant(cm.StartedAt)
@@ -141,7 +145,7 @@ func Over(p reconcile.Pass, name string) bool {
 		return true
 	}
 	c, hash := p.Declared.Container(name)
-	if all, _ := reconcile.Ended(p.Declared, p.Memory); all || c == nil {
+	if all, _ := plan.Ended(p.Declared, p.Memory); all || c == nil {
 		return true
 	}
 	cm := p.Memory.Containers[name]
@@ -156,7 +160,7 @@ func end(a *api.Container, e *observed.Exit) {
 }
 
 // lastExit is how the last instance ended, while the next one runs.
-func lastExit(cm reconcile.ContainerMemory) *api.Exit {
+func lastExit(cm plan.ContainerMemory) *api.Exit {
 	if cm.Exit == nil {
 		return nil
 	}
@@ -169,12 +173,12 @@ func lastExit(cm reconcile.ContainerMemory) *api.Exit {
 
 // lastLoss is why a container that runs again was ended by something else than
 // itself: the one kind of end that is worth telling afterwards.
-func lastLoss(cm reconcile.ContainerMemory) (reason, message string) {
+func lastLoss(cm plan.ContainerMemory) (reason, message string) {
 	if cm.Exit == nil || cm.Restarts == 0 {
 		return "", ""
 	}
 	switch cm.Exit.Reason {
-	case "OOMKilled", "GoferLost", "SandboxLost", unhealthy:
+	case observed.ReasonOOMKilled, observed.ReasonGoferLost, observed.ReasonSandboxLost, observed.ReasonUnhealthy:
 		return cm.Exit.Reason, cm.Exit.Message
 	}
 	return "", ""
@@ -182,7 +186,7 @@ func lastLoss(cm reconcile.ContainerMemory) (reason, message string) {
 
 // next says when a container that does not run is tried again, and that its
 // sandbox is what fails.
-func (v *view) next(a *api.Container, dc *desired.Container, cm reconcile.ContainerMemory) {
+func (v *view) next(a *api.Container, dc *desired.Container, cm plan.ContainerMemory) {
 	if s := v.d.Spec.State; s != desired.Running && s != desired.Paused || finished(dc, cm) {
 		return
 	}

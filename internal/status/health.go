@@ -6,12 +6,11 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // What probes have to say of a container that runs.
 const (
-	unhealthy  = "Unhealthy"  // a probe fails, not yet often enough for more
 	notReady   = "NotReady"   // its readiness probe fails, or has not succeeded yet
 	notStarted = "NotStarted" // its startup probe has not succeeded yet
 )
@@ -25,7 +24,7 @@ func (v *view) ready(dc *desired.Container, c *observed.Container) bool {
 	if dc == nil {
 		return c.State == observed.Running
 	}
-	return reconcile.Ready(dc, c, v.mem)
+	return plan.Ready(dc, c, v.mem)
 }
 
 // ailing says which probe is against a container that runs, and why.
@@ -33,7 +32,7 @@ func (v *view) ailing(dc *desired.Container, c *observed.Container) (reason, mes
 	if dc == nil || c.State != observed.Running {
 		return "", ""
 	}
-	h := reconcile.HealthOf(c, v.mem)
+	h := plan.HealthOf(c, v.mem)
 	because := func(kind, failure string) string {
 		if failure == "" {
 			return fmt.Sprintf("its %s probe has not succeeded yet", kind)
@@ -42,13 +41,13 @@ func (v *view) ailing(dc *desired.Container, c *observed.Container) (reason, mes
 	}
 	switch {
 	case dc.StartupProbe != nil && !h.Started:
-		return notStarted, because(reconcile.StartupProbe, h.Startup)
+		return notStarted, because(plan.StartupProbe, h.Startup)
 	case h.Liveness != "":
-		return unhealthy, because(reconcile.LivenessProbe, h.Liveness)
+		return observed.ReasonUnhealthy, because(plan.LivenessProbe, h.Liveness)
 	case dc.ReadinessProbe != nil && !h.Ready:
-		return notReady, because(reconcile.ReadinessProbe, h.Readiness)
+		return notReady, because(plan.ReadinessProbe, h.Readiness)
 	case h.Readiness != "":
-		return unhealthy, because(reconcile.ReadinessProbe, h.Readiness)
+		return observed.ReasonUnhealthy, because(plan.ReadinessProbe, h.Readiness)
 	}
 	return "", ""
 }

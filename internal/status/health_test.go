@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"sandboxer/desired"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // What probes have found out shows in containers and sandbox, and who is not
@@ -14,8 +14,8 @@ import (
 func TestHealth(t *testing.T) {
 	probe := &desired.Probe{TCPSocket: &desired.TCPSocketAction{Port: 1}}
 	declared := func(c *desired.Container) { c.LivenessProbe, c.ReadinessProbe, c.StartupProbe = probe, probe, probe }
-	well := reconcile.Health{Started: true, Ready: true}
-	sick := func(change func(*reconcile.Health)) reconcile.Health {
+	well := plan.Health{Started: true, Ready: true}
+	sick := func(change func(*plan.Health)) plan.Health {
 		h := well
 		change(&h)
 		return h
@@ -23,19 +23,19 @@ func TestHealth(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		declare func(*desired.Container)
-		health  reconcile.Health
+		health  plan.Health
 		ready   bool
 		reason  string
 		message string
 	}{
-		{"no probes", nil, reconcile.Health{}, true, "", ""},
-		{"nothing known yet", declared, reconcile.Health{}, false, "NotStarted", "its startup probe has not succeeded yet"},
-		{"not started", declared, reconcile.Health{Startup: "refused", Ready: true}, false, "NotStarted", "its startup probe failed: refused"},
-		{"started", declared, reconcile.Health{Started: true}, false, "NotReady", "its readiness probe has not succeeded yet"},
-		{"not ready", declared, sick(func(h *reconcile.Health) { h.Ready, h.Readiness = false, "no" }), false, "NotReady", "its readiness probe failed: no"},
+		{"no probes", nil, plan.Health{}, true, "", ""},
+		{"nothing known yet", declared, plan.Health{}, false, "NotStarted", "its startup probe has not succeeded yet"},
+		{"not started", declared, plan.Health{Startup: "refused", Ready: true}, false, "NotStarted", "its startup probe failed: refused"},
+		{"started", declared, plan.Health{Started: true}, false, "NotReady", "its readiness probe has not succeeded yet"},
+		{"not ready", declared, sick(func(h *plan.Health) { h.Ready, h.Readiness = false, "no" }), false, "NotReady", "its readiness probe failed: no"},
 		{"ready", declared, well, true, "", ""},
-		{"ready, and failing", declared, sick(func(h *reconcile.Health) { h.Readiness = "no" }), true, "Unhealthy", "its readiness probe failed: no"},
-		{"ready, and hardly alive", declared, sick(func(h *reconcile.Health) { h.Liveness = "no" }), true, "Unhealthy", "its liveness probe failed: no"},
+		{"ready, and failing", declared, sick(func(h *plan.Health) { h.Readiness = "no" }), true, "Unhealthy", "its readiness probe failed: no"},
+		{"ready, and hardly alive", declared, sick(func(h *plan.Health) { h.Liveness = "no" }), true, "Unhealthy", "its liveness probe failed: no"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := base(func(s *desired.Sandbox) {

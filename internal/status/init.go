@@ -8,7 +8,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // initializing is the reason while init containers do their work.
@@ -56,7 +56,7 @@ func (v *view) isAhead(name string) bool {
 		return false
 	}
 	at := slices.IndexFunc(v.d.Init, func(c desired.Container) bool { return c.Name == name })
-	now, pending := reconcile.Initializing(v.d, v.mem, v.o.Record.Sentry)
+	now, pending := plan.Initializing(v.d, v.mem, v.o.Record.Sentry)
 	if at < 0 || !pending || at < now {
 		return false
 	}
@@ -69,7 +69,7 @@ func (v *view) isAhead(name string) bool {
 func (v *view) beforehand(list []api.Container) (phase api.Phase, reason, message string, ok bool) {
 	var waits []string
 	for _, c := range v.Pass.Conditions {
-		if c.Type == reconcile.DependencyMissing || c.Type == reconcile.DependencyNotReady {
+		if c.Type == plan.DependencyMissing || c.Type == plan.DependencyNotReady {
 			waits = append(waits, c.Message)
 			if reason == "" {
 				reason = c.Type
@@ -82,20 +82,20 @@ func (v *view) beforehand(list []api.Container) (phase api.Phase, reason, messag
 	if !v.alive() || !v.current() || v.o.Unresponsive || v.asked() != "" || v.o.Record.State != observed.SandboxUp {
 		return "", "", "", false
 	}
-	i, pending := reconcile.Initializing(v.d, v.mem, v.o.Record.Sentry)
+	i, pending := plan.Initializing(v.d, v.mem, v.o.Record.Sentry)
 	if !pending {
 		return "", "", "", false
 	}
 	c := list[i]
 	which := fmt.Sprintf("init container %q (%d of %d)", c.Name, i+1, len(v.d.Init))
 	switch {
-	case c.Reason == startError:
-		return api.Failed, startError, "init " + howItEnded(c) + nextStart(c, v.Now), true
+	case c.Reason == observed.ReasonStartError:
+		return api.Failed, observed.ReasonStartError, "init " + howItEnded(c) + nextStart(c, v.Now), true
 	case c.NextStartAt != nil:
-		return api.Pending, api.CrashLoopBackOff, "init " + howItEnded(c) + nextStart(c, v.Now), true
+		return api.Pending, api.CrashLoopBackOff, inTurn(c.NextStartAt, v.Now) + "init " + howItEnded(c), true
 	case c.State == string(observed.Running):
 		return api.Pending, initializing, which + " runs", true
-	case len(v.Pass.Pending) > 0 && v.Pass.Pending[0].Verb != reconcile.Start:
+	case len(v.Pass.Pending) > 0 && v.Pass.Pending[0].Verb != plan.Start:
 		return "", "", "", false
 	}
 	return api.Pending, initializing, which + " is about to be started", true

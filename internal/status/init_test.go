@@ -9,7 +9,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // early is the base case with two init containers, of which done have
@@ -22,10 +22,10 @@ func early(done int, edits ...func(*desired.Sandbox)) Input {
 		}
 	})
 	in.Pass.Observed.Containers, in.Pass.Memory.InitIn, in.Pass.Memory.InitDone = nil, sentry, done
-	in.Pass.Memory.Containers = map[string]reconcile.ContainerMemory{}
+	in.Pass.Memory.Containers = map[string]plan.ContainerMemory{}
 	for i := range in.Pass.Declared.Init {
 		name := in.Pass.Declared.Init[i].Name
-		in.Pass.Memory.Containers[name] = reconcile.ContainerMemory{Hash: in.Pass.Declared.InitHash[i], Fresh: true}
+		in.Pass.Memory.Containers[name] = plan.ContainerMemory{Hash: in.Pass.Declared.InitHash[i], Fresh: true}
 		if i < done {
 			begin(&in, name)
 			ends(&in, i, exit(0, "Completed"), 0)
@@ -40,7 +40,7 @@ func begin(in *Input, name string) {
 	in.Pass.Observed.Containers = append(in.Pass.Observed.Containers, observed.Container{
 		State: observed.Running, GoferRun: observed.Alive, ContainerRecord: observed.ContainerRecord{
 			Name: c.Name, ID: "web." + name + ".1", Hash: hash, StartedAt: created}})
-	in.Pass.Memory.Containers[name] = reconcile.ContainerMemory{Hash: hash, Live: "web." + name + ".1"}
+	in.Pass.Memory.Containers[name] = plan.ContainerMemory{Hash: hash, Live: "web." + name + ".1"}
 }
 
 // initLine is line with the init containers before the others.
@@ -66,22 +66,22 @@ func TestOfInit(t *testing.T) {
 	}{
 		{"the first one runs", early(0), func(in *Input) { begin(in, "make") },
 			`0/2 Pending ready=false "Initializing" "init container \"make\" (1 of 2) runs" | make running | fill created` + waiting},
-		{"the second one comes", early(1), func(in *Input) { pending(in, reconcile.Start, "it was not started yet") },
+		{"the second one comes", early(1), func(in *Input) { pending(in, plan.Start, "it was not started yet") },
 			`1/2 Pending ready=false "Initializing" "init container \"fill\" (2 of 2) is about to be started" | make stopped 0 Completed | fill created` + waiting},
 		{"in back-off", early(1), func(in *Input) { begin(in, "fill"); ends(in, 1, exit(3, "Error"), time.Second) },
-			`1/2 Pending ready=false "CrashLoopBackOff" "init container \"fill\" ended with exit code 3; next try at 12:00:01" | make stopped 0 Completed | fill stopped 3 Error in 1s` + waiting},
+			`1/2 Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:01Z; init container \"fill\" ended with exit code 3" | make stopped 0 Completed | fill stopped 3 Error in 1s` + waiting},
 		{"can't be started", early(0), func(in *Input) { begin(in, "make"); ends(in, 0, exit(128, "StartError"), time.Second) },
-			`0/2 Failed ready=false "StartError" "init container \"make\" can't be started; next try at 12:00:01" | make stopped 128 StartError in 1s | fill created` + waiting},
+			`0/2 Failed ready=false "StartError" "init container \"make\" can't be started; next try at 2026-03-01T12:00:01Z" | make stopped 128 StartError in 1s | fill created` + waiting},
 		{"failed for good", early(1, never), func(in *Input) {
 			begin(in, "fill")
 			ends(in, 1, exit(3, "Error"), 0)
 			down(in)
 		}, `1/2 Failed ready=false "Error" "container \"fill\" ended with exit code 3" | make stopped 0 Completed | fill stopped 3 Error | app creating | aid creating`},
-		{"done", early(2), func(in *Input) { pending(in, reconcile.Start, "not started yet") },
+		{"done", early(2), func(in *Input) { pending(in, plan.Start, "not started yet") },
 			`2/2 Pending ready=false "Starting" "not started yet" | make stopped 0 Completed | fill stopped 0 Completed` + waiting},
 		{"again in another sandbox", early(2), func(in *Input) {
 			in.Pass.Observed.Record.Sentry.PID = 4712
-			pending(in, reconcile.SetLimits, "limits")
+			pending(in, plan.SetLimits, "limits")
 		}, `0/2 Pending ready=false "Updating" "limits" | make created | fill created` + waiting},
 		{"paused meanwhile", early(0, state(desired.Paused)), func(in *Input) {
 			begin(in, "make")
@@ -92,12 +92,12 @@ func TestOfInit(t *testing.T) {
 		{"declared no more", early(1), func(in *Input) {
 			in.Before, _ = Of(*in)
 			in.Pass.Declared = nil
-			pending(in, reconcile.Destroy, "it is declared no more")
+			pending(in, plan.Destroy, "it is declared no more")
 		}, `1/2 Terminating ready=false "" "it is declared no more" | make stopped 0 Completed | fill created`},
 		{"waits for others", early(0), func(in *Input) {
 			bare(in)
-			in.Pass.Conditions = []reconcile.Condition{{Type: reconcile.DependencyMissing, Reason: reconcile.DependencyMissing, Message: "for one"},
-				{Type: reconcile.DependencyNotReady, Reason: reconcile.DependencyNotReady, Message: "for another"}}
+			in.Pass.Conditions = []plan.Condition{{Type: plan.DependencyMissing, Reason: plan.DependencyMissing, Message: "for one"},
+				{Type: plan.DependencyNotReady, Reason: plan.DependencyNotReady, Message: "for another"}}
 		}, `0/2 Pending ready=false "DependencyMissing" "for one; for another" | make creating | fill creating | app creating | aid creating`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,17 +4,17 @@ import (
 	"testing"
 
 	"sandboxer/internal/api"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // While a container runs again, it is known how it ended before; one that has
 // ended says so itself.
 func TestLastExit(t *testing.T) {
 	in := base(nil)
-	in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1, Exit: exit(3, "Error")}
+	in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1, Exit: exit(3, "Error")}
 	unknown := *exit(0, "Unknown")
 	unknown.Known = false
-	in.Pass.Memory.Containers["aid"] = reconcile.ContainerMemory{Live: "web.aid.1", Seen: "web.aid.0", Restarts: 1, Exit: &unknown}
+	in.Pass.Memory.Containers["aid"] = plan.ContainerMemory{Live: "web.aid.1", Seen: "web.aid.0", Restarts: 1, Exit: &unknown}
 	list := boxes(in)
 	if e := list[0].LastExit; e == nil || e.ID != "web.app.0" || e.ExitCode == nil || *e.ExitCode != 3 || e.Reason != "Error" || !e.FinishedAt.Equal(exit(3, "").At) {
 		t.Errorf("the last end of app is %+v", e)

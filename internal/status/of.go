@@ -10,6 +10,7 @@ import (
 	"sandboxer/internal/api"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // Input is all that Of looks at.
@@ -42,7 +43,7 @@ func Of(in Input) (api.Sandbox, bool) {
 	}
 	s := api.Sandbox{Name: in.Pass.Name, Source: in.Before.Source}
 	if v.d != nil {
-		s.Source, s.DesiredState = v.d.Source, string(v.d.Spec.State)
+		s.Source, s.DesiredState, s.Labels = v.d.Source, string(v.d.Spec.State), v.d.Labels
 	} else if len(in.Problems) > 0 {
 		s.Source = in.Problems[0].File
 	}
@@ -70,9 +71,9 @@ func Of(in Input) (api.Sandbox, bool) {
 // view is one call of Of.
 type view struct {
 	Input
-	d   *reconcile.Declared
+	d   *plan.Declared
 	o   *observed.Sandbox
-	mem reconcile.Memory
+	mem plan.Memory
 }
 
 // nothing reports whether a look found nothing at all.
@@ -102,7 +103,7 @@ func (v *view) status() api.Status {
 			s.Cgroup = r.Cgroup
 		}
 		if v.o.Sentry == observed.Alive {
-			s.SandboxPID = r.Sentry.PID
+			s.SandboxPID, s.GVisor = r.Sentry.PID, r.GVisor
 			s.CreatedAt = instant(r.CreatedAt)
 			for _, score := range v.o.Scores {
 				if score.PID == r.Sentry.PID {
@@ -169,7 +170,7 @@ func (v *view) conditions() []api.Condition {
 // wrong must show in a table. What only the user can settle, a document that
 // was rejected and a deletion that is held, is told in any case.
 func explain(s *api.Status, blind bool) {
-	order := []string{api.RuntimeUnreachable, api.ManifestRejected, api.DeletionHeld, api.Unsupported}
+	order := []string{api.RuntimeUnreachable, api.ManifestRejected, api.DeletionHeld, api.Unsupported, plan.StartBlocked}
 	rank := func(c api.Condition) int {
 		if i := slices.Index(order, c.Type); i >= 0 {
 			return i

@@ -15,6 +15,7 @@ import (
 	"sandboxer/internal/events"
 	"sandboxer/observed"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,19 +39,19 @@ func base(edit func(*desired.Sandbox)) Input {
 	if edit != nil {
 		edit(s)
 	}
-	d := reconcile.Declare(s)
+	d := plan.Declare(s)
 	in := Input{Now: now, Pass: reconcile.Pass{Name: "web", Declared: d}}
 	in.Pass.Observed = observed.Sandbox{Name: "web", Sentry: observed.Alive, CgroupExists: true, CgroupProcs: 4,
 		Record: &observed.Record{Name: "web", Runtime: "gvisor", State: observed.SandboxUp, SandboxHash: d.SandboxHash,
 			Cgroup: "/sandboxer/web", Sentry: sentry, CreatedAt: created},
 		Scores: []observed.Score{{PID: 1, Value: 5}, {PID: sentry.PID, Value: 200}}}
-	in.Pass.Memory.Containers = map[string]reconcile.ContainerMemory{}
+	in.Pass.Memory.Containers = map[string]plan.ContainerMemory{}
 	for i, c := range s.Spec.Containers {
 		id := "web." + c.Name + ".1"
 		in.Pass.Observed.Containers = append(in.Pass.Observed.Containers, observed.Container{
 			State: observed.Running, GoferRun: observed.Alive, ContainerRecord: observed.ContainerRecord{Name: c.Name, ID: id,
 				Hash: d.ContainerHash[i], StartedAt: created, Gofer: observed.Process{PID: 4700 + i}}})
-		in.Pass.Memory.Containers[c.Name] = reconcile.ContainerMemory{Hash: d.ContainerHash[i], Live: id}
+		in.Pass.Memory.Containers[c.Name] = plan.ContainerMemory{Hash: d.ContainerHash[i], Live: id}
 	}
 	return in
 }
@@ -78,11 +79,11 @@ func down(in *Input) {
 
 func bare(in *Input) {
 	in.Pass.Observed = observed.Sandbox{Name: "web"}
-	in.Pass.Memory = reconcile.Memory{}
+	in.Pass.Memory = plan.Memory{}
 }
 
-func pending(in *Input, verb reconcile.Verb, reason string) {
-	in.Pass.Pending = []reconcile.Action{{Verb: verb, Sandbox: "web", Reason: reason}}
+func pending(in *Input, verb plan.Verb, reason string) {
+	in.Pass.Pending = []plan.Action{{Verb: verb, Sandbox: "web", Reason: reason}}
 }
 
 func policies(a, b desired.RestartPolicy) func(*desired.Sandbox) {
@@ -126,21 +127,21 @@ func TestOf(t *testing.T) {
 		want    string
 	}{
 		{name: "as declared", want: `Running ready=true "" ""` + both},
-		{name: "not there yet", change: func(in *Input) { bare(in); pending(in, reconcile.Create, "it is not there") },
+		{name: "not there yet", change: func(in *Input) { bare(in); pending(in, plan.Create, "it is not there") },
 			want: `Pending ready=false "Creating" "it is not there" | app creating | aid creating`},
 		{name: "created, commands not started", change: func(in *Input) {
-			in.Pass.Observed.Containers, in.Pass.Memory = nil, reconcile.Memory{}
-			pending(in, reconcile.Start, "not started yet")
+			in.Pass.Observed.Containers, in.Pass.Memory = nil, plan.Memory{}
+			pending(in, plan.Start, "not started yet")
 		}, want: `Pending ready=false "Starting" "not started yet" | app created | aid created`},
 		{name: "created as declared", declare: state(desired.Created), change: func(in *Input) {
-			in.Pass.Observed.Containers, in.Pass.Memory = nil, reconcile.Memory{}
+			in.Pass.Observed.Containers, in.Pass.Memory = nil, plan.Memory{}
 		}, want: `Created ready=false "" "" | app created | aid created`},
 		{name: "created, with the records of earlier runs", declare: state(desired.Created), change: func(in *Input) {
 			ends(in, 0, exit(0, "Completed"), 0)
 			ends(in, 1, exit(0, "Completed"), 0)
 			in.Pass.Observed.Record.CreatedAt = now
 		}, want: `Created ready=false "" "" | app created | aid created`},
-		{name: "to be created, but runs", declare: state(desired.Created), change: func(in *Input) { pending(in, reconcile.Signal, "Created is declared") },
+		{name: "to be created, but runs", declare: state(desired.Created), change: func(in *Input) { pending(in, plan.Signal, "Created is declared") },
 			want: `Pending ready=false "Stopping" "Created is declared"` + both},
 		{name: "paused", declare: state(desired.Paused), change: func(in *Input) {
 			in.Pass.Observed.Record.State = observed.SandboxPaused
@@ -148,11 +149,11 @@ func TestOf(t *testing.T) {
 			ends(in, 1, exit(0, "Completed"), 0)
 			in.Pass.Observed.Containers[1].State = observed.Paused
 		}, want: `Paused ready=false "" "" | app paused | aid stopped 0 Completed`},
-		{name: "to be paused", declare: state(desired.Paused), change: func(in *Input) { pending(in, reconcile.Pause, "Paused is declared") },
+		{name: "to be paused", declare: state(desired.Paused), change: func(in *Input) { pending(in, plan.Pause, "Paused is declared") },
 			want: `Pending ready=false "Pausing" "Paused is declared"` + both},
 		{name: "to be resumed", change: func(in *Input) {
 			in.Pass.Observed.Record.State = observed.SandboxPaused
-			pending(in, reconcile.Resume, "Running is declared")
+			pending(in, plan.Resume, "Running is declared")
 		}, want: `Pending ready=false "Resuming" "Running is declared"` + both},
 		{name: "stopped", declare: state(desired.Stopped), change: func(in *Input) { down(in); ends(in, 0, exit(143, "Error"), time.Minute) },
 			want: `Stopped ready=false "" "" | app stopped 143 Error | aid stopped`},
@@ -164,10 +165,10 @@ func TestOf(t *testing.T) {
 			in.Pass.Observed.Containers[1].ID, in.Pass.Observed.Containers[1].State, in.Pass.Observed.Containers[1].Exit = "web.aid.2", observed.Creating, nil
 		}, want: `Stopped ready=false "" "" | app stopped | aid stopped 0 Completed`},
 		{name: "stopped from the start", declare: state(desired.Stopped), change: bare, want: `Stopped ready=false "" "" | app stopped | aid stopped`},
-		{name: "to be stopped", declare: state(desired.Stopped), change: func(in *Input) { pending(in, reconcile.Stop, "Stopped is declared") },
+		{name: "to be stopped", declare: state(desired.Stopped), change: func(in *Input) { pending(in, plan.Stop, "Stopped is declared") },
 			want: `Pending ready=false "Stopping" "Stopped is declared"` + both},
 		{name: "asked to stop", declare: state(desired.Stopped), change: func(in *Input) {
-			in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", StopID: "web.app.1", StopAsked: now}
+			in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: "web.app.1", StopID: "web.app.1", StopAsked: now}
 		}, want: `Pending ready=false "Stopping" "container \"app\" was asked to end and has time left"` + both},
 		{name: "between two looks", declare: state(desired.Stopped), want: `Pending ready=false "Waiting" ""` + both},
 		{name: "one ended well for good", change: func(in *Input) { ends(in, 1, exit(0, "Completed"), 0) },
@@ -185,7 +186,7 @@ func TestOf(t *testing.T) {
 		{name: "one failed for good, and the other crashes", declare: policies(desired.Always, desired.Never), change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), time.Second)
 			ends(in, 1, exit(3, "Error"), 0)
-		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:01" | app stopped 1 Error in 1s | aid stopped 3 Error`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:01Z; container \"app\" ended with exit code 1" | app stopped 1 Error in 1s | aid stopped 3 Error`},
 		{name: "both failed for good", declare: policies(desired.Never, desired.Never), change: func(in *Input) {
 			ends(in, 0, exit(4, "Error"), 0)
 			ends(in, 1, exit(137, "OOMKilled"), 0)
@@ -209,73 +210,73 @@ func TestOf(t *testing.T) {
 			ends(in, 1, exit(0, "Completed"), 0)
 		}, want: `Failed ready=false "SandboxLost" "container \"app\" ended, and nobody knows how (SandboxLost)" | app stopped SandboxLost | aid stopped 0 Completed`},
 		{name: "crashes", change: func(in *Input) { ends(in, 0, exit(1, "Error"), 4*time.Second) },
-			want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:04" | app stopped 1 Error in 4s | aid running`},
+			want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:04Z; container \"app\" ended with exit code 1" | app stopped 1 Error in 4s | aid running`},
 		{name: "both crash, the next one counts", declare: policies(desired.Always, desired.Always), change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), 4*time.Second)
 			ends(in, 1, exit(2, "Error"), 2*time.Second)
-		}, want: `Pending ready=false "CrashLoopBackOff" "container \"aid\" ended with exit code 2; next try at 12:00:02" | app stopped 1 Error in 4s | aid stopped 2 Error in 2s`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:02Z; container \"aid\" ended with exit code 2" | app stopped 1 Error in 4s | aid stopped 2 Error in 2s`},
 		{name: "crashed and due", change: func(in *Input) {
 			ends(in, 0, exit(1, "Error"), -time.Second)
-			pending(in, reconcile.Start, "restart 1 at once")
+			pending(in, plan.Start, "restart 1 at once")
 		}, want: `Pending ready=false "Starting" "restart 1 at once" | app stopped 1 Error | aid running`},
 		{name: "no such command", change: func(in *Input) { ends(in, 0, startErr, 4*time.Second) },
-			want: `Failed ready=false "StartError" "container \"app\" can't be started: /bin/ap: no such file; next try at 12:00:04" | app stopped 127 StartError in 4s | aid running`},
+			want: `Failed ready=false "StartError" "container \"app\" can't be started: /bin/ap: no such file; next try at 2026-03-01T12:00:04Z" | app stopped 127 StartError in 4s | aid running`},
 		{name: "no such command, until the spec was changed", change: func(in *Input) {
 			ends(in, 0, startErr, 4*time.Second)
 			cm := in.Pass.Memory.Containers["app"]
 			cm.Fresh, cm.NextStart = true, time.Time{}
 			in.Pass.Memory.Containers["app"] = cm
-			pending(in, reconcile.Start, "changed")
+			pending(in, plan.Start, "changed")
 		}, want: `Pending ready=false "Starting" "changed" | app stopped 127 StartError | aid running`},
 		{name: "creation fails", change: func(in *Input) {
 			bare(in)
-			in.Pass.Memory = reconcile.Memory{CreateFailures: 2, NextCreate: now.Add(time.Minute), LastError: "no space left"}
-			pending(in, reconcile.Create, "tried again")
-		}, want: `Failed ready=false "CreateFailed" "no space left; next try at 12:01:00" | app creating CreateFailed in 1m0s | aid creating CreateFailed in 1m0s`},
+			in.Pass.Memory = plan.Memory{CreateFailures: 2, NextCreate: now.Add(time.Minute), LastError: "no space left"}
+			pending(in, plan.Create, "tried again")
+		}, want: `Failed ready=false "CreateFailed" "no space left; next try at 2026-03-01T12:01:00Z" | app creating CreateFailed in 1m0s | aid creating CreateFailed in 1m0s`},
 		{name: "the sandbox keeps dying", change: func(in *Input) {
 			down(in)
 			lost := &observed.Exit{Reason: "SandboxLost", At: now}
 			ends(in, 0, lost, 0)
 			ends(in, 1, lost, 0)
 			in.Pass.Memory.Losses, in.Pass.Memory.NextCreate = 3, now.Add(2*time.Second)
-		}, want: `Pending ready=false "CrashLoopBackOff" "the sandbox was lost; next try at 12:00:02" | app stopped SandboxLost in 2s | aid stopped SandboxLost in 2s`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:02Z; the sandbox was lost" | app stopped SandboxLost in 2s | aid stopped SandboxLost in 2s`},
 		{name: "lost and made anew", change: func(in *Input) {
-			in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1,
+			in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1,
 				Exit: &observed.Exit{Reason: "SandboxLost"}}
 		}, want: `Running ready=true "" "" | app running SandboxLost | aid running`},
 		{name: "crashed once and runs again", change: func(in *Input) {
-			in.Pass.Memory.Containers["app"] = reconcile.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1, Exit: exit(1, "Error")}
+			in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: "web.app.1", Seen: "web.app.0", Restarts: 1, Exit: exit(1, "Error")}
 		}, want: `Running ready=true "" ""` + both},
 		{name: "the planner knows why it was killed", change: func(in *Input) {
 			ends(in, 0, exit(137, "GoferLost"), time.Second)
 			in.Pass.Observed.Containers[0].Exit = exit(137, "Error")
-		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 137 (GoferLost); next try at 12:00:01" | app stopped 137 GoferLost in 1s | aid running`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:01Z; container \"app\" ended with exit code 137 (GoferLost)" | app stopped 137 GoferLost in 1s | aid running`},
 		{name: "a container is to be changed", change: func(in *Input) {
 			in.Pass.Observed.Containers[0].Hash = "old"
-			in.Pass.Pending = []reconcile.Action{{Verb: reconcile.Signal, Container: "app", Reason: "it was changed"}}
+			in.Pass.Pending = []plan.Action{{Verb: plan.Signal, Container: "app", Reason: "it was changed"}}
 		}, want: `Pending ready=false "Stopping" "it was changed"` + both},
 		{name: "the sandbox is to be replaced", change: func(in *Input) {
 			in.Pass.Observed.Record.SandboxHash = "old"
-			pending(in, reconcile.Stop, "hostname was changed")
+			pending(in, plan.Stop, "hostname was changed")
 		}, want: `Pending ready=false "Stopping" "hostname was changed"` + both},
 		{name: "one is declared no more", declare: func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] }, change: func(in *Input) {
 			c := in.Pass.Observed.Containers[0]
 			c.Name, c.ID = "old", "web.old.1"
 			in.Pass.Observed.Containers = append(in.Pass.Observed.Containers, c)
 			in.Pass.Observed.BrokenContainers = map[string]string{"torn": "half a record"}
-			pending(in, reconcile.Remove, "declared no more")
+			pending(in, plan.Remove, "declared no more")
 		}, want: `Running ready=true "" "" | app running | old running | torn created RecordBroken`},
 		{name: "a record is torn", change: func(in *Input) {
 			in.Pass.Observed.Containers = in.Pass.Observed.Containers[1:]
 			in.Pass.Observed.BrokenContainers = map[string]string{"app": "half a record"}
-			pending(in, reconcile.Start, "made anew")
+			pending(in, plan.Start, "made anew")
 		}, want: `Pending ready=false "Starting" "made anew" | app created RecordBroken | aid running`},
 		{name: "the sentry is silent", change: func(in *Input) {
 			in.Pass.Observed.Unresponsive, in.Pass.Observed.ProbeError = true, "deadline exceeded"
-			in.Pass.Conditions = []reconcile.Condition{{Type: api.RuntimeUnreachable, Reason: "SentrySilent", Message: "no answer"}}
+			in.Pass.Conditions = []plan.Condition{{Type: api.RuntimeUnreachable, Reason: "SentrySilent", Message: "no answer"}}
 		}, want: `Running ready=false "RuntimeUnreachable" "no answer: deadline exceeded"` + both},
 		{name: "a score is denied", change: func(in *Input) {
-			in.Pass.Conditions = []reconcile.Condition{{Type: api.OOMScoreDenied, Reason: "Denied", Message: "EACCES"}}
+			in.Pass.Conditions = []plan.Condition{{Type: api.OOMScoreDenied, Reason: "Denied", Message: "EACCES"}}
 		}, want: `Running ready=true "OOMScoreDenied" "EACCES"` + both},
 		{name: "output is lost", change: func(in *Input) { in.OutputLost = "no space" },
 			want: `Running ready=true "OutputLost" "no space"` + both},
@@ -287,11 +288,27 @@ func TestOf(t *testing.T) {
 			ends(in, 0, exit(1, "Error"), time.Second)
 			in.Problems = []desired.Problem{{File: "web.yaml", Message: "bad"}}
 			in.Held = "confirm it"
-		}, want: `Pending ready=false "CrashLoopBackOff" "container \"app\" ended with exit code 1; next try at 12:00:01; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
+		}, want: `Pending ready=false "CrashLoopBackOff" "next try at 2026-03-01T12:00:01Z; container \"app\" ended with exit code 1; DeletionHeld: confirm it; ManifestRejected: web.yaml: bad" | app stopped 1 Error in 1s | aid running`},
 		{name: "between two looks, and the deletion held", declare: state(desired.Stopped), change: func(in *Input) { in.Held = "confirm it" },
 			want: `Pending ready=false "Waiting" "DeletionHeld: confirm it"` + both},
-		{name: "declared no more", change: func(in *Input) { in.Pass.Declared = nil; pending(in, reconcile.Signal, "declared no more") },
+		{name: "declared no more", change: func(in *Input) { in.Pass.Declared = nil; pending(in, plan.Signal, "declared no more") },
 			want: `Terminating ready=false "" "declared no more" | aid running | app running`},
+		{name: "declared no more, and one has ended as it was asked to", change: func(in *Input) {
+			in.Pass.Declared = nil
+			ends(in, 0, nil, 0)
+			c := &in.Pass.Observed.Containers[0]
+			c.Exit = exit(143, "Error")
+			in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: c.ID, StopID: c.ID, StopAsked: now}
+			pending(in, plan.Signal, "declared no more")
+		}, want: `Terminating ready=false "" "declared no more" | aid running | app stopped 143 Stopped`},
+		{name: "declared no more, and one was ended for a fault of its own", change: func(in *Input) {
+			in.Pass.Declared = nil
+			ends(in, 0, nil, 0)
+			c := &in.Pass.Observed.Containers[0]
+			c.Exit = exit(137, "Error")
+			in.Pass.Memory.Containers["app"] = plan.ContainerMemory{Live: c.ID, StopID: c.ID, StopAsked: now, StopReason: "Unhealthy"}
+			pending(in, plan.Signal, "declared no more")
+		}, want: `Terminating ready=false "" "declared no more" | aid running | app stopped 137 Error`},
 		{name: "not declared, and that can't be trusted", change: func(in *Input) {
 			in.Pass.Declared, in.Pass.Held, in.Held = nil, true, "the directory is missing"
 		}, want: `Running ready=false "DeletionHeld" "the directory is missing" | aid running | app running`},
@@ -331,7 +348,7 @@ func TestOfNothing(t *testing.T) {
 		t.Errorf("nothing shows as %s", line(s))
 	}
 	in.Pass.Blind, in.Pass.LookErr = true, errors.New("no permission")
-	in.Pass.Conditions = []reconcile.Condition{{Type: api.RuntimeUnreachable, Reason: "LookFailed", Message: "can't tell"}}
+	in.Pass.Conditions = []plan.Condition{{Type: api.RuntimeUnreachable, Reason: "LookFailed", Message: "can't tell"}}
 	s, ok := Of(in)
 	if got := line(s); !ok || got != `Pending ready=false "RuntimeUnreachable" "can't tell: no permission"` {
 		t.Errorf("a first look that fails shows as %s", got)
@@ -342,7 +359,7 @@ func TestBlindnessKeepsWhatWasSeen(t *testing.T) {
 	in := base(nil)
 	in.Before, _ = Of(in)
 	in.Pass.Observed, in.Pass.Blind = observed.Sandbox{}, true
-	in.Pass.Conditions = []reconcile.Condition{{Type: api.RuntimeUnreachable, Reason: "LookFailed", Message: "can't tell"}}
+	in.Pass.Conditions = []plan.Condition{{Type: api.RuntimeUnreachable, Reason: "LookFailed", Message: "can't tell"}}
 	s, _ := Of(in)
 	if got := line(s); got != `Running ready=false "RuntimeUnreachable" "can't tell" | app running | aid running` {
 		t.Errorf("got %s", got)
@@ -384,6 +401,9 @@ func TestOfInJSON(t *testing.T) {
  "name": "web",
  "source": "web.yaml",
  "desiredState": "Running",
+ "labels": {
+  "tier": "front"
+ },
  "status": {
   "phase": "Running",
   "ready": true,
@@ -425,7 +445,8 @@ func TestOfInJSON(t *testing.T) {
     "reason": "Completed",
     "startedAt": "2026-03-01T11:00:00Z",
     "finishedAt": "2026-03-01T11:59:00Z",
-    "nextStartAt": null
+    "nextStartAt": null,
+    "final": true
    }
   ]
  }
@@ -461,7 +482,7 @@ func TestRejected(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	in := base(nil)
-	pending(&in, reconcile.Start, "why")
+	pending(&in, plan.Start, "why")
 	in.Pass.Again = now
 	s, _ := Of(in)
 	d := Describe(s, in.Pass, make([]events.Event, 30))

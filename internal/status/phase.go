@@ -9,13 +9,12 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // The reasons that are ours; the others are the runtime's (observed.Exit).
 const (
-	createFailed = reconcile.CreateFailed
-	startError   = "StartError"
+	createFailed = plan.CreateFailed
 )
 
 // phase says where the sandbox stands and, where that is not as declared, why.
@@ -50,7 +49,7 @@ func (v *view) phase(list []api.Container) (phase api.Phase, reason, message str
 
 // running is phase for what is declared Running or Paused.
 func (v *view) running(list []api.Container) (phase api.Phase, reason, message string) {
-	if all, failed := reconcile.Ended(v.d, v.mem); all {
+	if all, failed := plan.Ended(v.d, v.mem); all {
 		if failed {
 			reason, message := v.failures(list)
 			return api.Failed, reason, message
@@ -60,8 +59,8 @@ func (v *view) running(list []api.Container) (phase api.Phase, reason, message s
 	if phase, reason, message, ok := v.beforehand(list); ok {
 		return phase, reason, message
 	}
-	if c, ok := v.waiting(list, func(c api.Container) bool { return c.Reason == startError }); ok {
-		return api.Failed, startError, howItEnded(c) + nextStart(c, v.Now)
+	if c, ok := v.waiting(list, func(c api.Container) bool { return c.Reason == observed.ReasonStartError }); ok {
+		return api.Failed, observed.ReasonStartError, howItEnded(c) + nextStart(c, v.Now)
 	}
 	switch {
 	case v.alive() && v.current() && v.o.Record.State == observed.SandboxPaused && v.d.Spec.State == desired.Paused:
@@ -71,9 +70,9 @@ func (v *view) running(list []api.Container) (phase api.Phase, reason, message s
 	}
 	if c, ok := v.waiting(list, func(c api.Container) bool { return c.NextStartAt != nil }); ok && len(v.Pass.Pending) == 0 {
 		if !v.alive() && v.mem.NextCreate.After(v.Now) {
-			return api.Pending, api.CrashLoopBackOff, "the sandbox was lost" + nextTry(v.mem.NextCreate, v.Now)
+			return api.Pending, api.CrashLoopBackOff, inTurn(&v.mem.NextCreate, v.Now) + "the sandbox was lost"
 		}
-		return api.Pending, api.CrashLoopBackOff, howItEnded(c) + nextStart(c, v.Now)
+		return api.Pending, api.CrashLoopBackOff, inTurn(c.NextStartAt, v.Now) + howItEnded(c)
 	}
 	return v.onItsWay()
 }
@@ -106,6 +105,9 @@ func (v *view) standing() api.Phase {
 // onItsWay is the phase between two states, explained by what is done next.
 func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 	if len(v.Pass.Pending) == 0 {
+		if slices.ContainsFunc(v.Pass.Conditions, func(c plan.Condition) bool { return c.Type == plan.StartBlocked }) {
+			return v.standing(), "", "" // as with a manifest that was rejected: the condition says why
+		}
 		switch c := v.asked(); {
 		case v.o.Unresponsive:
 			return api.Pending, "", "" // the condition says why
@@ -119,21 +121,21 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 	}
 	a := v.Pass.Pending[0]
 	switch a.Verb {
-	case reconcile.Create:
+	case plan.Create:
 		reason = "Creating"
-	case reconcile.Start:
+	case plan.Start:
 		reason = "Starting"
-	case reconcile.Pause:
+	case plan.Pause:
 		reason = "Pausing"
-	case reconcile.Resume:
+	case plan.Resume:
 		reason = "Resuming"
-	case reconcile.Suspend:
+	case plan.Suspend:
 		reason = "Suspending"
-	case reconcile.Restore:
+	case plan.Restore:
 		reason = "Restoring"
-	case reconcile.Discard:
+	case plan.Discard:
 		reason = "Discarding"
-	case reconcile.SetLimits, reconcile.SetOOMScore, reconcile.Remove, reconcile.ReplaceGofer, reconcile.Keep:
+	case plan.SetLimits, plan.ReopenUserLog, plan.SetOOMScore, plan.Remove, plan.ReplaceGofer, plan.Keep:
 		reason = "Updating"
 	default:
 		reason = "Stopping"
@@ -164,7 +166,7 @@ func (v *view) hooked() string {
 }
 
 // current reports whether the sandbox was made from what is declared now.
-func (v *view) current() bool { return v.o.Record.SandboxHash == v.d.SandboxHash }
+func (v *view) current() bool { return v.d.IsOf(v.o.Record) }
 
 // ranHere reports whether a container's command ran in the present sandbox:
 // records of containers outlive its replacement.
@@ -205,12 +207,12 @@ func (v *view) failures(list []api.Container) (reason, message string) {
 
 // finished reports whether a container has ended and is not to run again until
 // something else is declared.
-func finished(c *desired.Container, cm reconcile.ContainerMemory) bool {
+func finished(c *desired.Container, cm plan.ContainerMemory) bool {
 	if cm.Fresh || cm.Exit == nil || cm.Seen != cm.Live {
 		return false
 	}
 	return c.RestartPolicy == desired.Never ||
-		c.RestartPolicy == desired.OnFailure && cm.Exit.Known && cm.Exit.Code == 0 && cm.Exit.Reason != unhealthy
+		c.RestartPolicy == desired.OnFailure && cm.Exit.Known && cm.Exit.Code == 0 && cm.Exit.Reason != observed.ReasonUnhealthy
 }
 
 // waiting finds the declared container that does not run, is meant to, and of
@@ -235,14 +237,14 @@ func earlier(a, b *time.Time) bool { return a != nil && b != nil && a.Before(*b)
 // howItEnded is a sentence about a container that does not run.
 func howItEnded(c api.Container) string {
 	how := "ended, and nobody knows how"
-	if c.Reason == startError {
+	if c.Reason == observed.ReasonStartError {
 		how = "can't be started"
 	} else if c.ExitCode != nil {
 		how = fmt.Sprintf("ended with exit code %d", *c.ExitCode)
 	}
 	text := fmt.Sprintf("container %q %s", c.Name, how)
 	switch c.Reason {
-	case "", "Error", "Completed", startError:
+	case "", observed.ReasonError, observed.ReasonCompleted, observed.ReasonStartError:
 	default:
 		text += " (" + c.Reason + ")"
 	}
@@ -259,10 +261,22 @@ func nextStart(c api.Container, now time.Time) string {
 	return nextTry(*c.NextStartAt, now)
 }
 
+// What is said of times is in UTC and marked as that: whoever shows it knows what
+// time is local there.
+
+// inTurn says when what ended, and of which the text that follows tells, is tried
+// again: first, as the end of a message is cut in a narrow table.
+func inTurn(at *time.Time, now time.Time) string {
+	if at == nil || !at.After(now) {
+		return ""
+	}
+	return "next try at " + at.UTC().Format(time.RFC3339) + "; "
+}
+
 // nextTry says when what failed is tried again.
 func nextTry(at, now time.Time) string {
 	if !at.After(now) {
 		return ""
 	}
-	return "; next try at " + at.Format(time.TimeOnly)
+	return "; next try at " + at.UTC().Format(time.RFC3339)
 }

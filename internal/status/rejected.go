@@ -11,6 +11,7 @@ import (
 	"sandboxer/internal/api"
 	"sandboxer/internal/events"
 	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // shownProblems bounds how many faults of one document a message lists.
@@ -73,13 +74,13 @@ func Describe(s api.Sandbox, p reconcile.Pass, list []events.Event) api.Descript
 		d.Events = []events.Event{}
 	}
 	if p.Declared != nil {
-		d.Labels, d.Spec = p.Declared.Labels, &p.Declared.Spec
+		d.Spec = &p.Declared.Spec
 	}
 	return d
 }
 
 // Actions gives actions in the API's form, in their order.
-func Actions(list []reconcile.Action) []api.Action {
+func Actions(list []plan.Action) []api.Action {
 	out := []api.Action{}
 	for _, a := range list {
 		out = append(out, api.Action{Sandbox: a.Sandbox, Container: a.Container, Action: string(a.Verb),

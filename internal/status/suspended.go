@@ -6,7 +6,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // suspended reports whether the sandbox is on disk and nowhere else.
@@ -17,8 +17,8 @@ func (v *view) suspended() bool {
 // suspension is phase for what is suspended or declared so; ok is false where
 // that does not bear on the phase.
 func (v *view) suspension() (phase api.Phase, reason, message string, ok bool) {
-	holds := func(typ string) (c reconcile.Condition, ok bool) {
-		i := slices.IndexFunc(v.Pass.Conditions, func(c reconcile.Condition) bool { return c.Type == typ })
+	holds := func(typ string) (c plan.Condition, ok bool) {
+		i := slices.IndexFunc(v.Pass.Conditions, func(c plan.Condition) bool { return c.Type == typ })
 		if i < 0 {
 			return c, false
 		}
@@ -26,7 +26,7 @@ func (v *view) suspension() (phase api.Phase, reason, message string, ok bool) {
 	}
 	state := v.d.Spec.State
 	if v.suspended() {
-		switch c, refused := holds(reconcile.RestoreFailed); {
+		switch c, refused := holds(plan.RestoreFailed); {
 		case state == desired.Suspended:
 			return api.Suspended, "", "", true
 		case refused && v.mem.CreateFailures == 0:
@@ -34,11 +34,11 @@ func (v *view) suspension() (phase api.Phase, reason, message string, ok bool) {
 		}
 		return "", "", "", false
 	}
-	if _, unsupported := holds(reconcile.Unsupported); unsupported {
+	if _, unsupported := holds(plan.Unsupported); unsupported {
 		return v.standing(), "", "", true // the condition says why
 	}
-	if c, failed := holds(reconcile.SuspendFailed); failed && v.alive() {
-		return api.Pending, c.Type, c.Message + nextTry(v.mem.NextSuspend, v.Now), true
+	if c, failed := holds(plan.SuspendFailed); failed && v.alive() {
+		return v.standing(), c.Type, c.Message + nextTry(v.mem.NextSuspend, v.Now), true
 	}
 	return "", "", "", false
 }
@@ -46,7 +46,7 @@ func (v *view) suspension() (phase api.Phase, reason, message string, ok bool) {
 // creation names a creation that failed.
 func (v *view) creation() string {
 	if v.suspended() || v.d.Spec.RestoreFrom != "" {
-		return reconcile.RestoreFailed
+		return plan.RestoreFailed
 	}
 	return createFailed
 }

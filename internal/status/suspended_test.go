@@ -7,7 +7,7 @@ import (
 	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/observed"
-	"sandboxer/reconcile"
+	"sandboxer/reconcile/plan"
 )
 
 // onDisk leaves a checkpoint, in which app runs and aid had ended, and no
@@ -27,7 +27,7 @@ func onDisk(in *Input) {
 func TestOfSuspended(t *testing.T) {
 	const both, disk = " | app running | aid running", " | app stopped Suspended | aid stopped 3 Error"
 	condition := func(in *Input, typ, message string) {
-		in.Pass.Conditions = []reconcile.Condition{{Type: typ, Reason: "Why", Message: message}}
+		in.Pass.Conditions = []plan.Condition{{Type: typ, Reason: "Why", Message: message}}
 	}
 	for _, c := range []struct {
 		name    string
@@ -42,18 +42,18 @@ func TestOfSuspended(t *testing.T) {
 		}, want: `Suspended ready=false "" ""` + disk},
 		{name: "suspended, and can't be restored", declare: state(desired.Suspended), change: func(in *Input) {
 			onDisk(in)
-			condition(in, reconcile.RestoreFailed, "of another version")
+			condition(in, plan.RestoreFailed, "of another version")
 		}, want: `Suspended ready=false "RestoreFailed" "of another version"` + disk},
-		{name: "to be suspended", declare: state(desired.Suspended), change: func(in *Input) { pending(in, reconcile.Suspend, "declared") },
+		{name: "to be suspended", declare: state(desired.Suspended), change: func(in *Input) { pending(in, plan.Suspend, "declared") },
 			want: `Pending ready=false "Suspending" "declared"` + both},
 		{name: "the checkpoint is written", declare: state(desired.Suspended), change: func(in *Input) {
 			in.Pass.Observed.Image = &observed.Image{}
-			pending(in, reconcile.Stop, "it is written")
+			pending(in, plan.Stop, "it is written")
 		}, want: `Pending ready=false "Stopping" "it is written"` + both},
 		{name: "suspending fails", declare: state(desired.Suspended), change: func(in *Input) {
 			in.Pass.Memory.SuspendFailures, in.Pass.Memory.NextSuspend = 1, now.Add(time.Second)
-			condition(in, reconcile.SuspendFailed, "disk full")
-		}, want: `Pending ready=false "SuspendFailed" "disk full; next try at 12:00:01"` + both},
+			condition(in, plan.SuspendFailed, "disk full")
+		}, want: `Running ready=true "SuspendFailed" "disk full; next try at 2026-03-01T12:00:01Z"` + both},
 		{name: "can't be suspended at all", declare: state(desired.Suspended), change: func(in *Input) { condition(in, api.Unsupported, "host network") },
 			want: `Running ready=true "Unsupported" "host network"` + both},
 		{name: "nothing is left to suspend", declare: func(s *desired.Sandbox) {
@@ -64,27 +64,27 @@ func TestOfSuspended(t *testing.T) {
 			ends(in, 1, exit(0, "Completed"), 0)
 			down(in)
 		}, want: `Succeeded ready=false "" "" | app stopped 0 Completed | aid stopped 0 Completed`},
-		{name: "to be restored", change: func(in *Input) { onDisk(in); pending(in, reconcile.Restore, "declared") },
+		{name: "to be restored", change: func(in *Input) { onDisk(in); pending(in, plan.Restore, "declared") },
 			want: `Pending ready=false "Restoring" "declared"` + disk},
-		{name: "refused", change: func(in *Input) { onDisk(in); condition(in, reconcile.RestoreFailed, "of another version") },
+		{name: "refused", change: func(in *Input) { onDisk(in); condition(in, plan.RestoreFailed, "of another version") },
 			want: `Failed ready=false "RestoreFailed" "of another version"` + disk},
 		{name: "restoring fails", change: func(in *Input) {
 			onDisk(in)
 			in.Pass.Memory.CreateFailures, in.Pass.Memory.LastError, in.Pass.Memory.NextCreate = 1, "no volume", now.Add(time.Second)
-			condition(in, reconcile.RestoreFailed, "no volume (failed once in a row)")
-			pending(in, reconcile.Restore, "tried again")
-		}, want: `Failed ready=false "RestoreFailed" "no volume; next try at 12:00:01"` + disk},
+			condition(in, plan.RestoreFailed, "no volume (failed once in a row)")
+			pending(in, plan.Restore, "tried again")
+		}, want: `Failed ready=false "RestoreFailed" "no volume; next try at 2026-03-01T12:00:01Z"` + disk},
 		{name: "restoring from elsewhere fails", declare: func(s *desired.Sandbox) { s.Spec.RestoreFrom = "/image" }, change: func(in *Input) {
 			bare(in)
-			in.Pass.Memory = reconcile.Memory{CreateFailures: 1, NextCreate: now.Add(time.Minute), LastError: "no checkpoint"}
-		}, want: `Failed ready=false "RestoreFailed" "no checkpoint; next try at 12:01:00" | app creating RestoreFailed in 1m0s | aid creating RestoreFailed in 1m0s`},
-		{name: "to be discarded", declare: state(desired.Stopped), change: func(in *Input) { onDisk(in); pending(in, reconcile.Discard, "declared") },
+			in.Pass.Memory = plan.Memory{CreateFailures: 1, NextCreate: now.Add(time.Minute), LastError: "no checkpoint"}
+		}, want: `Failed ready=false "RestoreFailed" "no checkpoint; next try at 2026-03-01T12:01:00Z" | app creating RestoreFailed in 1m0s | aid creating RestoreFailed in 1m0s`},
+		{name: "to be discarded", declare: state(desired.Stopped), change: func(in *Input) { onDisk(in); pending(in, plan.Discard, "declared") },
 			want: `Pending ready=false "Discarding" "declared"` + disk},
 		{name: "kept while the daemon ends", declare: state(desired.Stopped), change: func(in *Input) { onDisk(in); in.Pass.Declared.Leaving = true }, want: `Stopped ready=false "" ""` + disk},
 		{name: "declared no more", change: func(in *Input) {
 			onDisk(in)
 			in.Pass.Declared = nil
-			pending(in, reconcile.Destroy, "declared no more")
+			pending(in, plan.Destroy, "declared no more")
 		}, want: `Terminating ready=false "" "declared no more" | aid stopped 3 Error | app stopped Suspended`},
 		{name: "not declared, and that can't be trusted", change: func(in *Input) {
 			onDisk(in)
@@ -93,7 +93,7 @@ func TestOfSuspended(t *testing.T) {
 		{name: "only the checkpoint is left", change: func(in *Input) {
 			onDisk(in)
 			in.Pass.Declared, in.Pass.Observed.Record, in.Pass.Observed.Sentry = nil, nil, observed.None
-			pending(in, reconcile.Destroy, "declared no more")
+			pending(in, plan.Destroy, "declared no more")
 		}, want: `Terminating ready=false "" "declared no more" | aid stopped 3 Error | app stopped Suspended`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,6 +9,10 @@
 //	attacker wait                     do nothing, for ever
 //	attacker swap DIR TARGET          exchange DIR/x with a link to TARGET, for ever
 //	attacker look SECRET DIR          look for the text SECRET in DIR
+//	attacker hold DIR OWN…            have the directories OWN in DIR open, and try what that is
+//	                                  good for when there is a file DIR/order-N, into DIR/said-N
+//	attacker deaf DIR                 serve a file system in DIR/fuse that does not answer, have one wait
+//	                                  for it that looks there, make a pipe DIR/pipe, and wait for ever
 //	attacker escape SECRET            what broke out of containers elsewhere
 package main
 
@@ -46,8 +50,12 @@ func main() {
 		look(args[0], args[1])
 	case "swap":
 		swap(args[0], args[1])
+	case "hold":
+		hold(args[0], args[1:])
 	case "look":
 		look(args[0], args[1])
+	case "deaf":
+		deaf(args[0])
 	case "escape":
 		escape(args[0])
 	default:
@@ -109,7 +117,7 @@ func reach(volume, own string) {
 		try("making a folder in", own, os.Mkdir(filepath.Join(own, "dir"), 0o755))
 		try("a link out of", own, os.Symlink("/", filepath.Join(own, "link")))
 		// Names of what is there as a rule, whether it shows or not.
-		for _, name := range []string{"sandboxes", "sandboxer.sock", "hooks.key", "web.yaml", "sandboxes/web/sandbox.json", "..data"} {
+		for _, name := range []string{"sandboxes", "sandboxer.sock", "records.key", "web.yaml", "sandboxes/web/sandbox.json", "..data"} {
 			_, err := os.Lstat(filepath.Join(own, name))
 			try("seeing", filepath.Join(own, name), err)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,10 +11,13 @@ import (
 )
 
 // lines calls f for the numbers in every line of a file that grows, from its
-// start, until f is done.
+// start, until f is done. How long that takes is the machine's; that a line does
+// not follow on another for as long as any step may take is a fault.
 func lines(ctx context.Context, path string, f func([]int64) (done bool, err error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, stepTimeout, errors.New("too few lines in time"))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := time.AfterFunc(stepTimeout, func() { cancel(fmt.Errorf("no further line for %s", stepTimeout)) })
+	defer patience.Stop()
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -32,6 +34,7 @@ func lines(ctx context.Context, path string, f func([]int64) (done bool, err err
 			}
 			continue
 		}
+		patience.Reset(stepTimeout)
 		done, err := numbers(line, f)
 		if done || err != nil {
 			return err

@@ -26,7 +26,7 @@ func processCPU(pid int) (time.Duration, error) {
 }
 
 // spent is the daemon's CPU time and that of all that it has put into cgroups:
-// its launchers, sentries, gofers and keepers.
+// its sentries, gofers and keepers.
 func (o *ours) spent(string) (time.Duration, error) {
 	daemon, err := processCPU(o.cmd.Process.Pid)
 	if err != nil {

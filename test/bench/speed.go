@@ -90,9 +90,10 @@ func (b *bench) bursts(ctx context.Context, name string) ([]time.Duration, error
 const (
 	busySandboxes = 4
 	busyTime      = 2 * time.Second
-	// busySettled is how long they work before: the daemon goes by the load of
-	// seconds.
-	busySettled = 4 * time.Second
+	// busySettled is how long they work before, which does not count: the daemon
+	// notices a crowd after three seconds, somewhat more where its own turn is
+	// long in coming.
+	busySettled = 6 * time.Second
 	busyTarget  = 1.0
 )
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"unsafe"
 
@@ -150,6 +151,16 @@ func fileTrials() []trial {
 		}},
 		{"fanotify_init", func() error { return fdOf(unix.FanotifyInit(unix.FAN_CLASS_NOTIF, 0)) }},
 		{"name_to_handle_at", func() error { _, _, err := unix.NameToHandleAt(unix.AT_FDCWD, ".", 0); return err }},
+		{"ttyname", func() error {
+			if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err != nil {
+				return fmt.Errorf("stdin is no terminal: %w", err)
+			}
+			name, err := os.Readlink("/proc/self/fd/0")
+			if err == nil {
+				_, err = os.Stat(name)
+			}
+			return err
+		}},
 		{"mknod of a device", func() error {
 			_ = os.Remove("device")
 			return unix.Mknod("device", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))

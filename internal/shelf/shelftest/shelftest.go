@@ -18,22 +18,16 @@ type Namespace struct{ file *os.File }
 // New makes one.
 func New(t testing.TB) Namespace {
 	t.Helper()
-	type made struct {
-		file *os.File
-		err  error
+	var n Namespace
+	err := onThread(func() (err error) {
+		n.file, err = alone()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	done := make(chan made)
-	go func() {
-		runtime.LockOSThread() // the thread ends with its goroutine
-		f, err := alone()
-		done <- made{f, err}
-	}()
-	m := <-done
-	if m.err != nil {
-		t.Fatal(m.err)
-	}
-	t.Cleanup(func() { m.file.Close() })
-	return Namespace{m.file}
+	t.Cleanup(n.Close)
+	return n
 }
 
 // alone puts this thread into a namespace of its own and opens that.
@@ -91,17 +85,33 @@ func Tree(t testing.TB, path string, readOnly bool) shelf.Tree {
 // Do calls do on a thread in the namespace.
 func (n Namespace) Do(t testing.TB, do func() error) error {
 	t.Helper()
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
+// onThread calls do on a thread that ends with it, and is not the process's first: what
+// /proc/self shows is that one's.
+func onThread(do func() error) error {
 	done := make(chan error)
-	go func() {
+	var run func()
+	run = func() {
 		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_FS)
-		if err == nil {
-			err = unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNS)
+		if unix.Gettid() != unix.Getpid() {
+			done <- do()
+			return
 		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
+		defer runtime.UnlockOSThread()
+		another := make(chan struct{})
+		go func() { defer close(another); run() }()
+		<-another
+	}
+	go run()
 	return <-done
 }
