@@ -89,10 +89,13 @@ func TestRecordsLost(t *testing.T) {
 		"containers:", "- " + counting("runs", "print runs then sleep"), "- " + counting("done", "print done"), "- " + counting("failed", "exit 3")}, "\n"))
 	w.declare("some", strings.Join([]string{volume, "restartPolicy: OnFailure",
 		"containers:", "- " + counting("some", "sleep"), "- " + counting("well", "print well")}, "\n"))
-	w.declare("cold", strings.Join([]string{volume, "state: Paused", "containers:", "- " + counting("cold", "sleep")}, "\n"))
+	cold := strings.Join([]string{volume, "containers:", "- " + counting("cold", "sleep")}, "\n")
+	w.declare("cold", cold)
 	once := func(s sandbox) bool {
 		return s.box("runs").Ready && s.box("done").exited(0) && s.box("failed").exited(3)
 	}
+	w.counted("before it is paused", []string{"cold"}, "1")
+	w.declare("cold", "state: Paused\n"+cold)
 	was := map[string]sandbox{
 		"web": w.running("web"), "begun": w.running("begun"),
 		"once": w.wait("once", "half ended", once),
