@@ -26,7 +26,7 @@ var planLine = regexp.MustCompile(`(?m)^BenchmarkPlanUnchanged\S*\s+\d+\s+([\d.]
 // plans measures row 5 with the package's own benchmark.
 func (b *bench) plans(ctx context.Context) error {
 	progress("plan of an unchanged sandbox")
-	out, err := b.goTool(ctx, "test", "-run", "^$", "-bench", "^BenchmarkPlanUnchanged$", "-count", strconv.Itoa(min(b.o.n, 5)), "./reconcile")
+	out, err := b.goTool(ctx, "test", "-run", "^$", "-bench", "^BenchmarkPlanUnchanged$", "-count", strconv.Itoa(min(b.o.n, 5)), "./reconcile/plan")
 	if err != nil {
 		return err
 	}
