@@ -40,40 +40,6 @@ func packages(t *testing.T) []goPackage {
 	}
 }
 
-// Who may import whom. A package is known by its first folder; internal ones
-// and those of tests and tools are held to less.
-func TestImports(t *testing.T) {
-	t.Parallel()
-	may := map[string][]string{
-		"desired":   {},
-		"observed":  {},
-		"reconcile": {"desired", "observed", "oom"},
-		"oom":       {"observed"},
-		"gofer":     {"observed", "internal"},
-		"actuator":  {"reconcile", "gofer", "oom", "observed", "desired", "internal"},
-	}
-	for _, p := range packages(t) {
-		top := folder(p.ImportPath)
-		allowed, held := may[top]
-		for _, imported := range p.Imports {
-			into, own := strings.CutPrefix(imported, "sandboxer/")
-			into, _, _ = strings.Cut(into, "/")
-			switch {
-			case own && imported == "sandboxer/cmd/sandboxer":
-				t.Errorf("%s imports the command", p.ImportPath)
-			case imported == "sandboxer/internal/sealed" && (top == "desired" || top == "observed"),
-				imported == "sandboxer/internal/owner" && top == "desired": // files, and nothing of what is in them
-			case held && own && into != top && !slices.Contains(allowed, into):
-				t.Errorf("%s imports %s", p.ImportPath, imported)
-			case (top == "desired" || top == "observed" || top == "reconcile" || top == "oom") && strings.HasPrefix(imported, "gvisor.dev/"):
-				t.Errorf("%s imports gVisor: %s", p.ImportPath, imported)
-			case strings.HasPrefix(imported, "k8s.io/client-go"), strings.HasPrefix(imported, "k8s.io/api/"):
-				t.Errorf("%s imports Kubernetes: %s", p.ImportPath, imported)
-			}
-		}
-	}
-}
-
 // The client alone is nothing but a client: it has none of what sandboxes are
 // made of.
 func TestClientImports(t *testing.T) {
