@@ -154,10 +154,27 @@ func (w *world) clear() {
 				break
 			}
 		}
-		return len(list) == 0 && !strings.Contains(w.ok("plan", "-o", "json"), `"sandbox"`)
+		return len(list) == 0 && w.calm()
 	}
 	if !w.until(left) {
 		w.t.Errorf("after the manifests were removed there are: %s", w.ok("get", "-o", "json"))
+	}
+}
+
+// calm says whether the daemon has nothing to do. A sandbox that is just being made or
+// ended may be one of which it can't tell.
+func (w *world) calm() bool {
+	w.t.Helper()
+	r := w.run("plan", "-o", "json")
+	return r.code == 0 && !strings.Contains(r.out, `"sandbox"`)
+}
+
+// comesToRest waits until the daemon has done what is to be done. A sandbox runs before
+// that: its scores follow, for one.
+func (w *world) comesToRest() {
+	w.t.Helper()
+	if !poll(w.calm) {
+		w.t.Fatalf("there is always something to do: %+v", w.run("plan", "-o", "json"))
 	}
 }
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -74,7 +75,8 @@ func mountsBelow(dir string) []string {
 	return list
 }
 
-// processesIn are the processes in cgroups whose path begins with prefix.
+// processesIn are the processes in cgroups whose path begins with prefix. One that has
+// ended, and that nobody has reaped yet, is none: cgroups v1 don't tell of it either.
 func processesIn(prefix string) []int {
 	var pids []int
 	entries, _ := os.ReadDir("/proc")
@@ -84,26 +86,36 @@ func processesIn(prefix string) []int {
 			continue
 		}
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-		if strings.Contains(string(b), ":"+prefix) {
+		if strings.Contains(string(b), ":"+prefix) && !hasEnded(pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
+// hasEnded says whether a process is gone, or waits for somebody to reap it.
+func hasEnded(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, fields, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return err != nil || strings.HasPrefix(fields, "Z") || strings.HasPrefix(fields, "X")
+}
+
 // killCgroups ends everything in cgroups that begin with prefix. Processes may
-// be starting others, so it goes on until none is found.
+// be starting others, or take their time to end, so it goes on until none is found.
 func killCgroups(prefix string) {
-	for range 100 {
+	poll(func() bool {
 		pids := processesIn(prefix)
-		if len(pids) == 0 {
-			return
-		}
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		}
-	}
+		if len(pids) > 0 { // v1's freezer holds up a SIGKILL
+			for _, dir := range cgroupDirs(prefix) {
+				_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+			}
+		}
+		return len(pids) == 0
+	})
 }
 
 func removeCgroups(prefix string) {

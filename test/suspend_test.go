@@ -65,7 +65,8 @@ func (w *world) reboot() {
 	w.t.Helper()
 	w.kill()
 	killCgroups(w.parent + "/")
-	removeCgroups(w.parent + "/")
+	// A process may be on its way out of its cgroup.
+	poll(func() bool { removeCgroups(w.parent + "/"); return len(cgroupDirs(w.parent+"/")) == 0 })
 	if err := os.RemoveAll(w.state); err != nil {
 		w.t.Fatal(err)
 	}

@@ -56,20 +56,24 @@ type daemon struct {
 
 var worlds atomic.Int64
 
+// number is another one for each world, all of the same length: what is asked for by
+// the beginning of one's name, such as its cgroups, is nothing of another's.
+func number() string { return fmt.Sprint(1000 + worlds.Add(1)) }
+
 // newWorld makes a world whose daemon does not run yet. The test runs beside
 // others from here on. Flags come after the harness's own and overrule them.
 func newWorld(t *testing.T, flags ...string) *world {
 	t.Helper()
 	t.Parallel()
-	n := worlds.Add(1)
-	dir := filepath.Join(base, fmt.Sprint(n))
+	n := number()
+	dir := filepath.Join(base, n)
 	w := &world{
 		t: t, dir: dir, flags: flags, binary: sandboxer, mu: &sync.Mutex{}, names: map[string]bool{},
 		manifests: filepath.Join(dir, "m"),
 		state:     filepath.Join(dir, "s"),
 		data:      filepath.Join(dir, "d"),
 		socket:    filepath.Join(dir, "s", "sandboxer.sock"),
-		parent:    parents + fmt.Sprint(n),
+		parent:    parents + n,
 	}
 	if err := os.MkdirAll(w.manifests, 0o755); err != nil {
 		t.Fatal(err)
