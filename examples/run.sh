@@ -30,7 +30,7 @@ cgroups() {
 sweep() {
 	local dir pid mount tries
 	# What is in the cgroups is ours; a process may start others meanwhile.
-	for tries in $(seq 50); do
+	for tries in $(seq 300); do
 		[ -n "$(cgroups)" ] || break
 		for dir in $(cgroups); do
 			while read -r pid; do

@@ -404,8 +404,8 @@ func TestSuspendAttached(t *testing.T) {
 	w.attached("web")
 
 	w.declare("shell", "state: Suspended\ncontainers:\n- "+box("app", "sleep", "terminal: true"))
-	left := w.wait("shell", "left alone", func(s sandbox) bool { return len(s.Status.Conditions) > 0 })
-	if c := left.Status.Conditions[0]; c.Type != "Unsupported" || !strings.Contains(c.Message, "terminal of container") {
+	left := w.wait("shell", "left alone", func(s sandbox) bool { return s.has("Unsupported") })
+	if c, _ := left.condition("Unsupported"); !strings.Contains(c.Message, "terminal of container") {
 		t.Errorf("the condition is %+v", c)
 	}
 }

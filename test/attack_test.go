@@ -35,10 +35,9 @@ func (w *world) attacker() {
 func (w *world) beside(name string) *world {
 	w.t.Helper()
 	other := *w
-	n := worlds.Add(1)
 	other.daemon, other.dir = nil, filepath.Join(w.dir, name)
 	other.manifests, other.state, other.data = filepath.Join(other.dir, "m"), filepath.Join(other.dir, "s"), filepath.Join(other.dir, "d")
-	other.socket, other.parent, other.names = filepath.Join(other.state, "sandboxer.sock"), parents+fmt.Sprint(n), map[string]bool{}
+	other.socket, other.parent, other.names = filepath.Join(other.state, "sandboxer.sock"), parents+number(), map[string]bool{}
 	if err := os.MkdirAll(other.manifests, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
@@ -148,21 +147,18 @@ func TestReachOfContainers(t *testing.T) {
 	attacked(t, "ways out", w.ok("exec", "web", "--", "/attacker", "escape", half))
 	same()
 	for _, how := range [][]string{{"restart", "--gofers", "--all"}, {"restart", "web"}} {
-		since := w.running("web").box("app")
+		served := func(s sandbox) bool { return running(s) && s.box("app").Ready && s.box("app").GoferPID != nil }
+		since := *w.wait("web", "served", served).box("app").GoferPID
 		w.ok(how...)
-		w.wait("web", "restarted", func(s sandbox) bool {
-			now := s.box("app")
-			return running(s) && now.Ready && (*now.GoferPID != *since.GoferPID)
-		})
+		w.wait("web", "restarted", func(s sandbox) bool { return served(s) && *s.box("app").GoferPID != since })
 		reach(w, strings.Join(how, " "), own...)
 	}
 
 	// Who has a hand in it dies, one after the other.
 	for _, kind := range []string{"gofer", "keeper"} {
+		w.comesToRest()
 		was := w.helpers("web", kind)
-		for _, pid := range was {
-			kill(t, pid, syscall.SIGKILL)
-		}
+		killAll(was)
 		if len(was) == 0 || !w.until(func() bool {
 			now := w.helpers("web", kind)
 			return len(now) == len(was) && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(was, pid) })

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A keeper has no capability, can get none, and may only wait and end.
@@ -52,31 +54,42 @@ func TestWhatWasMovedEnds(t *testing.T) {
 			w.undeclare(name)
 		},
 	}
-	moved := map[string][]int{}
+	moved := map[string][]int{} // pidfds: a pid may be another's soon
 	for name := range ends {
 		w.declare(name, app("sleep"))
 	}
 	for name := range ends {
 		w.running(name)
 		for _, pid := range processesIn(w.parent + "/" + name) {
-			moved[name] = append(moved[name], pid)
+			fd, err := unix.PidfdOpen(pid, 0)
+			if errors.Is(err, unix.ESRCH) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			moved[name] = append(moved[name], fd)
 			w.moveOut(pid)
 		}
 	}
 	for _, name := range []string{"removed", "stopped", "changed", "late"} {
 		ends[name](name)
 	}
-	for name, pids := range moved {
+	for name, fds := range moved {
 		if !poll(func() bool {
-			for _, pid := range pids {
-				if s := statusFile(pid); s != "" && !strings.Contains(s, "State:\tZ") {
+			for _, fd := range fds {
+				ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+				if n, err := unix.Poll(ended, 0); n == 0 || err != nil {
 					return false
 				}
 			}
 			return true
 		}) {
 			t.Errorf("of %s something is left", name)
-			killAll(pids)
+			for _, fd := range fds {
+				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may have ended
+			}
 		}
 	}
 	w.running("changed")
@@ -174,12 +187,18 @@ func TestPidsLimit(t *testing.T) {
 	}
 	w.restart()
 	forks("some")
-	w.declare("web", spec(2000))
-	w.until(func() bool { return len(w.events("web", "LimitsSet")) > 0 })
+	limit := func(pids int) {
+		t.Helper()
+		n := len(w.events("web", "LimitsSet"))
+		w.declare("web", spec(pids))
+		if !w.until(func() bool { return len(w.events("web", "LimitsSet")) > n }) {
+			t.Fatalf("the limit did not become %d", pids)
+		}
+	}
+	limit(2000)
 	forks("all")
 	w.same(was, w.running("web"), "app")
-	w.declare("web", spec(60))
-	w.until(func() bool { return len(w.events("web", "LimitsSet")) > 1 })
+	limit(60)
 	w.declare("web", "state: Suspended\n"+spec(60))
 	w.suspended("web")
 	w.declare("web", spec(60))

@@ -170,7 +170,9 @@ func (w *world) follows(s step) {
 		w.start()
 		return
 	}
-	cmd := exec.Command("bash", "-c", "PATH=$PWD:$PATH\n"+here.Replace(s.command))
+	// How long a reader is told to wait is not how long this host may take.
+	command := regexp.MustCompile(`--timeout \d+s\b`).ReplaceAllString(here.Replace(s.command), "--timeout "+patience.String())
+	cmd := exec.Command("bash", "-c", "PATH=$PWD:$PATH\n"+command)
 	cmd.Dir = filepath.Join(w.dir, "work")
 	var r result
 	done := func() bool {
@@ -179,7 +181,7 @@ func (w *world) follows(s step) {
 		return len(s.shown) == 0 && r.code == 0 || len(s.shown) > 0 && shows(s.shown, r.out+r.err)
 	}
 	// What is looked at may be about to happen.
-	looks := regexp.MustCompile(`^sandboxer (?:get|logs|events) `).MatchString(s.command)
+	looks := regexp.MustCompile(`^sandboxer (?:get|logs|events)(?: |$)`).MatchString(s.command)
 	if !done() && !(looks && poll(done)) {
 		w.t.Fatalf("%s\nends with %d and prints\n%s%s", s.where, r.code, r.out, r.err)
 	}

@@ -25,7 +25,7 @@ func TestExamples(t *testing.T) {
 		"paused":     {phase("Paused"), ""},
 		"suspended":  {phase("Suspended"), ""}, // at once: it may have said nothing yet
 		"crash-loop": {func(s sandbox) bool { return s.box("app").RestartCount >= 3 && s.box("app").exited(3) }, "this is going to fail"},
-		"limits":     {and(running, func(s sandbox) bool { return *s.Status.OOMScoreAdj == 200 }), "memory 201326592"},
+		"limits":     {and(running, func(s sandbox) bool { return s.Status.OOMScoreAdj != nil && *s.Status.OOMScoreAdj == 200 }), "memory 201326592"},
 		"ends":       {phase("Succeeded"), "done"},
 		"probes":     {and(running, func(s sandbox) bool { return s.Status.Ready }), "serving"},
 		"volumes":    {running, "filled 1048576"},
@@ -98,6 +98,7 @@ func TestMakeRun(t *testing.T) {
 		for ready := regexp.MustCompile(`^host-root +Running`); lines.Scan() && !ready.MatchString(lines.Text()); {
 			said.WriteString(lines.Text() + "\n")
 		}
+		timer.Reset(patience)
 		if err := end(cmd); err != nil {
 			t.Fatal(err)
 		}

@@ -202,10 +202,7 @@ func TestStateDirFull(t *testing.T) {
 	filler := filepath.Join(w.state, "filler")
 	fill(t, filler)
 	w.declare("new", quick+app("sleep"))
-	s := w.wait("new", "failed", phase("Failed"))
-	if !strings.Contains(s.Status.Message, "no space left") {
-		t.Errorf("it says %q", s.Status.Message)
-	}
+	w.wait("new", "failed for want of space", and(phase("Failed"), func(s sandbox) bool { return strings.Contains(s.Status.Message, "no space left") }))
 	if now := w.running("old"); now.Status.SandboxPID != old.Status.SandboxPID || now.box("app").ID != old.box("app").ID {
 		t.Errorf("the old one suffers: %+v", now)
 	}

@@ -155,7 +155,7 @@ func reach(volume, own string) {
 // connect tries a path as a socket's.
 func connect(path string) {
 	for _, network := range []string{"unix", "unixpacket", "unixgram"} {
-		if c, err := net.DialTimeout(network, path, 5*time.Second); err == nil {
+		if c, err := net.DialTimeout(network, path, time.Minute); err == nil {
 			c.Close()
 			worked("connecting to %s as %s", path, network)
 		}
