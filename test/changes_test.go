@@ -60,6 +60,7 @@ func TestRejectedEditKeepsWhatRuns(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("sleep"))
 	was := w.running("web")
+	w.stored("web", "sleep")
 	w.declare("web", app("sleep", "state: Runing"))
 	rejected := func(s sandbox) bool { return s.has("ManifestRejected") && running(s) }
 	now := w.wait("web", "rejected", rejected)
@@ -74,14 +75,15 @@ func TestRejectedEditKeepsWhatRuns(t *testing.T) {
 	}
 	// What can't be read at all declares no less.
 	w.put("web.yaml", "{ this: is: no: yaml")
-	w.wait("web", "rejected for another reason", func(s sandbox) bool {
+	now = w.wait("web", "rejected for another reason", func(s sandbox) bool {
 		c, _ := s.condition("ManifestRejected")
 		return running(s) && c.Message != "" && !strings.Contains(c.Message, "Runing")
 	})
 	// A file that declares nothing removes nothing.
+	before, _ := now.condition("ManifestRejected")
 	w.put("web.yaml", "# soon\n")
 	w.wait("web", "held", func(s sandbox) bool {
-		return len(s.Status.Conditions) > 0 && s.Status.SandboxPID == was.Status.SandboxPID
+		return len(s.Status.Conditions) > 0 && s.Status.Conditions[0].Message != before.Message && s.Status.SandboxPID == was.Status.SandboxPID
 	})
 	w.declare("web", app("sleep"))
 	now = w.wait("web", "accepted", func(s sandbox) bool { return running(s) && len(s.Status.Conditions) == 0 })

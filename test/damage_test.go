@@ -118,6 +118,7 @@ func TestDamage(t *testing.T) {
 		"once": w.wait("once", "ended", ended),
 	}
 	// What is in force of it is only in the daemon's own files.
+	w.stored("kept", "sleep")
 	if err := os.WriteFile(filepath.Join(w.manifests, "kept.yaml"), []byte("metadata: {name: kept}\n: [\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +168,19 @@ func TestDamage(t *testing.T) {
 	declared := app("sleep")
 	w.declare("kept", declared)
 	w.running("kept")
+}
+
+// stored waits until a document with that text is in the store of accepted ones, which
+// follows behind: a daemon that is killed before that leaves none, or an earlier one.
+func (w *world) stored(name, text string) {
+	w.t.Helper()
+	var b []byte
+	if !poll(func() bool {
+		b, _ = os.ReadFile(filepath.Join(w.data, "manifests", name+".json"))
+		return strings.Contains(string(b), text)
+	}) {
+		w.t.Fatalf("of %s %q is not stored, but %s", name, text, b)
+	}
 }
 
 // mended waits until no record is to be mended any more: what is damaged next

@@ -128,6 +128,8 @@ func TestDependencyCycle(t *testing.T) {
 	w.declare("web", app("sleep", "dependsOn: [db]"))
 	w.declare("db", app("sleep"))
 	web, db := w.running("web"), w.running("db")
+	w.stored("web", "sleep")
+	w.stored("db", "sleep")
 	w.declare("db", app("sleep 99", "dependsOn: [web]"))
 	w.declare("new", app("sleep", "dependsOn: [new]"))
 	for name, path := range map[string]string{"web": "web -> db -> web", "db": "db -> web -> db", "new": "new -> new"} {

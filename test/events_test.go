@@ -179,6 +179,7 @@ func TestChangedEvents(t *testing.T) {
 		{"3", "hunter2", "", "(in place): terminationGracePeriodSeconds: 2 → 3"},
 	} {
 		if i == 2 {
+			w.stored("web", "hunter2")
 			w.kill()
 		}
 		w.declare("web", web(edit.grace, edit.secret))
@@ -186,6 +187,8 @@ func TestChangedEvents(t *testing.T) {
 			w.start()
 		}
 		now := w.wait("web", "changed", and(running, func(s sandbox) bool { return s.Status.SpecHash != was.Status.SpecHash }))
+		// A pass may be published before the event.
+		w.until(func() bool { return len(changed()) > i })
 		list := changed()
 		want := "revision " + now.Status.SpecHash + " after " + was.Status.SpecHash + " " + edit.want
 		if len(list) != i+1 || list[i].Message != want || list[i].Container != edit.container || list[i].Revision != now.Status.SpecHash {
