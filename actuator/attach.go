@@ -23,8 +23,9 @@ type Attached struct {
 	// nil: there is neither. The caller closes it.
 	Input *os.File
 	// Output is to be closed by the caller.
-	Output *logs.Tap
-	sentry gvisor.Sentry
+	Output   *logs.Tap
+	sentry   gvisor.Sentry
+	recorded func() *observed.Exit
 }
 
 // Attach connects to a container's first process. Its errors are those of Exec.
@@ -36,7 +37,7 @@ func (a *Actuator) Attach(sandbox, container string) (at Attached, err error) {
 	}
 	rec := w.container()
 	at = Attached{ContainerID: rec.ID, Terminal: rec.Terminal, Stdin: rec.Stdin,
-		sentry: gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}}
+		sentry: gvisor.Sentry{Socket: w.rec.ControlSocket, Timeout: callTimeout}, recorded: a.recorded(rec.ID)}
 	switch {
 	case rec.Terminal:
 		at.Input, err = a.master(rec.ID)
@@ -81,13 +82,19 @@ func (at *Attached) Await(ctx context.Context) (observed.Exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type end struct {
-		status unix.WaitStatus
-		err    error
+		exit observed.Exit
+		err  error
 	}
 	ended := make(chan end, 1)
 	go func() {
 		status, err := at.sentry.Wait(ctx, at.ContainerID)
-		ended <- end{status, err}
+		exit := exitOf(status, time.Now())
+		// The daemon has an answer of its own, and may have ended the sentry, or had it
+		// forget the container, before it gave this one.
+		if known := at.recorded(); err != nil && known != nil && known.Known {
+			exit, err = *known, nil
+		}
+		ended <- end{exit, err}
 	}()
 	select {
 	case e := <-ended:
@@ -99,12 +106,12 @@ func (at *Attached) Await(ctx context.Context) (observed.Exit, error) {
 		case <-time.After(lastOutput):
 		case <-ctx.Done():
 		}
-		return exitOf(e.status, time.Now()), at.Output.Err()
+		return e.exit, at.Output.Err()
 	case <-at.Output.Ended:
 		if err := at.Output.Err(); err != nil {
 			return observed.Exit{}, err
 		}
 		e := <-ended // it wrote its last, or has closed its output
-		return exitOf(e.status, time.Now()), e.err
+		return e.exit, e.err
 	}
 }

@@ -21,6 +21,8 @@ type waiter struct {
 	// failed: the wait failed, and the sentry was not asked since how the
 	// container is.
 	failed bool
+	// end is how the container ended, once that is recorded.
+	end *observed.Exit
 }
 
 // watch waits for a running container's end, and for its gofer's and keeper's.
@@ -135,12 +137,29 @@ func (a *Actuator) recordEnd(w *waiter, exit observed.Exit) error {
 	if err := a.c.Records.SaveContainer(rec); err != nil {
 		return fmt.Errorf("recording the end of container %s: %w", rec.ID, err)
 	}
+	w.end = &exit
 	delete(a.waiters, rec.ID)
 	a.endPreStop(rec.ID)
 	a.c.Ended(rec)
 	a.unwatchHelpers(rec)
 	a.letGo(rec.ID)
 	return endHelpers(rec)
+}
+
+// recorded returns a function that says how an instance that runs has ended, as far as
+// this daemon has recorded it; nil: it has not.
+func (a *Actuator) recorded(id string) func() *observed.Exit {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.waiters[id]
+	return func() *observed.Exit {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if w == nil {
+			return nil
+		}
+		return w.end
+	}
 }
 
 // noteSent remembers that a user sends a container a signal that may end it, also

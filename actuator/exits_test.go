@@ -225,3 +225,21 @@ func TestUnknownContainerEnds(t *testing.T) {
 		t.Errorf("recorded %+v with %+v, want an end that nobody knows", got, got.Exit)
 	}
 }
+
+// Who is attached gets the exit code also of a sentry that the daemon has ended, as
+// soon as it had that code itself.
+func TestAttachedToWhatHasEnded(t *testing.T) {
+	r := newRig(t)
+	d := plan.Declare(sandbox("web", app(t, "sleep")))
+	r.run(d)
+	at, err := r.Attach("web", "app")
+	check(t, err)
+	defer at.Output.Close()
+	check(t, r.Kill(t.Context(), "web", "app", Kill{Signal: unix.SIGKILL}))
+	r.awaitEnded()
+	r.must(plan.Stop, d, "")
+	exit, err := at.Await(t.Context())
+	if err != nil || exit.Code != 128+int(unix.SIGKILL) {
+		t.Errorf("it ended as %+v, %v", exit, err)
+	}
+}

@@ -93,6 +93,7 @@ func (c *cli) attach(ctx context.Context, client *api.Client, name string, o att
 	if t.container, err = oneContainer(t.container, o.container); err != nil {
 		return err
 	}
+	<-signals.taken // else one that comes now ends this program
 	session, err := client.Attach(ctx, t.sandbox.Name, t.container)
 	if err != nil {
 		return err
