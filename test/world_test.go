@@ -265,10 +265,30 @@ func (w *world) finish() {
 	}
 	w.clear()
 	w.checkNothingLeft()
-	w.stop()
+	w.stopInOrder()
 	w.checkNoTrace()
 	if w.t.Failed() {
 		w.t.Logf("the daemon's log:\n%s", w.log())
+	}
+}
+
+// stopInOrder stops the daemon. One that gives up on what is under way, as it may where
+// that takes long, leaves the rest to the next one.
+func (w *world) stopInOrder() {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; w.start() {
+		before, err := os.Stat(w.logFile())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.stop()
+		said, err := os.ReadFile(w.logFile())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if !strings.Contains(string(said[min(int(before.Size()), len(said)):]), "ending with something under way") || time.Now().After(deadline) {
+			return
+		}
 	}
 }
 
