@@ -125,7 +125,9 @@ func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []re
 			sandboxes = append(sandboxes, s)
 		}
 	}
-	left = coverAll(sandboxes, func(s *sandboxOf) []reach { return s.cover(ctx, check) })
+	if left, err = coverAll(ctx, sandboxes, func(s *sandboxOf) []reach { return s.cover(ctx, check) }); err != nil {
+		return nil, err
+	}
 	if !slices.ContainsFunc(left, func(r reach) bool { return !r.forGood }) {
 		d.covered, d.ownCovered = all.Text(), own.Text()
 	}
@@ -142,8 +144,9 @@ func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []re
 const atOnce = 16
 
 // coverAll covers in many sandboxes, each of which may take its time, and returns what
-// can be reached in them all the same, in their order.
-func coverAll(sandboxes []sandboxOf, cover func(*sandboxOf) []reach) (left []reach) {
+// can be reached in them all the same, in their order. Who is interrupted knows nothing
+// of that: what was out of reach still is, and is not to count as reached.
+func coverAll(ctx context.Context, sandboxes []sandboxOf, cover func(*sandboxOf) []reach) (left []reach, err error) {
 	found := make([][]reach, len(sandboxes))
 	free := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
@@ -161,7 +164,10 @@ func coverAll(sandboxes []sandboxOf, cover func(*sandboxOf) []reach) (left []rea
 			left = append(left, r)
 		}
 	}
-	return left
+	if len(left) > 0 && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return left, nil
 }
 
 func onlyPath(check func(path string, linkFree bool) error) func(string) error {

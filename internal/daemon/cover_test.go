@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,7 +20,7 @@ func TestCoverAll(t *testing.T) {
 	sandboxes[2].claim.StateDir = "/s"
 	var others sync.WaitGroup
 	others.Add(len(sandboxes) - 1)
-	left := coverAll(sandboxes, func(s *sandboxOf) []reach {
+	left, err := coverAll(t.Context(), sandboxes, func(s *sandboxOf) []reach {
 		if s.name == "2" {
 			others.Wait()
 		} else {
@@ -29,11 +31,31 @@ func TestCoverAll(t *testing.T) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Error(err)
+	}
 	var got []string
 	for _, r := range left {
 		got = append(got, fmt.Sprint(r.why, r.ours))
 	}
 	if !slices.Equal(got, []string{"2 true", "7 false"}) {
 		t.Errorf("left are %q", got)
+	}
+}
+
+// A daemon that is ended while it covers does not take what it kept for reached: the next
+// one would not believe its own files.
+func TestCoverInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	sandboxes := []sandboxOf{{d: &daemon{}, name: "web"}}
+	left, err := coverAll(ctx, sandboxes, func(*sandboxOf) []reach {
+		cancel()
+		return []reach{{why: ctx.Err()}}
+	})
+	if len(left) > 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if left, err = coverAll(ctx, sandboxes, func(*sandboxOf) []reach { return nil }); len(left) > 0 || err != nil {
+		t.Errorf("where all was done left are %v, %v", left, err)
 	}
 }

@@ -247,7 +247,7 @@ func (d *daemon) coverLater(ctx context.Context) {
 			err = errors.Join(err, r.why)
 		}
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // else the next daemon does it
 		d.c.Log.Error(err, "something may show in containers that is not theirs")
 	}
 }
