@@ -95,6 +95,7 @@ func (w *world) untouched(paths ...string) func() {
 // comes later, which is held to the same.
 func TestReachOfContainers(t *testing.T) {
 	w := newWorld(t)
+	w.shows(hostRoot)
 	w.attacker()
 	w.configure("logs: {maxFiles: 3} # " + marker + "\n")
 	second, third := w.beside("second"), w.beside("third")

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,9 @@ func TestDocuments(t *testing.T) {
 		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			w := newWorld(t)
+			if slices.ContainsFunc(steps, func(s step) bool { return strings.Contains(s.text, "rootfs: {path: /") }) {
+				w.shows(hostRoot)
+			}
 			w.manifests = filepath.Join(w.dir, "etc", "sandboxer.d")
 			for _, dir := range []string{w.manifests, w.dir + "/srv", w.dir + "/work/bin"} {
 				if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -39,6 +39,7 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("there are %d examples, %d are known here: %v", len(files), len(expected), err)
 	}
 	w := newWorld(t)
+	w.shows(hostRoot)
 	if err := os.MkdirAll(filepath.Join(w.dir, "rootfs", "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +79,7 @@ func TestMakeRun(t *testing.T) {
 		return // it is the same program in both runs
 	}
 	w := newWorld(t)
+	w.shows(hostRoot)
 	run := func(end func(cmd *exec.Cmd) error) {
 		t.Helper()
 		cmd := exec.Command("../examples/run.sh")

@@ -160,7 +160,9 @@ func TestVolumesThatAreNotThere(t *testing.T) {
 // The host's own root: its programs run, nothing of it can be written, and
 // what the daemon keeps is hidden in it and in volumes.
 func TestHostRoot(t *testing.T) {
-	w := start(t)
+	w := newWorld(t)
+	w.shows(hostRoot)
+	w.start()
 	if err := os.Mkdir(filepath.Join(w.dir, "seen"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type silentFS struct {
 // mountSilent mounts one in the world's directory, until the test is over.
 func (w *world) mountSilent(at, content string) *silentFS {
 	w.t.Helper()
+	w.shows(silentMounts)
 	fs := &silentFS{path: filepath.Join(w.dir, at), content: content}
 	if err := os.MkdirAll(fs.path, 0o755); err != nil {
 		w.t.Fatal(err)

@@ -78,9 +78,54 @@ func newWorld(t *testing.T, flags ...string) *world {
 	if err := os.MkdirAll(w.manifests, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { theHost.leave(dir) }) // after all is unmounted
 	t.Cleanup(w.finish)
 	return w
 }
+
+// rooms keep two kinds of tests apart: one kind at a time, as many of it as there are.
+type rooms struct {
+	mu    sync.Mutex
+	freed chan struct{} // closed, and another one, once nobody is in
+	kind  string
+	in    map[string]bool // by their worlds' directories
+}
+
+// theHost is for what shows in the root of the host: a container that has that for its
+// own shows all that is mounted there, and is not started where something of it does
+// not answer.
+var theHost = rooms{freed: make(chan struct{}), in: map[string]bool{}}
+
+// shows has a world be of one of those kinds from here on.
+func (w *world) shows(kind string) {
+	w.t.Helper()
+	r := &theHost
+	r.mu.Lock()
+	for len(r.in) > 0 && r.kind != kind {
+		freed := r.freed
+		r.mu.Unlock()
+		<-freed
+		r.mu.Lock()
+	}
+	r.kind, r.in[w.dir] = kind, true
+	r.mu.Unlock()
+}
+
+// leave undoes shows, if need be.
+func (r *rooms) leave(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if delete(r.in, dir); len(r.in) == 0 {
+		close(r.freed)
+		r.freed = make(chan struct{})
+	}
+}
+
+// The kinds.
+const (
+	hostRoot     = "the host's root is a container's"
+	silentMounts = "what is mounted does not answer"
+)
 
 // in is the same world for a subtest.
 func (w *world) in(t *testing.T) *world {
