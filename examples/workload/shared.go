@@ -59,8 +59,8 @@ func notify(args []string) error {
 	}
 	say("watching", args[0])
 	b := make([]byte, 4096)
-	n, err := syscall.Read(fd, b)
-	if err != nil || n < syscall.SizeofInotifyEvent {
+	n := 0
+	if err := again(func() (err error) { n, err = syscall.Read(fd, b); return err }); err != nil || n < syscall.SizeofInotifyEvent {
 		return fmt.Errorf("read %d: %w", n, err)
 	}
 	event := (*syscall.InotifyEvent)(unsafe.Pointer(&b[0]))

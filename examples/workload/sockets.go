@@ -57,7 +57,7 @@ func dial(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: args[0]}); err != nil {
+	if err := again(func() error { return syscall.Connect(fd, &syscall.SockaddrUnix{Name: args[0]}) }); err != nil {
 		say("refused:", err.Error())
 		return nil
 	}

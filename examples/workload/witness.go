@@ -66,14 +66,14 @@ func witness(paths []string) error {
 
 // countIn appends a line to a file in which there is one for each step before.
 func countIn(f *os.File, n int) error {
-	var st syscall.Stat_t
-	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+	st, err := f.Stat()
+	if err != nil {
 		return err
 	}
-	if want := int64(8 * (n - 1)); st.Size != want {
-		return fmt.Errorf("%s has lost count: %d bytes, not %d", f.Name(), st.Size, want)
+	if want := int64(8 * (n - 1)); st.Size() != want {
+		return fmt.Errorf("%s has lost count: %d bytes, not %d", f.Name(), st.Size(), want)
 	}
-	_, err := fmt.Fprintf(f, "%07d\n", n)
+	_, err = fmt.Fprintf(f, "%07d\n", n)
 	return err
 }
 
@@ -138,20 +138,21 @@ func connectToSelf() (func(int) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Connect(client, address); err != nil {
-		return nil, err
+	// One that is interrupted goes on by itself.
+	if err := again(func() error { return syscall.Connect(client, address) }); err != nil && err != syscall.EALREADY && err != syscall.EISCONN {
+		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	server, _, err := syscall.Accept(listener)
-	if err != nil {
-		return nil, err
+	server := 0
+	if err := again(func() (err error) { server, _, err = syscall.Accept(listener); return err }); err != nil {
+		return nil, fmt.Errorf("accepting: %w", err)
 	}
 	return func(n int) error {
 		text := fmt.Sprintf("%07d", n)
-		if _, err := syscall.Write(client, []byte(text)); err != nil {
+		if err := whole([]byte(text), func(b []byte) (int, error) { return syscall.Write(client, b) }); err != nil {
 			return err
 		}
 		got := make([]byte, len(text))
-		if _, err := syscall.Read(server, got); err != nil {
+		if err := whole(got, func(b []byte) (int, error) { return syscall.Read(server, b) }); err != nil {
 			return err
 		}
 		if string(got) != text {
@@ -159,4 +160,29 @@ func connectToSelf() (func(int) error, error) {
 		}
 		return nil
 	}, nil
+}
+
+// again does something until no signal interrupts it: the runtime sends its own
+// threads some.
+func again(do func() error) error {
+	for {
+		if err := do(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// whole reads or writes all of b.
+func whole(b []byte, some func([]byte) (int, error)) error {
+	for len(b) > 0 {
+		n := 0
+		if err := again(func() (err error) { n, err = some(b); return err }); err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("it was closed")
+		}
+		b = b[n:]
+	}
+	return nil
 }
