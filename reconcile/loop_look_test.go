@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sandboxer/reconcile/plan"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,12 +39,18 @@ func TestLook(t *testing.T) {
 		}
 		look("box")
 		synctest.Wait() // create is under way
+		if got := h.loop.Unfinished(); !slices.Equal(got, []string{"box: create"}) {
+			t.Errorf("under way are %q", got)
+		}
 		began := time.Now()
 		look("box")
 		if time.Since(began) != time.Second {
 			t.Errorf("it took %s", time.Since(began))
 		}
 		synctest.Wait()
+		if got := h.loop.Unfinished(); len(got) > 0 {
+			t.Errorf("at rest there are %q", got)
+		}
 		h.reached("box")
 		look("box")
 		look("nobody")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,6 +69,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	if ctx.Err() != nil {
 		return next{} // the look may have failed for that alone
 	}
+	l.does(k, "plan")
 	if in.Blind = err != nil; in.Blind {
 		in.Observed.Name = name
 	}
@@ -201,6 +203,11 @@ func earliest(a, b time.Time) time.Time {
 // act carries out actions that are free of each other side by side. Each gets
 // its full time even if ctx ends: half of a creation is worse than either.
 func (l *Loop) act(ctx context.Context, k *key, actions []plan.Action, d *plan.Declared) {
+	var verbs []string
+	for _, a := range actions {
+		verbs = append(verbs, strings.TrimSpace(string(a.Verb)+" "+a.Container))
+	}
+	l.does(k, strings.Join(verbs, ", "))
 	errs := make([]error, len(actions))
 	do := func(i int) {
 		timeout := l.cfg.ActionTimeout

@@ -49,6 +49,26 @@ func (l *Loop) Works(name string) bool {
 	return k != nil && k.running
 }
 
+// Unfinished names the sandboxes that are being worked on, each with what is done.
+func (l *Loop) Unfinished() (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, k := range l.keys {
+		if k.running {
+			list = append(list, name+": "+k.doing)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// does says what is done for a sandbox from now on.
+func (l *Loop) does(k *key, what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k.doing = what
+}
+
 // key needs l.mu.
 func (l *Loop) key(name string) *key {
 	k := l.keys[name]
@@ -189,7 +209,7 @@ func (l *Loop) take() (name string, k *key, ok bool) {
 	name = l.queue[0]
 	l.queue = l.queue[1:]
 	k = l.keys[name]
-	k.queued, k.running, k.again = false, true, false
+	k.queued, k.running, k.again, k.doing = false, true, false, "look"
 	l.working, l.passing = l.working+1, l.passing+1
 	k.seen, k.looks = append(k.seen, k.looks...), nil
 	return name, k, true
@@ -253,7 +273,7 @@ func (l *Loop) seize(ctx context.Context, name string) (*key, error) {
 	defer l.mu.Unlock()
 	for ctx.Err() == nil && !l.closed {
 		if k := l.key(name); !k.running {
-			k.running = true
+			k.running, k.doing = true, "what was asked for"
 			l.seized.Add(1)
 			if k.queued {
 				k.queued = false

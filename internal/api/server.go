@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +47,9 @@ type Server struct {
 	cfg      Config
 	handler  http.Handler
 	refusals refusals
+
+	mu      sync.Mutex
+	answers map[*http.Request]string // that have not ended: what was asked
 }
 
 // New returns a Server; Serve runs it.
@@ -52,9 +57,28 @@ func New(c Config) (*Server, error) {
 	if c.Backend == nil {
 		return nil, errors.New("api: Backend is required")
 	}
-	s := &Server{cfg: c, refusals: refusals{log: c.Log}}
+	s := &Server{cfg: c, refusals: refusals{log: c.Log}, answers: map[*http.Request]string{}}
 	s.handler = s.mux()
 	return s, nil
+}
+
+// Unfinished names the requests whose answers have not ended.
+func (s *Server) Unfinished() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Values(s.answers))
+}
+
+// note has a request counted as unfinished until end is called.
+func (s *Server) note(r *http.Request) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[r] = r.Method + " " + r.URL.Path
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.answers, r)
+	}
 }
 
 // Serve answers what comes to l until ctx is done; it closes l and returns
@@ -68,6 +92,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			running.Add(1)
 			defer running.Done()
+			defer s.note(r)()
 			s.handler.ServeHTTP(w, r)
 		}),
 		ConnContext:       s.withPeer,

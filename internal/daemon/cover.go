@@ -48,7 +48,8 @@ const ownTime = 5 * time.Second
 func (d *daemon) keepOwn(ctx context.Context, checker *answers.Checker) error {
 	var deadline time.Time
 	for {
-		left, err := d.cover(ctx, checker)
+		// An end is heeded between rounds: who is asked to end has work to do before.
+		left, err := d.cover(context.WithoutCancel(ctx), checker)
 		if err != nil {
 			return err
 		}
@@ -89,13 +90,16 @@ func (d *daemon) isOwn(t shelf.Thing) bool {
 // daemon's own in all sandboxes of the host, and in its own ones also what is others',
 // which may not do that. It returns what can be reached all the same.
 func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []reach, err error) {
-	guard, err := d.guard(checker)
+	guard, err := d.guard(ctx, checker)
 	if err != nil {
 		return nil, err
 	}
 	all, err := guard.Look()
 	if err != nil || all.Text() == d.covered {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	foreign := all.Foreign()
 	own := foreign.Of(d.isOwn)

@@ -251,7 +251,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	case d.c.StopSandboxesOnExit:
 		err = d.stopAll(loop.ctx)
 	}
-	return errors.Join(err, d.end(above, loop, below))
+	return errors.Join(err, d.end(server, above, loop, below))
 }
 
 // endTime is how long an end in order may take.
@@ -260,7 +260,7 @@ const endTime = 4 * time.Second
 // end ends the parts, one after the other. What waits for a runtime or in the
 // kernel may do so for ever: it is left to end with the process, as it would if
 // that was killed.
-func (d *daemon) end(all ...*group) error {
+func (d *daemon) end(server *api.Server, all ...*group) error {
 	ended := make(chan error, 1)
 	go func() {
 		var errs []error
@@ -275,7 +275,14 @@ func (d *daemon) end(all ...*group) error {
 		return err
 	case <-time.After(endTime):
 		d.held = true
-		d.c.Log.Info("ending with something under way, which the next daemon goes on with")
+		var left []string
+		for _, parts := range all { // those after the first of these were not told to end
+			if left = parts.left(); len(left) > 0 {
+				break
+			}
+		}
+		d.c.Log.Info("ending with something under way, which the next daemon goes on with",
+			"parts", left, "sandboxes", d.loop.Unfinished(), "requests", server.Unfinished())
 		return nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,32 @@ func TestGroup(t *testing.T) {
 	if err := g.wait(); !errors.Is(err, os.ErrClosed) || !strings.HasPrefix(err.Error(), "failing: ") || errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
+}
+
+// What has not ended is named, once.
+func TestGroupLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(context.Background())
+		over := make(chan struct{})
+		wait := func(context.Context) error { <-over; return nil }
+		g.run("listening", wait)
+		g.run("listening", wait)
+		g.run("reading", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		synctest.Wait()
+		if got := g.left(); !slices.Equal(got, []string{"listening", "reading"}) {
+			t.Errorf("before the end there are %q", got)
+		}
+		g.cancel()
+		synctest.Wait()
+		if got := g.left(); !slices.Equal(got, []string{"listening"}) {
+			t.Errorf("left are %q", got)
+		}
+		close(over)
+		check(t, g.wait())
+		if got := g.left(); len(got) > 0 {
+			t.Errorf("after the end there are %q", got)
+		}
+	})
 }
 
 // What is remembered is there again; a file that was torn counts for nothing,

@@ -60,10 +60,17 @@ func (d *daemon) things(check func(path string) error) ([]shelf.Thing, error) {
 	return append(things, inside...), err
 }
 
-// guard is what containers must not reach, other daemons' own included.
-func (d *daemon) guard(checker *answers.Checker) (shelf.Guard, error) {
-	check := checker.Scan(scanPatience)
-	others, err := d.others(onlyPath(check))
+// guard is what containers must not reach, other daemons' own included. On a host with
+// many of them, and little time, that takes a while, in which ctx may end.
+func (d *daemon) guard(ctx context.Context, checker *answers.Checker) (shelf.Guard, error) {
+	scan := checker.Scan(scanPatience)
+	check := func(path string, linkFree bool) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return scan(path, linkFree)
+	}
+	others, err := d.others(ctx, onlyPath(check))
 	things := slices.Concat(d.own, others)
 	for i := range things {
 		if silent, ok := errors.AsType[*answers.Silent](check(things[i].Path, false)); ok {
@@ -74,12 +81,15 @@ func (d *daemon) guard(checker *answers.Checker) (shelf.Guard, error) {
 }
 
 // others are what other daemons of the host have for themselves.
-func (d *daemon) others(check func(path string) error) (things []shelf.Thing, err error) {
+func (d *daemon) others(ctx context.Context, check func(path string) error) (things []shelf.Thing, err error) {
 	daemons, err := claims.All(claims.Host{Answers: check, Cgroups: d.cgroups})
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range daemons {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if c.StateDir == d.c.StateDir {
 			continue
 		}

@@ -120,7 +120,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		GoferExe:     goferExe,
 		StateDir:     d.c.StateDir,
 		DataDir:      d.c.DataDir,
-		Guard:        func() (shelf.Guard, error) { return d.guard(d.answers) },
+		Guard:        func() (shelf.Guard, error) { return d.guard(context.Background(), d.answers) },
 		Claims:       claims.Stamp,
 		Declared:     func() []*desired.Sandbox { return d.source.declared() },
 		Image:        image,
