@@ -172,12 +172,11 @@ func (a *Actuator) restoreOn(ctx context.Context, w work, d *plan.Declared) erro
 	if err != nil {
 		return err
 	}
-	asked, cancel := context.WithTimeout(ctx, endTime)
-	defer cancel()
-	if err := sentry.Restored(asked); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	begun, err := hasBegun(ctx, sentry, w.rec.Name)
+	if err != nil {
+		return err
+	}
+	if !begun {
 		return a.unrestore(ctx, w)
 	}
 	image, err := a.c.Checkpoints.Read(w.Sandbox)
@@ -189,6 +188,31 @@ func (a *Actuator) restoreOn(ctx context.Context, w work, d *plan.Declared) erro
 		ended = slices.DeleteFunc(image.Containers, func(c observed.ContainerRecord) bool { return c.State != observed.Stopped })
 	}
 	return a.restored(ctx, w.rec, sentry, d, ended)
+}
+
+// hasBegun reports whether what is restored runs. A sentry that waits for
+// containers never says so, and one that is short of a processor says it late: it
+// is asked meanwhile what it always answers, twice. One that does not answer that
+// either is silent, and not to be ended for this.
+func hasBegun(ctx context.Context, sentry gvisor.Sentry, infra string) (bool, error) {
+	asked, cancel := context.WithCancel(ctx)
+	defer cancel()
+	said := make(chan error, 1)
+	go func() { said <- sentry.Restored(asked) }()
+	for range 2 {
+		select {
+		case err := <-said:
+			if ctx.Err() != nil {
+				return false, context.Cause(ctx)
+			}
+			return err == nil, nil
+		case <-time.After(endTime):
+		}
+		if _, err := sentry.State(ctx, infra); errors.Is(err, gvisor.ErrNoAnswer) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // unrestore ends what was not restored to the end, as if it had never been
