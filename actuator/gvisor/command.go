@@ -21,29 +21,64 @@ func (s Sentry) WaitExec(ctx context.Context, id string, pid int) (unix.WaitStat
 	return endOf(status)
 }
 
+// killRounds bounds how often a tree is looked at that goes on growing.
+const killRounds = 20
+
 // KillTree kills a process of a container and all that it has started, as far
-// as that can be told by who is whose parent.
+// as that can be told by who is whose parent. They are stopped before: what is
+// started while they are listed, and whose parent is killed then, is nobody's
+// child any more. A stop takes effect later than it is sent, so that one list
+// without a new process is not enough.
 func (s Sentry) KillTree(ctx context.Context, id string, pid int) error {
-	var answer json.RawMessage
-	err := s.call(ctx, boot.ContMgrProcesses, &id, nil, &answer)
-	if errors.Is(err, ErrUnknownContainer) || errors.Is(err, ErrNoProcess) {
-		return nil
-	}
-	var list []control.Process
-	if err == nil {
-		list, err = processesOf(answer)
-	}
-	errs := []error{err}
-	for _, pid := range treeOf(pid, list) {
-		err := s.SignalProcess(ctx, id, pid, unix.SIGKILL, false)
-		if errors.Is(err, ErrNoAnswer) {
-			return errors.Join(append(errs, err)...) // nor will it for the others
+	var errs []error
+	var tree []int
+	known := map[int]bool{}
+	for round, same := 0, 0; same < 2 && round < killRounds; round, same = round+1, same+1 {
+		list, err := s.listed(ctx, id)
+		if errors.Is(err, ErrUnknownContainer) || errors.Is(err, ErrNoProcess) {
+			return nil
 		}
-		if !errors.Is(err, ErrNoProcess) && !errors.Is(err, ErrUnknownContainer) {
+		if err != nil {
 			errs = append(errs, err)
+		}
+		for _, pid := range treeOf(pid, list) {
+			if known[pid] {
+				continue
+			}
+			known[pid], same = true, -1
+			tree = append(tree, pid)
+			if errs = append(errs, s.signalTree(ctx, id, pid, unix.SIGSTOP)); errors.Is(errs[len(errs)-1], ErrNoAnswer) {
+				return errors.Join(errs...) // nor will it for the others
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	for _, pid := range tree {
+		if errs = append(errs, s.signalTree(ctx, id, pid, unix.SIGKILL)); errors.Is(errs[len(errs)-1], ErrNoAnswer) {
+			break
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// listed are a container's processes.
+func (s Sentry) listed(ctx context.Context, id string) ([]control.Process, error) {
+	var answer json.RawMessage
+	if err := s.call(ctx, boot.ContMgrProcesses, &id, nil, &answer); err != nil {
+		return nil, err
+	}
+	return processesOf(answer)
+}
+
+// signalTree sends a signal to one that may have ended.
+func (s Sentry) signalTree(ctx context.Context, id string, pid int, sig unix.Signal) error {
+	err := s.SignalProcess(ctx, id, pid, sig, false)
+	if errors.Is(err, ErrNoProcess) || errors.Is(err, ErrUnknownContainer) {
+		return nil
+	}
+	return err
 }
 
 // treeOf is a process and all that it has started, each once, whatever a sentry
