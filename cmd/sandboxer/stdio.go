@@ -122,9 +122,6 @@ func (s *stdio) given() {
 
 // start begins to carry. send sends signals that are typed at a terminal.
 func (s *stdio) start(send func(unix.Signal)) {
-	for _, c := range s.out {
-		go c.run()
-	}
 	switch {
 	case s.in == nil:
 	case s.tty != nil:
@@ -134,6 +131,10 @@ func (s *stdio) start(send func(unix.Signal)) {
 			_, _ = io.Copy(s.to, s.in) // a command need not read all
 			s.to.Close()
 		}()
+	}
+	// After a terminal was taken over: who reads there what it says begins to type.
+	for _, c := range s.out {
+		go c.run()
 	}
 }
 

@@ -82,8 +82,6 @@ func probesOf(dc *desired.Container, c *observed.Container, h plan.Health) (list
 // probed has the loop act on what a probe has found out, and makes an event of
 // it.
 func (d *daemon) probed(r probe.Report) {
-	d.loop.Tell(r.Sandbox, plan.Learn(plan.Probed{Container: r.Container, ID: r.ID, StartedAt: r.StartedAt,
-		Kind: string(r.Kind), OK: r.OK, Conclusive: r.Conclusive, Message: r.Message}))
 	e := events.Event{Sandbox: r.Sandbox, Container: r.Container, Type: events.Warning, Reason: "Unhealthy"}
 	switch {
 	case r.OK:
@@ -95,7 +93,9 @@ func (d *daemon) probed(r probe.Report) {
 	default:
 		e.Message = fmt.Sprintf("the %s probe of container %q failed (%d of %d): %s", r.Kind, r.Container, r.Count, r.Probe.FailureThreshold, r.Message)
 	}
-	d.events.Append(e)
+	d.events.Append(e) // before it shows, so that who saw that finds why
+	d.loop.Tell(r.Sandbox, plan.Learn(plan.Probed{Container: r.Container, ID: r.ID, StartedAt: r.StartedAt,
+		Kind: string(r.Kind), OK: r.OK, Conclusive: r.Conclusive, Message: r.Message}))
 }
 
 // preStopped makes an event of a preStop that failed. The container is stopped
