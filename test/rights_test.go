@@ -45,11 +45,11 @@ func TestFurtherProcesses(t *testing.T) {
 	}
 	bundle := w.confined("b", "rights", "then", "sleep")
 	declare := func(state string) {
-		w.declare("web", state+"\nterminationGracePeriodSeconds: 20\nvolumes: [{name: out, hostPath: {path: DIR/out}}]\ncontainers:\n- {name: app, bundle: "+
+		w.declare("web", state+"\nterminationGracePeriodSeconds: 3600\nvolumes: [{name: out, hostPath: {path: DIR/out}}]\ncontainers:\n- {name: app, bundle: "+
 			bundle+`, volumeMounts: [{name: out, mountPath: /out}],
-  startupProbe: {exec: {command: [/w, rights, /out/started]}, periodSeconds: 1},
-  livenessProbe: {exec: {command: [/w, rights, /out/alive]}, periodSeconds: 1},
-  readinessProbe: {exec: {command: [/w, rights, /out/probe]}, periodSeconds: 1},
+  startupProbe: {exec: {command: [/w, rights, /out/started]}, periodSeconds: 1, timeoutSeconds: 60},
+  livenessProbe: {exec: {command: [/w, rights, /out/alive]}, periodSeconds: 1, timeoutSeconds: 60},
+  readinessProbe: {exec: {command: [/w, rights, /out/probe]}, periodSeconds: 1, timeoutSeconds: 60},
   lifecycle: {preStop: {exec: {command: [/w, rights, /out/stop]}}}}`)
 	}
 	further := func(when string) {
@@ -70,7 +70,13 @@ func TestFurtherProcesses(t *testing.T) {
 	}
 	written := func(file string) {
 		t.Helper()
-		if got, err := os.ReadFile(filepath.Join(out, file)); err != nil || string(got) != confinedRights+"\n" {
+		var got []byte
+		var err error
+		is := func() bool { // it may be being written anew
+			got, err = os.ReadFile(filepath.Join(out, file))
+			return err == nil && string(got) == confinedRights+"\n"
+		}
+		if !poll(is) {
 			t.Errorf("%s: %v, what it had is\n%swant\n%s", file, err, got, confinedRights)
 		}
 	}
@@ -81,7 +87,6 @@ func TestFurtherProcesses(t *testing.T) {
 	w.ready("web", "app", true)
 	written("started")
 	written("probe")
-	w.until(func() bool { b, _ := os.ReadFile(filepath.Join(out, "alive")); return len(b) > 0 })
 	written("alive")
 	w.restart()
 	w.running("web")

@@ -179,11 +179,14 @@ func TestRunSignals(t *testing.T) {
 	s.expect("on")
 	again := time.NewTicker(100 * time.Millisecond) // the end of the first shows to nobody but the run
 	defer again.Stop()
+	late := time.After(patience)
 	for on := true; on; {
 		s.signal(syscall.SIGTERM)
 		select {
 		case _, on = <-s.lines:
 		case <-again.C:
+		case <-late:
+			t.Fatal("the run goes on")
 		}
 	}
 	s.ends(5)

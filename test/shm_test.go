@@ -112,10 +112,11 @@ func TestSharedMemory(t *testing.T) {
 func TestSharedMemoryFromCheckpoint(t *testing.T) {
 	w := start(t)
 	spec := func(more ...string) string {
-		return strings.Join(append(more, "hostname: twin\ncontainers:\n- "+box("one", "write /dev/shm/word kept then sleep")+"\n- "+box("two", "sleep")), "\n")
+		return strings.Join(append(more, "hostname: twin\ncontainers:\n- "+box("one", "write /dev/shm/word kept then print ready then sleep")+"\n- "+box("two", "sleep")), "\n")
 	}
 	w.declare("origin", spec())
 	w.running("origin")
+	w.said("origin/one", "ready")
 	dir := filepath.Join(w.dir, "image")
 	w.ok("checkpoint", "origin", "--image-path", dir)
 	w.declare("copy", spec("restoreFrom: "+dir))

@@ -20,8 +20,8 @@ func TestOneSandbox(t *testing.T) {
 	if got := w.ok("logs", "web"); got != "hello\n" {
 		t.Errorf("logs prints %q", got)
 	}
-	if out := w.ok("plan", "-o", "json"); strings.Join(strings.Fields(out), "") != `{"actions":[]}` {
-		t.Errorf("plan prints %s", out)
+	if !poll(func() bool { return strings.Join(strings.Fields(w.ok("plan", "-o", "json")), "") == `{"actions":[]}` }) {
+		t.Errorf("plan prints %s", w.ok("plan", "-o", "json"))
 	}
 	w.undeclare("web")
 	w.gone("web")

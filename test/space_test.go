@@ -32,8 +32,8 @@ func TestClosedFilesAreNotKept(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		for _, holder := range holders(s.Status.SandboxPID, info) {
-			t.Errorf("%s is deleted, and the sentry has it as %s", path, holder)
+		if !poll(func() bool { return len(deletedHolders(s.Status.SandboxPID, info)) == 0 }) {
+			t.Errorf("%s is deleted, and the sentry has it as %v", path, deletedHolders(s.Status.SandboxPID, info))
 		}
 	}
 }
@@ -74,18 +74,20 @@ func TestFilesOfRootsAreKeptUntilARestart(t *testing.T) {
 	if now.Status.SandboxPID != s.Status.SandboxPID {
 		t.Fatal("the whole sandbox was made anew")
 	}
-	// Its number may be another file's by now.
-	still := func() (found []string) {
-		for _, fd := range holders(s.Status.SandboxPID, info) {
-			if to, err := os.Readlink(fd); err == nil && strings.HasSuffix(to, "/old (deleted)") {
-				found = append(found, fd)
-			}
+	if !poll(func() bool { return len(deletedHolders(s.Status.SandboxPID, info)) == 0 }) {
+		t.Errorf("it is still kept after a restart, as %s", deletedHolders(s.Status.SandboxPID, info))
+	}
+}
+
+// deletedHolders are those of a file that is deleted: its number may be another
+// file's by now.
+func deletedHolders(pid int, info os.FileInfo) (found []string) {
+	for _, fd := range holders(pid, info) {
+		if to, err := os.Readlink(fd); err == nil && strings.HasSuffix(to, "/"+info.Name()+" (deleted)") {
+			found = append(found, fd)
 		}
-		return found
 	}
-	if !poll(func() bool { return len(still()) == 0 }) {
-		t.Errorf("it is still kept after a restart, as %s", still())
-	}
+	return found
 }
 
 // holders are the descriptors by which a process has a file open.

@@ -48,8 +48,8 @@ func TestStrangerInTheCgroup(t *testing.T) {
 	}
 	w.declare("web", app("sleep"))
 	w.running("web")
-	if out := w.ok("events"); !strings.Contains(out, "stranger") {
-		t.Errorf("the events do not name it:\n%s", out)
+	if !poll(func() bool { return strings.Contains(w.ok("events"), "stranger") }) {
+		t.Errorf("the events do not name it:\n%s", w.ok("events"))
 	}
 	for _, controller := range []string{"memory", "pids", "freezer"} {
 		dir := filepath.Join("/sys/fs/cgroup", controller, w.parent, "stranger")

@@ -2,12 +2,14 @@ package test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,24 +39,28 @@ func TestSurroundings(t *testing.T) {
 			w.running("web")
 			w.ok("exec", "web", "--", "/w", "write", "/data/file", "text")
 			err := filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil // it was there for a moment
+				}
 				if err != nil || d.Type()&fs.ModeSymlink != 0 || strings.HasPrefix(path, filepath.Join(w.data, "volumes")) {
 					return err
 				}
 				info, err := d.Info()
-				if mode := info.Mode().Perm(); err == nil && d.Type()&fs.ModeSocket == 0 && (mode&0o400 == 0 || mode&0o022 != 0) {
+				if err != nil {
+					return nil // it is gone since
+				}
+				if mode := info.Mode().Perm(); d.Type()&fs.ModeSocket == 0 && (mode&0o400 == 0 || mode&0o022 != 0) {
 					t.Errorf("%s has the mode %s", path, info.Mode())
 				}
-				return err
+				return nil
 			})
 			if err != nil {
 				t.Error(err)
 			}
 			// Go blocks signals in some threads of its own; a keeper has none.
 			for _, pid := range w.helpers("web", "keeper") {
-				for _, line := range lines(t, "/proc", pid, "status") {
-					if set, ok := strings.CutPrefix(line, "SigBlk:\t"); ok && set != "0000000000000000" {
-						t.Errorf("%s has signals blocked: %s", describe(pid), set)
-					}
+				if !poll(func() bool { return slices.Contains(lines(t, "/proc", pid, "status"), "SigBlk:\t0000000000000000") }) {
+					t.Errorf("%s has signals blocked: %q", describe(pid), lines(t, "/proc", pid, "status"))
 				}
 			}
 			w.stop()
@@ -81,7 +87,11 @@ func TestNoFileEvents(t *testing.T) {
 				if resyncOnly && strings.HasPrefix(want, "are seen") {
 					continue // nobody asks for events of manifests
 				}
-				if !strings.Contains(w.log(), want) {
+				said := func() bool { // perhaps far from the end by now
+					b, err := os.ReadFile(w.logFile())
+					return err == nil && strings.Contains(string(b), want)
+				}
+				if !poll(said) {
 					t.Errorf("the log does not say %q:\n%s", want, w.log())
 				}
 			}

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -213,8 +214,12 @@ func TestSuspendedAndChanged(t *testing.T) {
 		if s.Status.Reason != "RestoreFailed" || !strings.Contains(s.Status.Message, "declare Stopped to discard it") {
 			t.Errorf("refused: %+v", s.Status)
 		}
-		if out := w.ok("plan"); !strings.HasPrefix(out, "Note: web: the checkpoint of ") || strings.Count(out, "web") != 1 {
-			t.Errorf("the plan is\n%s", out)
+		noted := func() bool {
+			out := w.ok("plan")
+			return strings.HasPrefix(out, "Note: web: the checkpoint of ") && strings.Count(out, "web") == 1
+		}
+		if !poll(noted) {
+			t.Errorf("the plan is\n%s", w.ok("plan"))
 		}
 	}
 	image := filepath.Join(w.data, "checkpoints", "web", "image.json")
@@ -232,14 +237,17 @@ func TestSuspendedAndChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(image, other, 0o600); err != nil {
-		t.Fatal(err)
+	write := func(content []byte) { // nobody reads half of it
+		t.Helper()
+		beside := filepath.Join(w.dir, "image.json")
+		if err := errors.Join(os.WriteFile(beside, content, 0o600), os.Rename(beside, image)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	write(other)
 	w.declare("web", spec)
 	w.wait("web", "of another version", and(phase("Failed"), refused("it was written by gVisor of yesterday, and this build has gVisor v0.0.0-")))
-	if err := os.WriteFile(image, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(b)
 	// What is changed in place is no obstacle, and holds at once.
 	w.declare("web", app("witness /own", "restartPolicy: OnFailure"))
 	w.running("web")
@@ -321,6 +329,9 @@ func TestSuspendWithHostSockets(t *testing.T) {
 
 	w.declare("client", "state: Suspended\n"+client)
 	w.suspended("client")
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("the connection of a suspended sandbox gives %d bytes, %v", n, err)
 	}
@@ -420,9 +431,11 @@ func TestCheckpoint(t *testing.T) {
 // be trusted, it stays. A daemon that stops all leaves it.
 func TestSuspendedAndUndeclared(t *testing.T) {
 	w := start(t, "--deletion-guard", "0.5", "--stop-sandboxes-on-exit")
+	var all []string
 	for i := range 4 {
-		w.declare(fmt.Sprint("web", i), app("witness /own", "state: Suspended"))
+		all = append(all, w.document(fmt.Sprint("web", i), app("witness /own", "state: Suspended")))
 	}
+	w.put("all.yaml", strings.Join(all, "---\n"))
 	for i := range 4 {
 		w.suspended(fmt.Sprint("web", i))
 	}
@@ -431,9 +444,7 @@ func TestSuspendedAndUndeclared(t *testing.T) {
 	for i := range 4 {
 		w.suspended(fmt.Sprint("web", i))
 	}
-	for i := range 4 {
-		w.undeclare(fmt.Sprint("web", i))
-	}
+	w.undeclare("all") // in one moment
 	for i := range 4 {
 		s := w.wait(fmt.Sprint("web", i), "held", func(s sandbox) bool { return s.has("DeletionHeld") })
 		if s.Status.Phase != "Suspended" || s.box("app").Reason != "Suspended" {

@@ -92,7 +92,7 @@ func TestExecTerminal(t *testing.T) {
 
 	s, master = w.atTerminal(24, 80, "exec", "-it", "web", "--", "/w", "print", "on", "then", "signals")
 	s.expect("waiting")
-	if mode(t, master) == before {
+	if !poll(func() bool { return mode(t, master) != before }) {
 		t.Error("the caller's terminal still does the work of the command's")
 	}
 	fmt.Fprint(master, "\x03")
