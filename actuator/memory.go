@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sandboxer/actuator/gvisor"
@@ -16,16 +17,17 @@ type memoryWatch struct {
 	// mark is how much the cgroup must use to be worth a look; 0: nothing is.
 	mark int64
 	// containers is the last answer and at what the cgroup used then; nil: none.
-	// failed says that the last question got none.
+	// failures is how many questions in a row got none.
 	containers map[string]int64
 	at         int64
-	failed     bool
+	failures   int
 	// kills is how many processes the kernel had killed, the last one victim.
 	kills  uint64
 	victim int
-	// asked is when the last question was put; waits says that the loop is
-	// about to be poked.
+	// asked is when the last question was put, and took how long it was answered;
+	// waits says that the loop is about to be poked.
 	asked time.Time
+	took  time.Duration
 	waits bool
 }
 
@@ -37,6 +39,17 @@ type memoryWatch struct {
 const (
 	memoryQuiet = 20 * time.Millisecond
 	fullQuiet   = 200 * time.Millisecond
+	// quietShare is how many times as long as its answer took it is left alone
+	// at least: the sentry looks through all that is new. At most slowQuiet.
+	quietShare = 4
+	slowQuiet  = time.Second
+)
+
+// When a question that got no answer is put again, though nothing else calls for a
+// look: the use may be past the mark already, of which nobody tells a second time.
+const (
+	unansweredFirst = time.Second
+	unansweredMost  = 30 * time.Second
 )
 
 // Memory says what a sandbox uses; see observed.Looker. The sentry is asked
@@ -61,11 +74,14 @@ func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs
 		victim, _ = a.c.Cgroups.Victim(rec.Cgroup)
 	}
 	var used map[string]int64
+	var took time.Duration
 	if ask {
-		// Whoever does not answer is known by other signs.
+		// Whoever answers nothing is known by other signs.
+		began := time.Now()
 		if used, err = (gvisor.Sentry{Socket: rec.ControlSocket}).Memory(ctx, containerIDs); err != nil {
 			a.c.Log.V(1).Info("asking for memory failed", "sandbox", rec.Name, "error", err.Error())
 		}
+		took = time.Since(began)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,8 +90,15 @@ func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs
 		w.kills, w.victim = now.Kills, victim
 	}
 	if ask {
-		w.containers, w.at, w.failed = used, now.Usage, used == nil
-		w.asked = time.Now()
+		w.containers, w.at = used, now.Usage
+		w.asked, w.took = time.Now(), took
+		w.failures++
+		switch {
+		case used != nil:
+			w.failures = 0
+		case !errors.Is(err, gvisor.ErrNotThere):
+			a.pokeLater(rec, w, min(unansweredFirst<<min(w.failures-1, 5), unansweredMost))
+		}
 	}
 	return observed.Memory{
 		UsageBytes: now.Usage, PeakBytes: now.Peak, LimitBytes: now.Limit, Kills: now.Kills, KilledPID: w.victim,
@@ -104,7 +127,7 @@ func (a *Actuator) WatchMemory(rec observed.Record, mark int64) {
 	w := a.memoryOf(rec)
 	set := w.mark == mark
 	w.mark = mark
-	failed := w.failed
+	failed := w.failures > 0
 	a.mu.Unlock()
 	if set {
 		return
@@ -146,9 +169,19 @@ func (a *Actuator) memoryAlarm(rec observed.Record) {
 	default:
 		return
 	}
+	quiet = max(quiet, min(quietShare*w.took, slowQuiet))
 	wait := time.Until(w.asked.Add(quiet))
 	if wait <= 0 {
 		a.c.Poke(rec.Name)
+		return
+	}
+	a.pokeLater(rec, w, wait)
+}
+
+// pokeLater has the loop poked after a while, unless it is about to be. It needs
+// a.mu.
+func (a *Actuator) pokeLater(rec observed.Record, w *memoryWatch, wait time.Duration) {
+	if w.waits {
 		return
 	}
 	w.waits = true

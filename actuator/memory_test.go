@@ -133,12 +133,21 @@ func TestMemoryWatch(t *testing.T) {
 	if len(r.memory) > 0 {
 		t.Errorf("kept after the end: %v", r.memory)
 	}
-	// A sentry that does not answer costs the answer and not the look.
+	// A sentry that does not answer costs the answer and not the look, and is asked
+	// again though the mark is not passed a second time.
 	rec.ControlSocket = "/no/such/socket"
 	r.WatchMemory(rec, mark)
+	for len(r.pokes) > 0 {
+		<-r.pokes
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if m, err := r.Memory(ctx, rec, []string{"mem.app.1"}); err != nil || m.Containers != nil || m.UsageBytes < mark {
 		t.Errorf("of a sentry that does not answer: %+v, %v", m, err)
+	}
+	select {
+	case <-r.pokes:
+	case <-time.After(patience):
+		t.Error("a question that had no answer is never put again")
 	}
 }
