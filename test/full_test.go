@@ -114,8 +114,8 @@ func TestCheckpointLinkedOnFullDisk(t *testing.T) {
 	w.running("other")
 	w.declare("web", "restartPolicy: Never\n"+app("witness /own"))
 	s := w.wait("web", "not restored", func(s sandbox) bool { return s.has("RestoreFailed") })
-	if said := s.Status.Conditions[0].Message; !strings.Contains(said, "has another name") || !strings.Contains(said, "no room") {
-		t.Errorf("it says %q", said)
+	if c, _ := s.condition("RestoreFailed"); !strings.Contains(c.Message, "has another name") || !strings.Contains(c.Message, "no room") {
+		t.Errorf("it says %q", c.Message)
 	}
 	if err := os.Remove(large); err != nil {
 		t.Fatal(err)

@@ -65,6 +65,19 @@ func (w *world) keepersStay(name string) (n int) {
 	return n
 }
 
+// keptBy waits until a sandbox has so many gofers, and a keeper for each that was told
+// to stay: from then on the daemon may go.
+func (w *world) keptBy(name string, n int) {
+	w.t.Helper()
+	if !poll(func() bool { return len(w.helpers(name, "gofer")) == n && w.keepersStay(name) == n }) {
+		s, _ := w.get(name)
+		for _, c := range s.Status.Containers {
+			w.t.Logf("%+v\n%s", c, w.ok("logs", name+"/"+c.Name))
+		}
+		w.t.Fatalf("%s has the gofers %v and keepers %v", name, w.helpers(name, "gofer"), w.helpers(name, "keeper"))
+	}
+}
+
 // killAll kills processes of which some may have ended.
 func killAll(pids []int) {
 	for _, pid := range pids {
@@ -129,7 +142,7 @@ func (w *world) unharmed(was map[string]sandbox) {
 
 // A container outlives its gofers, however many die, with not one byte wrong.
 func TestGoferDies(t *testing.T) {
-	const kills = 30
+	const kills, settled = 30, 5
 	w := start(t)
 	w.declare("web", w.churn("one", "two"))
 	was := w.running("web")
@@ -140,8 +153,7 @@ func TestGoferDies(t *testing.T) {
 	for n := 2; n <= kills; n++ {
 		kill(t, *now.box("one").GoferPID, syscall.SIGKILL)
 		now = w.replaced("web", "one", n)
-		if n <= 5 {
-			// It may be shown before all of it is watched.
+		if n <= settled {
 			before = max(before, w.descriptors())
 		}
 	}
@@ -153,17 +165,17 @@ func TestGoferDies(t *testing.T) {
 	lines := len(w.said("web/one", "churned"))
 	w.saidTimes("web/one", "churned", lines+1) // it goes on
 
-	// Connections of this test come and go.
-	if !poll(func() bool { return w.descriptors() <= before }) {
+	// Connections of this test come and go, and a gofer may have been shown before all
+	// of it was watched: what counts is whether something was left of each of them.
+	most := before + (kills-settled)/2
+	if !poll(func() bool { return w.descriptors() <= most }) {
 		t.Errorf("the daemon had %d descriptors open and has %d", before, w.descriptors())
 	}
 	// Each has one, and what each mounts first another.
-	if g, k := w.helpers("web", "gofer"), w.helpers("web", "keeper"); len(g) != 4 || len(k) != 4 {
-		t.Errorf("there are gofers %v and keepers %v", g, k)
-	}
-	out := w.ok("events", "web")
-	if n := strings.Count(out, "GoferReplaced"); n < kills {
-		t.Errorf("%d of %d replacements are told:\n%s", n, kills, out)
+	w.keptBy("web", 4)
+	told := func() int { return strings.Count(w.ok("events", "web"), "GoferReplaced") }
+	if !poll(func() bool { return told() >= kills }) {
+		t.Errorf("%d of %d replacements are told:\n%s", told(), kills, w.ok("events", "web"))
 	}
 }
 
@@ -203,6 +215,7 @@ func TestGoferDiesWithoutDaemon(t *testing.T) {
 	was := w.running("web")
 	for n := range 3 {
 		w.said("web/one", "churned")
+		w.keptBy("web", 2)
 		w.kill()
 		killAll(w.helpers("web", "gofer"))
 		w.start()
@@ -248,14 +261,7 @@ func TestGoferStorm(t *testing.T) {
 	names := []string{"one", "two", "three"}
 	w.declare("web", w.churn(names...))
 	was := w.running("web")
-	kept := func() { // by daemon and keepers
-		if !poll(func() bool { return w.keepersStay("web") == 2*len(names) }) {
-			for _, c := range names {
-				t.Logf("%s: %+v\n%s", c, w.list()[0].box(c), w.ok("logs", "web/"+c))
-			}
-			t.Fatalf("the keepers are %v", w.helpers("web", "keeper"))
-		}
-	}
+	kept := func() { w.keptBy("web", 2*len(names)) } // by daemon and keepers
 	kills := 0
 	for end := time.Now().Add(length); time.Now().Before(end); kills++ {
 		gofers := w.helpers("web", "gofer")
@@ -275,19 +281,24 @@ func TestGoferStorm(t *testing.T) {
 		}
 		time.Sleep(time.Duration(random.IntN(50)) * time.Millisecond)
 	}
-	kept()
+	killAll(w.helpers("web", "gofer")) // a slow host may have come to none
 	replaced := 0
-	now := w.running("web")
+	now := w.wait("web", "served by other gofers", func(s sandbox) bool {
+		replaced = 0
+		served := true
+		for _, c := range names {
+			replaced += s.box(c).GoferRestarts
+			served = served && (s.box(c).GoferRestarts > 0 && s.box(c).GoferPID != nil || s.box(c).State == "stopped")
+		}
+		return served
+	})
+	kept()
 	for _, c := range names {
 		w.same(was, now, c)
-		replaced += now.box(c).GoferRestarts
 		lines := len(w.said("web/"+c, "churned"))
 		w.saidTimes("web/"+c, "churned", lines+1)
 	}
 	t.Logf("%d kills, %d gofers replaced", kills, replaced)
-	if replaced == 0 {
-		t.Error("no gofer was replaced")
-	}
 }
 
 // A frozen sandbox's gofers are replaced too, and it goes on where it was.
@@ -330,8 +341,8 @@ func TestGoferStopped(t *testing.T) {
 		w.kill()
 		w.start() // the gofers are nobody's children from here on
 	}
-	if out := w.ok("events", "web"); !strings.Contains(out, "answered nobody any more") {
-		t.Errorf("the events are:\n%s", out)
+	if !poll(func() bool { return strings.Contains(w.ok("events", "web"), "answered nobody any more") }) {
+		t.Errorf("the events are:\n%s", w.ok("events", "web"))
 	}
 }
 
@@ -341,10 +352,13 @@ func TestGoferDiesAtStart(t *testing.T) {
 	for n := range 10 {
 		name := fmt.Sprintf("web%d", n)
 		w.declare(name, "restartBackoff: {initial: 100ms, max: 1s}\n"+app("sleep"))
-		for kills := 0; kills < 3; {
-			if pids := w.helpers(name, "gofer"); len(pids) > 0 {
+		for range 3 {
+			if !poll(func() bool {
+				pids := w.helpers(name, "gofer")
 				killAll(pids)
-				kills++
+				return len(pids) > 0
+			}) {
+				t.Fatalf("%s has no gofer: %+v", name, w.list())
 			}
 		}
 		w.running(name)
@@ -357,17 +371,12 @@ func TestLastWordsWithoutDaemon(t *testing.T) {
 	w.declare("job", "restartPolicy: Never\nvolumes: [{name: v, hostPath: {path: DIR}}]\ncontainers:\n- "+
 		box("app", "await /v/go then print farewell then exit 3", "volumeMounts: [{name: v, mountPath: /v}]"))
 	s := w.running("job")
+	gone := awaitEnd(t, *s.box("app").GoferPID)
 	w.kill()
 	if err := os.WriteFile(filepath.Join(w.dir, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Its gofer ends with it.
-	gofer := fmt.Sprintf("/proc/%d/cmdline", *s.box("app").GoferPID)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if line, err := os.ReadFile(gofer); err != nil || len(line) == 0 {
-			break
-		}
-	}
+	gone() // its gofer ends with it
 	w.start()
 	if s := w.wait("job", "failed", phase("Failed")); !s.box("app").exited(3) {
 		t.Errorf("it ended as %+v", s.box("app"))

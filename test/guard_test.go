@@ -2,24 +2,43 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
+// declareTogether declares sandboxes in a folder of their own, and returns what takes
+// them away at once: of files that are removed one by one, the first may have
+// settled before the last has gone.
+func (w *world) declareTogether(spec string, names ...string) (undeclare func()) {
+	w.t.Helper()
+	folder := filepath.Join(w.manifests, "together")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, name := range names {
+		w.put(filepath.Join("together", name+".yaml"), w.document(name, spec))
+	}
+	return func() {
+		w.t.Helper()
+		if err := os.Rename(folder, filepath.Join(w.dir, "away")); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 func TestDeletionGuard(t *testing.T) {
 	w := start(t, "--deletion-guard", "0.5")
 	pids := map[string]int{}
-	for i := range 4 {
-		w.declare(fmt.Sprint("web", i), app("sleep"))
-	}
+	undeclare := w.declareTogether(app("sleep"), "web0", "web1", "web2")
+	w.declare("web3", app("sleep"))
 	for i := range 4 {
 		name := fmt.Sprint("web", i)
 		pids[name] = w.running(name).Status.SandboxPID
 	}
 	held := func(s sandbox) bool { return s.has("DeletionHeld") }
-	for i := range 3 {
-		w.undeclare(fmt.Sprint("web", i))
-	}
+	undeclare()
 	for i := range 3 {
 		name := fmt.Sprint("web", i)
 		s := w.wait(name, "held", held)
@@ -57,15 +76,11 @@ func TestDeletionGuard(t *testing.T) {
 
 func TestConfirmDeletions(t *testing.T) {
 	w := start(t, "--deletion-guard", "0.5")
-	for i := range 4 {
-		w.declare(fmt.Sprint("web", i), app("sleep", "state: Stopped"))
-	}
+	undeclare := w.declareTogether(app("sleep", "state: Stopped"), "web0", "web1", "web2", "web3")
 	for i := range 4 {
 		w.wait(fmt.Sprint("web", i), "stopped", phase("Stopped"))
 	}
-	for i := range 4 {
-		w.undeclare(fmt.Sprint("web", i))
-	}
+	undeclare()
 	for i := range 4 {
 		w.wait(fmt.Sprint("web", i), "held", func(s sandbox) bool { return s.has("DeletionHeld") })
 	}

@@ -196,6 +196,7 @@ func TestHeld(t *testing.T) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = run.Process.Kill() }) // it may have ended
 	h.appears("../mark/holding")
 	h.reaches("a run", "fourth/m", "fourth/s", "fourth/d", "later/m")
 	if err := os.WriteFile(filepath.Join(mark, "end"), nil, 0o644); err != nil {
@@ -233,7 +234,7 @@ func TestHeldByFrozen(t *testing.T) {
 	freeze(t, web, true)
 	w.flags = append(w.flags, "--manifests", h.at("later/m", ""))
 	w.begin()
-	if !poll(func() bool { return strings.Contains(w.log(), "its cgroup is frozen") }) {
+	if !poll(func() bool { return w.logged("its cgroup is frozen") }) {
 		t.Fatal("it is not told of")
 	}
 	freeze(t, web, false)
@@ -362,7 +363,7 @@ func TestPlanted(t *testing.T) {
 	refused := func(name string) {
 		t.Helper()
 		path := filepath.Join(second.manifests, name+".yaml")
-		if !poll(func() bool { return strings.Contains(second.log(), path+" is refused: it was changed last at ") }) {
+		if !poll(func() bool { return second.logged(path + " is refused: it was changed last at ") }) {
 			t.Fatalf("%s is not refused: %s", path, second.log())
 		}
 		if s, _ := second.get(name); len(s.Status.Containers) > 0 {
@@ -410,7 +411,7 @@ func TestPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := unix.Unmount(mounted, 0); err != nil {
+		if err := unix.Unmount(mounted, unix.MNT_DETACH); err != nil { // a daemon may be reading it
 			t.Error(err)
 		}
 	}()

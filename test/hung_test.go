@@ -21,7 +21,7 @@ func TestOneSandboxHangs(t *testing.T) {
 	w.wait("cold", "paused", phase("Paused"))
 	sentry := w.running("hung").Status.SandboxPID
 	kill(t, sentry, syscall.SIGSTOP)
-	defer func() { _ = syscall.Kill(sentry, syscall.SIGCONT) }() // after 30 s it is made anew
+	defer func() { _ = syscall.Kill(sentry, syscall.SIGCONT) }() // while it is stopped, it is not made anew
 
 	// The sandbox holds on to what it was given to write to, the command does not.
 	lost := w.session("exec", "hung", "--", "/w", "print", "x")

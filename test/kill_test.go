@@ -47,8 +47,8 @@ func TestKill(t *testing.T) {
 	if c := s.box("app"); c.ExitCode == nil || *c.ExitCode != 128+9 || s.box("other").State != "running" {
 		t.Errorf("after SIGKILL: %+v", s)
 	}
-	if out := w.ok("events", "web"); !strings.Contains(out, "a user sent SIGKILL") {
-		t.Errorf("the events are\n%s", out)
+	if !poll(func() bool { return strings.Contains(w.ok("events", "web"), "a user sent SIGKILL") }) {
+		t.Errorf("the events are\n%s", w.ok("events", "web"))
 	}
 }
 
@@ -58,6 +58,7 @@ func TestKillIsFollowedByARestart(t *testing.T) {
 	w := start(t)
 	w.declare("web", app("print up then sleep"))
 	w.running("web")
+	w.said("web", "up")
 	w.restart()
 	w.running("web")
 	w.ok("kill", "web", "-s", "KILL")
@@ -91,7 +92,7 @@ func (w *world) processes(args ...string) []process {
 // nothing of what runs beside.
 func TestProcesses(t *testing.T) {
 	w := start(t)
-	w.declare("web", "containers:\n- "+box("app", "allocate 30 then spin 0.5 then spawn 2 then print ready then sleep", "securityContext: {runAsUser: 7}")+
+	w.declare("web", "containers:\n- "+box("app", "allocate 30 then spin 1 then spawn 2 then print ready then sleep", "securityContext: {runAsUser: 7}")+
 		"\n- "+box("other", "sleep"))
 	w.running("web")
 	w.said("web/app", "ready")
@@ -106,15 +107,16 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	first := "app /w allocate 30 then spin 0.5 then spawn 2 then print ready then sleep"
+	first := "app /w allocate 30 then spin 1 then spawn 2 then print ready then sleep"
 	want := []string{first, "app /proc/self/exe sleep", "app /proc/self/exe sleep", "other /w sleep", "other /w copy"}
 	if !slices.Equal(commands, want) {
 		t.Fatalf("%q, want %q", commands, want)
 	}
-	if p := list[0]; p.PPID != 0 || p.UID != 7 || p.CPUSeconds < 0.4 || p.CPUSeconds > 60 || p.MemoryBytes < 30<<20 {
+	// On a slow host it has not had all of that second, and others take longer to begin.
+	if p := list[0]; p.PPID != 0 || p.UID != 7 || p.CPUSeconds < 0.2 || p.CPUSeconds > 60 || p.MemoryBytes < 30<<20 {
 		t.Errorf("the first is %+v", p)
 	}
-	if p := list[1]; p.PPID != list[0].PID || p.CPUSeconds > 0.4 || p.StartedAt.Before(list[0].StartedAt) {
+	if p := list[1]; p.PPID != list[0].PID || p.CPUSeconds >= list[0].CPUSeconds || p.StartedAt.Before(list[0].StartedAt) {
 		t.Errorf("its child is %+v", p)
 	}
 	if of := w.processes("web/app"); len(of) != 3 {
@@ -122,8 +124,8 @@ func TestProcesses(t *testing.T) {
 	}
 	s.in.Close()
 	s.ends(0)
-	if list := w.processes("web/other"); len(list) != 1 {
-		t.Errorf("what has ended shows: %+v", list)
+	if !poll(func() bool { return len(w.processes("web/other")) == 1 }) {
+		t.Errorf("what has ended shows: %+v", w.processes("web/other"))
 	}
 	table, _ := w.atTerminal(24, 80, "ps", "web")
 	for line := range table.lines {
@@ -190,7 +192,7 @@ func TestPrefixes(t *testing.T) {
 			t.Errorf("%s with fronte: %+v", args, r)
 		}
 	}
-	if r := w.run("wait", "frontend.a", "--for", "Running", "--timeout", "10s"); r.code != 0 {
+	if r := w.run("wait", "frontend.a", "--for", "Running", "--timeout", "60s"); r.code != 0 {
 		t.Errorf("wait for an ID: %+v", r)
 	}
 }

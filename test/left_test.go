@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // cgroupDirs are the directories of every cgroup whose path begins with
@@ -118,9 +120,16 @@ func killCgroups(prefix string) {
 	})
 }
 
+// removeCgroups removes cgroups in which nothing runs.
 func removeCgroups(prefix string) {
 	for _, dir := range cgroupDirs(prefix) {
-		_ = os.Remove(dir)
+		for range 100 {
+			// The kernel may not be done with the last process.
+			if err := os.Remove(dir); !errors.Is(err, syscall.EBUSY) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 }
 

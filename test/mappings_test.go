@@ -11,7 +11,7 @@ func TestManyMappings(t *testing.T) {
 	w := start(t)
 	w.declare("web", "containers:\n- "+box("app", "sleep", "resources: {limits: {memory: 2Gi}}")+"\n- "+box("other", "sleep", "resources: {limits: {memory: 64Mi}}"))
 	was := w.running("web")
-	if got := w.run("exec", "web/app", "--", "/w", "pieces", "100000"); !strings.HasPrefix(got.out, "pieces ") && !strings.Contains(got.err, "SIG") {
+	if got := w.run("exec", "web/app", "--", "/w", "pieces", "70000"); !strings.HasPrefix(got.out, "pieces ") && !strings.Contains(got.err, "SIG") {
 		t.Errorf("%+v", got)
 	}
 	if r := w.run("exec", "web/other", "--", "/w", "print", "here"); r.out != "here\n" {

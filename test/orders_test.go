@@ -132,8 +132,10 @@ func TestHooksOfARecord(t *testing.T) {
 	if n := len(w.calls()); n != 1 {
 		t.Errorf("%d hooks ran, want the one that was declared", n)
 	}
-	if out := strings.Join(strings.Fields(w.ok("events", "forged")), " "); !strings.Contains(out, "in no manifest that was accepted") {
-		t.Errorf("nothing is told of it: %s", out)
+	if !poll(func() bool {
+		return strings.Contains(strings.Join(strings.Fields(w.ok("events", "forged")), " "), "in no manifest that was accepted")
+	}) {
+		t.Errorf("nothing is told of it: %s", w.ok("events", "forged"))
 	}
 }
 
@@ -324,6 +326,7 @@ func TestOrdersLeftByContainers(t *testing.T) {
 		}
 	}
 	config, kept := filepath.Join(safe, "config.yaml"), filepath.Join(w.data, "manifests", "twin.json")
+	awaitFile(t, kept) // the store follows behind
 	if err := errors.Join(os.WriteFile(config, nil, 0o600), os.Link(config, filepath.Join(shared, "config")), os.Link(kept, filepath.Join(shared, "kept"))); err != nil {
 		t.Fatal(err)
 	}

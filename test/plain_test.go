@@ -25,6 +25,9 @@ func TestPlainBuild(t *testing.T) {
 			}
 			seen[what] = text
 		}
+		if !poll(func() bool { return strings.HasPrefix(w.ok("plan"), "Nothing to do") }) {
+			t.Fatalf("there is still to do: %s", w.ok("plan"))
+		}
 		saw := w.said("web", "done")
 		slices.Sort(saw) // gVisor gives the environment in any order
 		note("what it sees", strings.Join(saw, "\n"))

@@ -242,6 +242,17 @@ func (w *world) log() string {
 	return string(b)
 }
 
+// logged says whether the daemons have logged a text, however much they have logged
+// since.
+func (w *world) logged(text string) bool {
+	w.t.Helper()
+	b, err := os.ReadFile(w.logFile())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.Contains(string(b), text)
+}
+
 // alive says whether the daemon runs.
 func (w *world) alive() bool {
 	if w.daemon == nil {
