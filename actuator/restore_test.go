@@ -98,10 +98,11 @@ func TestRestoreWithoutMemory(t *testing.T) {
 // where it does not.
 func TestRestoreAfterCrash(t *testing.T) {
 	r := newRig(t)
-	d, _ := witnesses(r, "half")
+	d, volume := witnesses(r, "half")
 	r.must(plan.Suspend, d, "")
-	copyOf := filepath.Join(r.data, "copy")
+	copyOf, volumeThen := filepath.Join(r.data, "copy"), filepath.Join(r.data, "volume")
 	r.must(plan.Stop, d, "")
+	check(t, os.CopyFS(volumeThen, os.DirFS(volume)))
 	check(t, os.CopyFS(copyOf, os.DirFS(r.c.Checkpoints.Path("half"))))
 	r.must(plan.Restore, d, "")
 	n := r.stepsOn("half", "app", r.steps("half", "app"))
@@ -144,6 +145,13 @@ func TestRestoreAfterCrash(t *testing.T) {
 	// The sentry is there, and waits for containers that nobody gives it.
 	r.must(plan.Stop, d, "")
 	check(t, os.CopyFS(r.c.Checkpoints.Path("half"), os.DirFS(copyOf)))
+	// The files are as they were then: what lost count there would end at once, and its
+	// gofer with it, perhaps before the sentry has said that all was restored.
+	for _, name := range []string{"shared", "other"} {
+		b, err := os.ReadFile(filepath.Join(volumeThen, name))
+		check(t, err)
+		check(t, os.WriteFile(filepath.Join(volume, name), b, 0o644))
+	}
 	r.launch(d)
 	sentry = r.record("half").Sentry
 	r.must(plan.Restore, d, "") // ends it
