@@ -42,6 +42,28 @@ func TestNotes(t *testing.T) {
   containers:
   - {name: a, bundle: /b, resources: {limits: {cpu: 1}}}
 `, []string{`web.yaml:7: spec.containers[0].resources.limits.cpu: is not in force as long as container "load" has no limits.cpu: the CPU of a sandbox is limited as a whole, to the sum of its containers' limits`}},
+		"an init container has no memory limit": {`  initContainers:
+  - {name: all, bundle: /b, resources: {limits: {memory: 8Mi}}}
+  - name: load
+    bundle: /b
+  containers:
+  - {name: a, bundle: /b, resources: {limits: {memory: 16Mi}}}
+`, []string{`web.yaml:7: spec.initContainers[1].resources.limits.memory: init container "load" has none, so the sandbox as a whole has no memory limit, though each of spec.containers has one: applications see the host's memory, and what belongs to no container is unbounded; each container is held to its own limit`}},
+		"a container has no memory limit either": {`  initContainers: [{name: load, bundle: /b}]
+  containers:
+  - {name: a, bundle: /b, resources: {limits: {memory: 16Mi, ephemeral-storage: 16Mi}}}
+  - {name: b, bundle: /b}
+`, nil},
+		"an init container has no limit of storage": {`  volumes: [{name: v, emptyDir: {}}]
+  initContainers: [{name: load, bundle: /b}]
+  containers:
+  - {name: a, bundle: /b, resources: {limits: {ephemeral-storage: 16Mi}}}
+`, []string{`web.yaml:6: spec.initContainers[0].resources.limits.ephemeral-storage: init container "load" has none, so emptyDirs without sizeLimit are not bounded, though each of spec.containers has a limit`}},
+		"and there is nothing that it would bound": {`  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]
+  initContainers: [{name: load, bundle: /b}]
+  containers:
+  - {name: a, bundle: /b, resources: {limits: {ephemeral-storage: 16Mi}}}
+`, nil},
 		"what it waits for ends": {`  dependsOn:
   - job
   containers: [{name: a, bundle: /b}]
