@@ -49,6 +49,15 @@ func realTime(name, base string, sign byte, start, direction int) (syscall.Signa
 	return syscall.Signal(at), err == nil && offset[0] == sign && at >= rtMin && at <= rtMax
 }
 
+// SignalName is the one name of a signal, such as "SIGTERM" or "SIGRTMIN+3"; of a
+// number that is no signal's, "signal N".
+func SignalName[N ~int](n N) string {
+	if name, ok := canonicalSignal(strconv.Itoa(int(n))); ok {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(n))
+}
+
 // canonicalSignal returns the one name that a signal is kept under, such as
 // "SIGTERM" or "SIGRTMIN+3".
 func canonicalSignal(name string) (string, bool) {

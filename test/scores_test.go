@@ -161,7 +161,7 @@ func TestOOMScores(t *testing.T) {
 	}
 	drifted := func() (list []string) {
 		for _, e := range w.events("web", "OOMScoreSet") {
-			if strings.Contains(e.Message, "has the OOM score 999 and not ") {
+			if strings.Contains(e.Message, "had the OOM score 999 and not ") {
 				list = append(list, e.Message)
 			}
 		}

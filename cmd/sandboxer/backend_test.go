@@ -27,6 +27,7 @@ type backend struct {
 	*status.Board
 	events *events.Log
 	socket string
+	asked  string // the file
 	stop   func()
 	began  time.Time
 
@@ -66,7 +67,7 @@ func (b *backend) Describe(_ context.Context, name string) (api.Description, err
 	if s.Status.Phase != api.Invalid {
 		d.Labels = map[string]string{"tier": "front", "app": "web"}
 		d.Notes = []string{"spec.containers[0].resources.limits.cpu: is not in force as long as another container has none"}
-		d.Pending = []api.Action{{Sandbox: name, Container: "app", Action: "start", Reason: "it was not started yet"}}
+		d.Pending = []api.Action{{Sandbox: name, Container: "app", Action: "start", Reason: "first start of container \"app\""}}
 		d.Spec = &desired.Spec{State: desired.Running, Runtime: "gvisor",
 			Volumes: []desired.Volume{{Name: "conf", Files: map[string]string{"app.conf": "secret"}}},
 			Containers: []desired.Container{{Name: "app", Command: []string{"/bin/app"}, Env: []desired.EnvVar{
@@ -118,8 +119,15 @@ func (b *backend) Restart(_ context.Context, sandbox string, _ []string, gofers 
 	return time.Now(), nil
 }
 
-// Exec needs a real sandbox: the system tests have it.
-func (b *backend) Exec(context.Context, string, string, api.ExecRequest, [3]*os.File) (api.ExecStarted, *os.File, error) {
+// Exec needs a real sandbox: the system tests have it. In slow nothing is ever
+// started, and a file says that it was asked.
+func (b *backend) Exec(ctx context.Context, sandbox, _ string, _ api.ExecRequest, _ [3]*os.File) (api.ExecStarted, *os.File, error) {
+	if sandbox == "slow" {
+		if err := os.WriteFile(b.asked, []byte("asked"), 0o600); err != nil {
+			return api.ExecStarted{}, nil, err
+		}
+		<-ctx.Done()
+	}
 	return api.ExecStarted{}, nil, &api.Error{Code: 409, Message: "nothing runs here"}
 }
 
@@ -228,7 +236,7 @@ func serve(env *testscript.Env) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock"), began: time.Now()}
+	b := &backend{Board: status.NewBoard(), events: log, socket: filepath.Join(dir, "s.sock"), asked: filepath.Join(env.WorkDir, "asked"), began: time.Now()}
 	if err := b.start(); err != nil {
 		return nil, err
 	}

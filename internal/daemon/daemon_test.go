@@ -190,7 +190,7 @@ func TestActionEvents(t *testing.T) {
 	check(t, err)
 	defer log.Close()
 	d := &daemon{events: log}
-	do := plan.Action{Verb: plan.Start, Sandbox: "web", Container: "app", Reason: "not started yet"}
+	do := plan.Action{Verb: plan.Start, Sandbox: "web", Container: "app", Reason: `first start of container "app"`}
 	d.acted(do, nil, time.Second)
 	d.acted(do, os.ErrNotExist, time.Second)
 	d.containerEnded(observed.ContainerRecord{Sandbox: "web", Name: "app", Exit: &observed.Exit{Known: true, Code: 137, Signal: 9, Message: "ended by SIGKILL"}})
@@ -198,7 +198,7 @@ func TestActionEvents(t *testing.T) {
 	for _, e := range log.List("web") {
 		got = append(got, string(e.Type)+" "+e.Reason+" "+e.Message)
 	}
-	want := []string{"Normal Started not started yet", "Warning ActionFailed not started yet: file does not exist",
+	want := []string{`Normal Started first start of container "app"`, `Warning ActionFailed first start of container "app": file does not exist`,
 		`Warning Ended container "app" was ended by SIGKILL`}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("events:\n%s", strings.Join(got, "\n"))

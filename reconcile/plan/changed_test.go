@@ -20,7 +20,7 @@ func TestPlanOfEachClass(t *testing.T) {
 			app(s).Resources.Limits = desired.Limits{CPU: new(resource.MustParse(cpu)), Memory: new(resource.MustParse(memory))}
 		}
 	}
-	const was = "the limits in force (cpu=1500m,memory=201326592) are not those declared "
+	const was = "the limits in force (cpu=1500m,memory=201326592) were not those declared "
 	for _, c := range []struct {
 		name   string
 		change func(*desired.Sandbox)
@@ -34,7 +34,7 @@ func TestPlanOfEachClass(t *testing.T) {
 		{"restoreFrom", func(s *desired.Sandbox) { s.Spec.RestoreFrom = "/c" }, ""},
 		{"state", desiredtest.State(desired.Paused), `pause "" in place: the declared state is Paused`},
 		{"score", func(s *desired.Sandbox) { app(s).OOMScoreAdj = new(300) },
-			`setOOMScore "" in place: process 4711 of the sandbox has the OOM score 200 and not 300 (declared)`},
+			`setOOMScore "" in place: process 4711 of the sandbox had the OOM score 200 and not 300 (declared)`},
 		{"limits raised", limits("2", "1Gi"), `setLimits "" in place: ` + was + `(cpu=3000m,memory=1207959552)`},
 		{"limits lowered", limits("100m", "32Mi"), `setLimits "" in place: ` + was + `(cpu=1100m,memory=167772160)`},
 		{"no limits", func(s *desired.Sandbox) { app(s).Resources = desired.Resources{} }, `setLimits "" in place: ` + was + `(cpu=none,memory=none)`},
@@ -126,7 +126,7 @@ func TestReasonsOfChanges(t *testing.T) {
 	in := settled(newDeclared())
 	in.Observed.Containers, in.Memory = nil, Memory{}
 	for _, a := range Decide(in).Actions {
-		if a.Verb == Start && !strings.HasSuffix(a.Reason, "was not started yet") {
+		if a.Verb == Start && !strings.HasPrefix(a.Reason, "first start of ") {
 			t.Errorf("the reason is %q", a.Reason)
 		}
 	}

@@ -116,17 +116,17 @@ func (p *planner) step(dc *desired.Container, hash string) step {
 		s.reason = fmt.Sprintf("the record of container %q can't be used (%s): made anew", dc.Name, why)
 		s.exit = observed.ReasonError
 	case c != nil && c.State == observed.Creating && c.Exit == nil:
-		s.reason = fmt.Sprintf("container %q was left half-made", dc.Name)
+		s.reason = fmt.Sprintf("container %q had been left half-made", dc.Name)
 	case c != nil && c.State == observed.Created && c.Exit == nil:
-		s.reason = fmt.Sprintf("container %q was made and its command not started", dc.Name)
+		s.reason = fmt.Sprintf("container %q had been made, and its command not begun", dc.Name)
 	case c != nil && c.Hash != hash:
 		s.reason, s.class = whyChanged(c, dc), classContainer
 	case p.added(dc.Name):
 		s.reason, s.class = fmt.Sprintf("container %q was added", dc.Name), classContainer
 	case cm.Live == "":
-		s.reason = fmt.Sprintf("container %q was not started yet", dc.Name)
+		s.reason = fmt.Sprintf("first start of container %q", dc.Name)
 	case cm.Fresh:
-		s.reason = fmt.Sprintf("container %q is to run again under what is declared now", dc.Name)
+		s.reason = fmt.Sprintf("container %q runs again under what is declared now", dc.Name)
 	default:
 		s.rests = true
 		s.reason = p.restartReason(dc.Name, cm)
@@ -164,7 +164,7 @@ func (p *planner) stepLive(c *observed.Container, dc *desired.Container, hash st
 // one that was restored.
 func keeping(whose string, c *observed.Container) string {
 	if c.Keeper == (observed.Process{}) {
-		return fmt.Sprintf("the gofer of %s has no keeper yet: one gets its sockets, without which none could take over after the daemon's end", whose)
+		return fmt.Sprintf("the gofer of %s had no keeper yet: one gets its sockets, without which none could take over after the daemon's end", whose)
 	}
 	return fmt.Sprintf("the keeper of the gofer of %s is gone: another gets its sockets, without which none could take over after the daemon's end", whose)
 }
@@ -305,7 +305,7 @@ func (p *planner) restartReason(name string, cm ContainerMemory) string {
 	switch e := cm.Exit; {
 	case e == nil:
 	case e.Reason == observed.ReasonStartError:
-		what = "could not be started"
+		what = "could not be started the last time"
 	case e.Reason == observed.ReasonGoferLost:
 		what = "lost its gofer"
 	case e.Reason == observed.ReasonSandboxLost:
@@ -317,7 +317,7 @@ func (p *planner) restartReason(name string, cm ContainerMemory) string {
 	case !e.Known:
 		what = "ended and nobody saw how"
 	case e.Signal != 0:
-		what = fmt.Sprintf("was ended by signal %d", e.Signal)
+		what = "was ended by " + desired.SignalName(e.Signal)
 	default:
 		what = fmt.Sprintf("ended with exit code %d", e.Code)
 	}

@@ -45,7 +45,7 @@ func TestPlanContainers(t *testing.T) {
 				in.Observed.Containers, in.Observed.Scores = nil, in.Observed.Scores[:1]
 				forgetLive(in)
 			},
-			actions: []Action{start("app", "", `container "app" was not started yet`), start("web", "", `container "web" was not started yet`)},
+			actions: []Action{start("app", "", `first start of container "app"`), start("web", "", `first start of container "web"`)},
 			memory:  func(m *Memory) { m.RanIn = sentry },
 		},
 		{
@@ -179,7 +179,7 @@ func TestPlanContainers(t *testing.T) {
 				containerOf(in, "app").StartedAt = time.Time{}
 				recall(&in.Memory, "app", func(c *ContainerMemory) { c.LiveAt = time.Time{} })
 			},
-			actions: []Action{restartOf("app", `container "app" could not be started; restart 1 at once`)},
+			actions: []Action{restartOf("app", `container "app" could not be started the last time; restart 1 at once`)},
 			memory: counted(observed.Exit{Known: true, Code: 128, Reason: "StartError", Message: "no such file", At: t0},
 				func(c *ContainerMemory) { c.StartedAt = time.Time{} }),
 		},
@@ -286,7 +286,7 @@ func TestPlanContainers(t *testing.T) {
 				in.Observed = observed.Sandbox{Name: "box"}
 				in.Memory.SpecHash, in.Memory.Identity = "old", "old"
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and was not there"}},
 			memory: func(m *Memory) {
 				m.SpecHash = newDeclared(desiredtest.Policy(desired.Never)).WorkHash
 				for _, name := range []string{"app", "web"} {
@@ -414,7 +414,7 @@ func TestPlanContainers(t *testing.T) {
 				end(in, "app", 0, 0)
 				in.Memory = Restart([]string{"app"}, t0)(in.Memory)
 			},
-			actions: []Action{start("app", "box.app.1", `container "app" is to run again under what is declared now`)},
+			actions: []Action{start("app", "box.app.1", `container "app" runs again under what is declared now`)},
 			memory: counted(observed.Exit{Known: true, Reason: "Completed", At: t0}, func(c *ContainerMemory) {
 				c.RestartAsked, c.Fresh, c.Attempts = time.Time{}, true, 0
 			}),
@@ -435,7 +435,7 @@ func TestPlanContainers(t *testing.T) {
 				c.KeeperRun, c.Keeper = observed.None, observed.Process{}
 			},
 			actions: []Action{{Verb: Keep, Sandbox: "box", Container: "app", ContainerID: "box.app.1", Sentry: sentry,
-				Reason: `the gofer of container "app" has no keeper yet: one gets its sockets, without which none could take over after the daemon's end`}},
+				Reason: `the gofer of container "app" had no keeper yet: one gets its sockets, without which none could take over after the daemon's end`}},
 		},
 		{
 			name: "keeper and gofer died: first the gofer",
@@ -527,7 +527,7 @@ func TestPlanContainers(t *testing.T) {
 				c.State, c.StartedAt, c.GoferRun = observed.Creating, time.Time{}, observed.Gone
 				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
 			},
-			actions: []Action{start("app", "box.app.1", `container "app" was left half-made`)},
+			actions: []Action{start("app", "box.app.1", `container "app" had been left half-made`)},
 		},
 		{
 			name: "made, not started",
@@ -536,7 +536,7 @@ func TestPlanContainers(t *testing.T) {
 				c.State, c.StartedAt = observed.Created, time.Time{}
 				recall(&in.Memory, "app", func(c *ContainerMemory) { c.Live = "" })
 			},
-			actions: []Action{start("app", "box.app.1", `container "app" was made and its command not started`)},
+			actions: []Action{start("app", "box.app.1", `container "app" had been made, and its command not begun`)},
 		},
 		{
 			name: "torn container record: its instance is looked for first, and nothing counts as its end",

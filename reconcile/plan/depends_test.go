@@ -22,7 +22,7 @@ func TestPlanDependsOn(t *testing.T) {
 		}
 	}
 	ready, running := Dependency{Ready: true, Phase: "Running"}, Dependency{Phase: "Running"}
-	create := []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}}
+	create := []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and was not there"}}
 	dbMissing := Condition{DependencyMissing, DependencyMissing, `waiting for "db": no such sandbox`}
 	cacheNotReady := Condition{DependencyNotReady, DependencyNotReady, `waiting for "cache" to be ready: it is Running`}
 	run(t, []row{
@@ -52,7 +52,7 @@ func TestPlanDependsOn(t *testing.T) {
 			mutate: func(in *Input) {
 				initializing(in, 1, desiredtest.Needs("db"))
 			},
-			actions: []Action{start("fill", "", `container "fill" was not started yet`)},
+			actions: []Action{start("fill", "", `first start of container "fill"`)},
 		},
 		{
 			name: "what runs goes on, and so do its restarts",
@@ -88,7 +88,7 @@ func TestPlanDependsOn(t *testing.T) {
 				in.Dependencies = map[string]Dependency{"db": ready, "cache": ready}
 				suspend(in)
 			},
-			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox is suspended"}},
+			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox was suspended"}},
 		},
 	})
 }

@@ -71,7 +71,7 @@ func TestPlanInit(t *testing.T) {
 				in.Memory.InitIn, in.Memory.RanIn = observed.Process{}, observed.Process{}
 				in.Memory.Containers["make"] = ContainerMemory{Hash: in.Desired.InitHash[0]}
 			},
-			actions: []Action{start("make", "", `container "make" was not started yet`)},
+			actions: []Action{start("make", "", `first start of container "make"`)},
 			memory: func(m *Memory) {
 				m.InitIn, m.RanIn = sentry, sentry
 				recall(m, "make", func(c *ContainerMemory) { c.Fresh = true })
@@ -97,7 +97,7 @@ func TestPlanInit(t *testing.T) {
 		{
 			name:    "success: the next one, and its score counts no more",
 			mutate:  func(in *Input) { initializing(in, 1) },
-			actions: []Action{start("fill", "", `container "fill" was not started yet`)},
+			actions: []Action{start("fill", "", `first start of container "fill"`)},
 		},
 		{
 			name: "its score counts no more",
@@ -107,14 +107,14 @@ func TestPlanInit(t *testing.T) {
 				in.Observed.Scores[0].Value = 100
 			},
 			actions: []Action{{Verb: SetOOMScore, Sandbox: "box", Sentry: sentry, Class: classInPlace, InitDone: 1,
-				Reason: "process 4711 of the sandbox has the OOM score 100 and not 200 (declared)"}},
+				Reason: "process 4711 of the sandbox had the OOM score 100 and not 200 (declared)"}},
 		},
 		{
 			name:   "all have succeeded: the containers",
 			mutate: func(in *Input) { initializing(in, 2); in.Memory.InitDone = 1 },
 			actions: []Action{
-				start("app", "", `container "app" was not started yet`),
-				start("web", "", `container "web" was not started yet`),
+				start("app", "", `first start of container "app"`),
+				start("web", "", `first start of container "web"`),
 			},
 			memory: func(m *Memory) { m.InitDone = 2 },
 		},
@@ -354,7 +354,7 @@ func TestPlanInit(t *testing.T) {
 				recordState(in, observed.SandboxStopped)
 				in.Memory = Renew(nil, t0.Add(-time.Second))(in.Memory)
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the declared state is Running and no process is left"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the declared state is Running and no process was left"}},
 			memory: func(m *Memory) {
 				m.RestartAsked = time.Time{}
 				for _, name := range []string{"make", "fill"} {

@@ -244,7 +244,7 @@ func TestPlanKernelKill(t *testing.T) {
 				endWith(in, "app", signalled)
 				told(&in.Memory)
 			}),
-			actions: []Action{restartOf("app", `container "app" was ended by signal 9; restart 1 at once`)},
+			actions: []Action{restartOf("app", `container "app" was ended by SIGKILL; restart 1 at once`)},
 			memory:  counted(signalled, nil),
 		},
 		{

@@ -173,7 +173,7 @@ func (p *planner) keep() {
 	case halfMade:
 		p.stop("the sandbox was left half-made", "", observed.ReasonSandboxLost)
 	case stopping:
-		p.stop("stopping the sandbox was not finished", "", observed.ReasonSandboxLost)
+		p.stop("an earlier stop of the sandbox was cut short", "", observed.ReasonSandboxLost)
 	case lost:
 		p.noteLoss()
 		why, exit := "the sandbox's sentry is gone", observed.ReasonSandboxLost

@@ -52,7 +52,7 @@ func TestPlanSandbox(t *testing.T) {
 		{
 			name:    "create",
 			mutate:  nothingThere,
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and was not there"}},
 			memory: func(m *Memory) {
 				d := newDeclared()
 				*m = Memory{
@@ -85,7 +85,7 @@ func TestPlanSandbox(t *testing.T) {
 				in.Memory.Containers = map[string]ContainerMemory{"app": {Hash: m.Containers["app"].Hash, StopSignal: "SIGINT"}, "web": {Hash: m.Containers["web"].Hash, StopSignal: "SIGTERM"}}
 				in.Memory.CreateFailures, in.Memory.NextCreate, in.Memory.LastError = 1, t0, "no space left"
 			},
-			actions:    []Action{{Verb: Create, Sandbox: "box", Reason: "creating the sandbox failed once in a row and is tried again"}},
+			actions:    []Action{{Verb: Create, Sandbox: "box", Reason: "tried again after creating the sandbox failed once"}},
 			conditions: []Condition{{CreateFailed, "CreateFailed", "no space left (failed once in a row)"}},
 		},
 		{
@@ -94,7 +94,7 @@ func TestPlanSandbox(t *testing.T) {
 				nothingThere(in)
 				in.Memory = Memory{GraceSeconds: new(int64(30)), SpecHash: "old", CreateFailures: 7, NextCreate: t0.Add(time.Minute), LastError: "bad", Losses: 3}
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and was not there"}},
 			memory: func(m *Memory) {
 				d := newDeclared()
 				*m = Memory{
@@ -158,7 +158,7 @@ func TestPlanSandbox(t *testing.T) {
 		{
 			name:    "unfinished stop",
 			mutate:  func(in *Input) { recordState(in, observed.SandboxStopping) },
-			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: "stopping the sandbox was not finished", ExitReason: observed.ReasonSandboxLost}},
+			actions: []Action{{Verb: Stop, Sandbox: "box", Sentry: sentry, Reason: "an earlier stop of the sandbox was cut short", ExitReason: observed.ReasonSandboxLost}},
 		},
 		{
 			name: "foreign process: a cgroup that no record explains",
@@ -387,7 +387,7 @@ func TestPlanSandbox(t *testing.T) {
 				in.Observed.Record.LimitsHash = "cpu=none,memory=none"
 			},
 			actions: []Action{{Verb: SetLimits, Sandbox: "box", Sentry: sentry, Class: classInPlace,
-				Reason: "the limits in force (cpu=none,memory=none) are not those declared (cpu=1500m,memory=201326592)"}},
+				Reason: "the limits in force (cpu=none,memory=none) were not those declared (cpu=1500m,memory=201326592)"}},
 		},
 		{
 			name: "limits refused: not tried again at once",
@@ -558,7 +558,7 @@ func TestPlanRemoval(t *testing.T) {
 				asked(false, "app")(&in.Memory)
 				end(in, "app", 143, 0)
 			},
-			actions: []Action{start("app", "box.app.1", `container "app" is to run again under what is declared now`)},
+			actions: []Action{start("app", "box.app.1", `container "app" runs again under what is declared now`)},
 			memory: func(m *Memory) {
 				recall(m, "app", func(c *ContainerMemory) {
 					c.StopID, c.StopAsked, c.Fresh = "", time.Time{}, true

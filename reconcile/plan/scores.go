@@ -23,7 +23,7 @@ func (p *planner) limits() bool {
 		}
 	}
 	p.act(Action{Verb: SetLimits, Class: classInPlace, Reason: fmt.Sprintf(
-		"the limits in force (%s) are not those declared (%s)", p.o.Record.LimitsHash, p.d.LimitsHash)})
+		"the limits in force (%s) were not those declared (%s)", p.o.Record.LimitsHash, p.d.LimitsHash)})
 	return true
 }
 
@@ -58,7 +58,7 @@ func (p *planner) scores() {
 		whence = "what it had to begin with, as none is declared"
 	}
 	p.act(Action{Verb: SetOOMScore, Class: classInPlace, InitDone: initDone(p.d, p.mem), Reason: fmt.Sprintf(
-		"process %d of %s has the OOM score %d and not %d (%s)", off.PID, what, off.Value, want, whence)})
+		"process %d of %s had the OOM score %d and not %d (%s)", off.PID, what, off.Value, want, whence)})
 }
 
 func (p *planner) forgetScoreDenied() {

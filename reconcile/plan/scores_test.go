@@ -10,7 +10,7 @@ import (
 
 func TestPlanScores(t *testing.T) {
 	wrong := func(in *Input) { in.Observed.Scores[0].Value = 0 }
-	why := "process 4711 of the sandbox has the OOM score 0 and not 200 (declared)"
+	why := "process 4711 of the sandbox had the OOM score 0 and not 200 (declared)"
 	set := func(reason string) []Action {
 		return []Action{{Verb: SetOOMScore, Sandbox: "box", Sentry: sentry, Class: classInPlace, Reason: reason}}
 	}
@@ -35,12 +35,12 @@ func TestPlanScores(t *testing.T) {
 			mutate: func(in *Input) {
 				in.Observed.Scores = append(in.Observed.Scores, observed.Score{PID: 9, Value: 1})
 			},
-			actions: set("process 9 of the sandbox has the OOM score 1 and not 200 (declared)"),
+			actions: set("process 9 of the sandbox had the OOM score 1 and not 200 (declared)"),
 		},
 		{
 			name:    "score drift: gofer",
 			mutate:  func(in *Input) { in.Observed.Scores[1].Value = 0 },
-			actions: set(`process 4710 of the gofer of container "app" has the OOM score 0 and not 200 (declared)`),
+			actions: set(`process 4710 of the gofer of container "app" had the OOM score 0 and not 200 (declared)`),
 		},
 		{
 			name: "score unset: back to the original",
@@ -49,7 +49,7 @@ func TestPlanScores(t *testing.T) {
 				in.Memory.SpecHash = in.Desired.WorkHash
 				in.Observed.Record.OriginalOOMScoreAdj = 5
 			},
-			actions: set("process 4711 of the sandbox has the OOM score 200 and not 5 (what it had to begin with, as none is declared)"),
+			actions: set("process 4711 of the sandbox had the OOM score 200 and not 5 (what it had to begin with, as none is declared)"),
 		},
 		{
 			name: "score declared 0 is not unset",
@@ -60,7 +60,7 @@ func TestPlanScores(t *testing.T) {
 				in.Observed.Scores = in.Observed.Scores[:1]
 				in.Observed.Scores[0].Value = 5
 			},
-			actions: set("process 4711 of the sandbox has the OOM score 5 and not 0 (declared)"),
+			actions: set("process 4711 of the sandbox had the OOM score 5 and not 0 (declared)"),
 		},
 		{
 			name: "score of a gofer that leaves: left alone",
@@ -83,21 +83,21 @@ func TestPlanScores(t *testing.T) {
 		{
 			name:       "score denied: drift above it is put back all the same",
 			mutate:     func(in *Input) { lowest(in); in.Observed.Scores[0].Value = 1000 },
-			actions:    set("process 4711 of the sandbox has the OOM score 1000 and not -500 (declared)"),
+			actions:    set("process 4711 of the sandbox had the OOM score 1000 and not -500 (declared)"),
 			again:      time.Minute,
 			conditions: denied,
 		},
 		{
 			name:       "score denied: what was not refused is put right all the same",
 			mutate:     func(in *Input) { lowest(in); in.Observed.Scores[2].Value = 33 },
-			actions:    set(`process 4712 of the gofer of container "web" has the OOM score 33 and not 0 (what it had to begin with, as none is declared)`),
+			actions:    set(`process 4712 of the gofer of container "web" had the OOM score 33 and not 0 (what it had to begin with, as none is declared)`),
 			again:      time.Minute,
 			conditions: denied,
 		},
 		{
 			name:       "score denied: tried again after a minute",
 			mutate:     func(in *Input) { lowest(in); in.Memory.ScoreRetry = t0 },
-			actions:    set("process 4711 of the sandbox has the OOM score 0 and not -500 (declared)"),
+			actions:    set("process 4711 of the sandbox had the OOM score 0 and not -500 (declared)"),
 			conditions: denied,
 		},
 		{
@@ -128,7 +128,7 @@ func TestPlanScores(t *testing.T) {
 				in.Observed.Containers = in.Observed.Containers[:1]
 				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Live = "" })
 			},
-			actions: []Action{start("web", "", `container "web" was not started yet`)},
+			actions: []Action{start("web", "", `first start of container "web"`)},
 		},
 	})
 }

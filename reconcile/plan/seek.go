@@ -128,7 +128,7 @@ func (p *planner) seekFrozen() {
 	case p.want == desired.Suspended && !p.blocked():
 		p.suspend()
 	case p.world == between:
-		p.act(Action{Verb: Pause, Reason: "the declared state is Paused, and freezing it was not finished", Class: classInPlace})
+		p.act(Action{Verb: Pause, Reason: "the declared state is Paused, and an earlier pause was cut short", Class: classInPlace})
 	case !p.limits():
 		p.scores()
 	}
@@ -207,19 +207,19 @@ func (p *planner) create(due time.Time) {
 		p.lookAt(due)
 		return
 	}
-	verb, reason, class := Create, "the sandbox is declared and not there", ""
+	verb, reason, class := Create, "the sandbox is declared and was not there", ""
 	if p.d.Spec.RestoreFrom != "" && p.want != desired.Created {
 		verb = Restore
 	}
 	switch r := p.o.Record; {
 	case p.mem.CreateFailures > 0:
-		reason = fmt.Sprintf("creating the sandbox failed %s in a row and is tried again", times(p.mem.CreateFailures))
+		reason = fmt.Sprintf("tried again after creating the sandbox failed %s", times(p.mem.CreateFailures))
 	case p.outdated():
 		reason, class = p.whyReplaced(), classSandbox
 	case r != nil && p.mem.Losses > 0 && p.mem.LostSentry == p.mem.RanIn:
 		reason = "the sandbox was lost and is made anew"
 	case r != nil:
-		reason = fmt.Sprintf("the declared state is %s and no process is left", p.d.Spec.State)
+		reason = fmt.Sprintf("the declared state is %s and no process was left", p.d.Spec.State)
 	}
 	// Whom it expects to meet is nobody: the record's sentry has ended.
 	p.actions = append(p.actions, Action{Verb: verb, Sandbox: p.in.Name, Reason: reason, Class: class})

@@ -58,23 +58,23 @@ func TestPlanStates(t *testing.T) {
 		rebuild = "mend: the sandbox's record can't be used: torn; what runs of the sandbox is looked for"
 		mend    = "mend: the record sandbox.json was damaged (torn); its copy is used, and what was damaged is kept as sandbox.json.damaged"
 		made    = "stop: the sandbox was left half-made"
-		halfway = "stop: stopping the sandbox was not finished"
+		halfway = "stop: an earlier stop of the sandbox was cut short"
 		gone    = "stop: the sandbox's sentry is gone"
 		mute    = "stop: the sandbox's sentry has not answered for 30s"
-		create  = "create: the sandbox is declared and not there"
-		reviveR = "create: the declared state is Running and no process is left"
-		reviveP = "create: the declared state is Paused and no process is left"
-		reviveC = "create: the declared state is Created and no process is left"
-		reviveS = "create: the declared state is Suspended and no process is left"
+		create  = "create: the sandbox is declared and was not there"
+		reviveR = "create: the declared state is Running and no process was left"
+		reviveP = "create: the declared state is Paused and no process was left"
+		reviveC = "create: the declared state is Created and no process was left"
+		reviveS = "create: the declared state is Suspended and no process was left"
 		save    = "suspend: the declared state is Suspended"
-		startA  = `start app: container "app" was not started yet`
-		startW  = `start web: container "web" was not started yet`
+		startA  = `start app: first start of container "app"`
+		startW  = `start web: first start of container "web"`
 		thawR   = "resume: the declared state is Running"
 		thawN   = "resume: the sandbox is declared no more; its containers are thawed so that they can end"
 		thawS   = "resume: the declared state is Stopped; its containers are thawed so that they can end"
 		thawC   = whyCreated + "; its containers are thawed so that they can end"
 		left    = "destroy: the sandbox is declared no more; nothing runs in it that could be asked to end"
-		refreez = "pause: the declared state is Paused, and freezing it was not finished"
+		refreez = "pause: the declared state is Paused, and an earlier pause was cut short"
 	)
 	asks := func(why string) []string {
 		return []string{
@@ -238,7 +238,7 @@ func TestPlanStateDetails(t *testing.T) {
 				}
 				in.Memory.SpecHash = newDeclared(desiredtest.Policy(desired.Never), desiredtest.State(desired.Stopped)).WorkHash
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the declared state is Running and no process is left"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the declared state is Running and no process was left"}},
 			memory:  func(m *Memory) { m.SpecHash = newDeclared(desiredtest.Policy(desired.Never)).WorkHash },
 		},
 		{
@@ -285,7 +285,7 @@ func TestPlanStateDetails(t *testing.T) {
 				recall(&in.Memory, "web", func(c *ContainerMemory) { c.Live = "" })
 			},
 			actions: []Action{{Verb: Resume, Sandbox: "box", Sentry: sentry,
-				Reason: `thawed for a while: container "web" was not started yet`}},
+				Reason: `thawed for a while: first start of container "web"`}},
 		},
 		{
 			name: "Paused, torn records that nobody declares: explained by the first",
@@ -306,7 +306,7 @@ func TestPlanStateDetails(t *testing.T) {
 				in.Observed.Scores[0].Value = 1
 			},
 			actions: []Action{{Verb: SetOOMScore, Sandbox: "box", Sentry: sentry, Class: classInPlace,
-				Reason: "process 4711 of the sandbox has the OOM score 1 and not 200 (declared)"}},
+				Reason: "process 4711 of the sandbox had the OOM score 1 and not 200 (declared)"}},
 		},
 		{
 			name: "Paused, all have ended for good: stopped",

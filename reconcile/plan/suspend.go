@@ -62,7 +62,7 @@ func (p *planner) seekSuspended() {
 	case p.world == up:
 		p.discard("the sandbox has run since its checkpoint was made")
 	case p.world == restoring && p.want.Runs():
-		p.act(Action{Verb: Restore, Reason: "restoring the sandbox was not finished"})
+		p.act(Action{Verb: Restore, Reason: "an earlier restore of the sandbox was cut short"})
 	case p.world == restoring:
 		p.stop(fmt.Sprintf("the declared state is %s, and the sandbox is being restored", p.d.Spec.State), classInPlace, "")
 	case p.want == desired.Suspended && p.running():
@@ -115,7 +115,7 @@ func (p *planner) restore() {
 	}
 	// Whom it expects to meet is nobody.
 	p.actions = append(p.actions, Action{Verb: Restore, Sandbox: p.in.Name, Class: classInPlace,
-		Reason: fmt.Sprintf("the declared state is %s and the sandbox is suspended", p.d.Spec.State)})
+		Reason: fmt.Sprintf("the declared state is %s and the sandbox was suspended", p.d.Spec.State)})
 }
 
 // refused says, as a condition, why nothing can be restored from the

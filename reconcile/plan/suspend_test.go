@@ -58,16 +58,16 @@ func TestPlanSuspended(t *testing.T) {
 		gone    = "stop: the sandbox's sentry is gone"
 		stale   = "discard: the sandbox has run since its checkpoint was made: the checkpoint is discarded"
 		end     = "stop: the declared state is Suspended and the checkpoint is written"
-		goOn    = "restore: restoring the sandbox was not finished"
+		goOn    = "restore: an earlier restore of the sandbox was cut short"
 		left    = "destroy: the sandbox is declared no more; it is suspended, so nothing runs in it that could be asked to end"
 	)
 	one := func(s string) []string { return []string{s} }
 	restores := func(state string) plans {
-		restore := one("restore: the declared state is " + state + " and the sandbox is suspended")
+		restore := one("restore: the declared state is " + state + " and the sandbox was suspended")
 		discard := one("discard: the declared state is " + state + ": the checkpoint is discarded")
 		thaw := one("resume: the declared state is Running")
 		if state == "Paused" {
-			thaw = one("pause: the declared state is Paused, and freezing it was not finished")
+			thaw = one("pause: the declared state is Paused, and an earlier pause was cut short")
 		}
 		return plans{
 			"suspended": restore, "suspended, records lost": restore, "suspended, rebooted": one(cleared),
@@ -127,7 +127,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				suspend(in)
 				in.Observed.Record = nil
 			},
-			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox is suspended"}},
+			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox was suspended"}},
 		},
 		{
 			name: "a container that had ended for good comes back ended",
@@ -137,7 +137,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				in.Memory.SpecHash = newDeclared(desiredtest.Policy(desired.Never), desiredtest.State(desired.Suspended)).WorkHash
 				suspend(in)
 			},
-			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox is suspended"}},
+			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox was suspended"}},
 			memory: func(m *Memory) {
 				m.SpecHash = newDeclared(desiredtest.Policy(desired.Never)).WorkHash
 				recall(m, "app", func(c *ContainerMemory) { c.Attempts = 0 })
@@ -171,7 +171,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				suspend(in)
 				declared(in, func(s *desired.Sandbox) { s.Spec.Containers[1].OOMScoreAdj = new(7) })
 			},
-			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox is suspended"}},
+			actions: []Action{{Verb: Restore, Sandbox: "box", Class: classInPlace, Reason: "the declared state is Running and the sandbox was suspended"}},
 		},
 		{
 			name: "restoring failed a short while ago",
@@ -190,7 +190,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				in.Observed.Scores[0].Value = 1
 			},
 			actions: []Action{{Verb: SetOOMScore, Sandbox: "box", Sentry: sentry, Class: classInPlace,
-				Reason: "process 4711 of the sandbox has the OOM score 1 and not 200 (declared)"}},
+				Reason: "process 4711 of the sandbox had the OOM score 1 and not 200 (declared)"}},
 			again:      backoff(1),
 			conditions: []Condition{{SuspendFailed, SuspendFailed, "disk full (failed once in a row); the sandbox goes on as it was"}},
 		},
@@ -319,7 +319,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				declared(in, from)
 				in.Memory = Decide(*in).Memory
 			},
-			actions: []Action{{Verb: Restore, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			actions: []Action{{Verb: Restore, Sandbox: "box", Reason: "the sandbox is declared and was not there"}},
 		},
 		{
 			name: "restoreFrom, Created: made anew",
@@ -328,7 +328,7 @@ func TestPlanSuspendDetails(t *testing.T) {
 				declared(in, from, desiredtest.State(desired.Created))
 				in.Memory = Decide(*in).Memory
 			},
-			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and not there"}},
+			actions: []Action{{Verb: Create, Sandbox: "box", Reason: "the sandbox is declared and was not there"}},
 		},
 		{
 			name: "restoreFrom: one in which nothing has run yet is made from there",
