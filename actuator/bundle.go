@@ -1,6 +1,7 @@
 package actuator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/specutils"
 
 	"sandboxer/desired"
@@ -75,7 +77,11 @@ func (a *Actuator) bundle(d *desired.Sandbox, c *desired.Container) (b bundle, e
 	}
 	root, err := serveMount(paths, spec.Root.Path, true)
 	if err != nil {
-		return bundle{}, fmt.Errorf("root file system: %w", err)
+		return bundle{}, &rootError{err}
+	}
+	if kind, err := (hostpath.File{File: root.tree.File}).Kind(); err != nil || kind != unix.S_IFDIR {
+		root.tree.File.Close()
+		return bundle{}, &rootError{cmp.Or(err, fmt.Errorf("%s is not a directory", spec.Root.Path))}
 	}
 	b = bundle{spec: spec, mounts: []served{root}, hooks: hooks, shown: shown, contents: contents}
 	defer func() {

@@ -42,7 +42,7 @@ func (a *Actuator) start(ctx context.Context, w work, d *plan.Declared) error {
 		}
 		return nil // the loop goes on when they are over
 	}
-	err = a.run(ctx, &w, d, c, &rec, sentry.StartContainer)
+	err = a.explain(d.Sandbox, c, a.run(ctx, &w, d, c, &rec, sentry.StartContainer))
 	if err == nil {
 		rec.StartedAt = started
 		if h := a.hooksOf(rec); len(h.Poststart) > 0 {

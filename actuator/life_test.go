@@ -78,7 +78,8 @@ func TestStartFailure(t *testing.T) {
 		spoil      func(*desired.Container)
 	}{
 		{"no-command", "no-such-program", func(c *desired.Container) { c.Command = []string{"/no-such-program"} }},
-		{"no-root", "no such file", func(c *desired.Container) { c.Rootfs.Path = "/no/such/root" }},
+		{"no-root", "there is no directory /no/such/root: make it", func(c *desired.Container) { c.Rootfs.Path = "/no/such/root" }},
+		{"file-root", "/etc/passwd is not a directory: name the one", func(c *desired.Container) { c.Rootfs.Path = "/etc/passwd" }},
 		{"own-root", "daemon's own", func(c *desired.Container) { c.Rootfs.Path = "STATE" }},
 		{"no-file", "variable TOKEN", func(c *desired.Container) {
 			c.Env = []desired.EnvVar{{Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/no/such/file"}}}

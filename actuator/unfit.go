@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/desired"
 	"sandboxer/internal/answers"
 	"sandboxer/internal/checkpoint"
@@ -68,6 +70,46 @@ func (a *Actuator) unfit(d *desired.Sandbox, c *desired.Container) string {
 		faults = append(faults[:mostFaults], fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(faults, ", ")
+}
+
+// rootError says that what is declared as a container's root can't be one.
+type rootError struct{ cause error }
+
+func (e *rootError) Error() string { return "root file system: " + e.cause.Error() }
+func (e *rootError) Unwrap() error { return e.cause }
+
+// unfitError is a failure in the words of validate and plan.
+type unfitError struct {
+	why   string
+	cause error
+}
+
+func (e *unfitError) Error() string { return e.why }
+func (e *unfitError) Unwrap() error { return e.cause }
+
+// explain says of a start that failed for what is in a container's root, or is not,
+// what that is, as validate and plan do, where it can be known.
+func (a *Actuator) explain(d *desired.Sandbox, c *desired.Container, err error) error {
+	_, root := errors.AsType[*rootError](err)
+	if !root && !Unloadable(err) {
+		return err
+	}
+	if why := a.unfit(d, c); why != "" {
+		return &unfitError{why, err}
+	}
+	if errors.Is(err, unix.ENOENT) || strings.HasSuffix(err.Error(), unix.ENOENT.Error()) {
+		return fmt.Errorf("%w: the program, its loader, or the interpreter that its first line names, is not in the container", err)
+	}
+	return err
+}
+
+// Unloadable says of a sentry's answer that it could not load a program.
+func Unloadable(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "error finding executable ") || strings.Contains(text, "failed to load ")
 }
 
 // unrestorable says why nothing can be restored from a directory.

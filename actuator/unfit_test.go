@@ -38,9 +38,11 @@ func TestUnfit(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*desired.Sandbox, *desired.Container) {}, ""},
-		{"root", func(_ *desired.Sandbox, c *desired.Container) { c.Rootfs.Path = gone }, "rootfs.path: stat " + gone + ": no such file or directory"},
+		{"root", func(_ *desired.Sandbox, c *desired.Container) { c.Rootfs.Path = gone }, "rootfs.path: there is no directory " + gone + ": make it, with the container's files in it"},
 		{"a file as root", func(_ *desired.Sandbox, c *desired.Container) { c.Rootfs.Path = file }, "rootfs.path: " + file + " is not a directory"},
 		{"command", func(_ *desired.Sandbox, c *desired.Container) { c.Command = []string{"/none"} }, "command[0]: /none is not in the root "},
+		{"command in an empty root", func(_ *desired.Sandbox, c *desired.Container) { c.Rootfs.Path = t.TempDir() }, "which is empty: put the container's files there"},
+		{"console socket", func(_ *desired.Sandbox, c *desired.Container) { c.ConsoleSocket = gone }, "consoleSocket: there is no socket " + gone},
 		{"command of a variable", func(_ *desired.Sandbox, c *desired.Container) { c.Command = []string{"$(PROGRAM)"} }, ""},
 		{"command in a volume", func(s *desired.Sandbox, c *desired.Container) {
 			c.Command = []string{"/data/x/none"}
@@ -69,7 +71,7 @@ func TestUnfit(t *testing.T) {
 	}
 	d := of(func(s *desired.Sandbox, _ *desired.Container) { s.Spec.RestoreFrom = gone })
 	whole := strings.SplitN(a.Unfit(d, []string{plan.Whole})[plan.Whole], "; ", 2)
-	if len(whole) != 2 || !strings.HasPrefix(whole[0], "restoreFrom: ") || !slices.Contains(whole, `container "other": rootfs.path: stat `+gone+": no such file or directory") {
+	if len(whole) != 2 || !strings.HasPrefix(whole[0], "restoreFrom: ") || !slices.Contains(whole, `container "other": rootfs.path: there is no directory `+gone+": make it, with the container's files in it") {
 		t.Errorf("of the sandbox: %q", whole)
 	}
 }

@@ -32,12 +32,12 @@ func TestTypoEndsNothing(t *testing.T) {
 	w.declare("web", spec("root", "/w, sleep", "v", "secret"))
 	was := w.running("web")
 	for _, c := range []struct{ spec, says string }{
-		{spec("gone", "/w, sleep", "v", "secret"), "rootfs.path: stat " + at("gone")},
+		{spec("gone", "/w, sleep", "v", "secret"), "rootfs.path: there is no directory " + at("gone")},
 		{spec("root", "/gone", "v", "secret"), "command[0]: /gone is not in the root " + at("root")},
 		{spec("root", "gone", "v", "secret"), `command[0]: "gone" is in no folder of the PATH`},
 		{spec("root", "/w, sleep", "v", "none"), "env[0].valueFrom.file: stat " + at("none")},
 		{spec("root", "/w, sleep", "secret", "secret"), "spec.volumes[0].hostPath.path: " + at("secret") + " is not a directory"},
-		{"hostname: h\n" + spec("gone", "/w, sleep", "v", "secret"), `container "app": rootfs.path: stat ` + at("gone")},
+		{"hostname: h\n" + spec("gone", "/w, sleep", "v", "secret"), `container "app": rootfs.path: there is no directory ` + at("gone")},
 	} {
 		w.declare("web", c.spec)
 		if r := w.run("wait", "web", "--timeout", "60s"); r.code != 1 || !strings.Contains(r.err, c.says) {

@@ -118,6 +118,9 @@ func TestValidateLooksAround(t *testing.T) {
 		}
 	}
 	w.folders("image")
+	if err := os.Mkdir(filepath.Join(w.dir, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	bad := w.bundle("b", func(c map[string]any) {
 		c["domainname"] = "x"
 		c["mounts"] = []any{map[string]any{"destination": "/x", "type": "bind", "source": "/etc/none", "options": []string{"rbind", "idmap"}}}
@@ -165,7 +168,12 @@ containers:
 		c["process"].(map[string]any)["cwd"] = "/w"
 	})+`}
 - {name: twelve, rootfs: {path: DIR/root, readOnly: true}, command: [/w], workingDir: /new}
-- {name: thirteen, rootfs: {path: DIR/root, readOnly: true}, command: [/w], workingDir: /data/new, volumeMounts: [{name: e, mountPath: /data}]}`)
+- {name: thirteen, rootfs: {path: DIR/root, readOnly: true}, command: [/w], workingDir: /data/new, volumeMounts: [{name: e, mountPath: /data}]}
+- {name: fourteen, rootfs: {path: DIR/root/etc/conf}, command: [/w]}
+- {name: fifteen, rootfs: {path: DIR/root/etc/conf/x}, command: [/w]}
+- {name: sixteen, rootfs: {path: DIR/root/dangling}, command: [/w]}
+- {name: seventeen, rootfs: {path: DIR/empty}, command: [/w], terminal: true, consoleSocket: DIR/nowhere/socket}
+- {name: eighteen, rootfs: {path: DIR/root}, command: [DIR/root/gone], terminal: true, consoleSocket: DIR/root/etc/conf}`)
 	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +189,8 @@ containers:
 		{6, "spec.containers[0].bundle: " + bad + "/config.json: mounts[0] (/x): stat /etc/none"},
 		{6, "spec.containers[0].bundle: " + bad + `/config.json: mounts[0] (/x): the option "idmap"`},
 		{6, "spec.containers[0].bundle: " + bad + `/config.json: process.env[0] "NAME" has no "="`},
-		{6, "spec.containers[0].bundle: " + bad + "/config.json: root.path: stat " + bad + "/elsewhere"},
-		{8, "spec.containers[1].rootfs.path: stat "},
+		{6, "spec.containers[0].bundle: " + bad + "/config.json: root.path: there is no directory " + bad + "/elsewhere: make it"},
+		{8, "spec.containers[1].rootfs.path: there is no directory " + w.dir + "/none: make it, with the container's files in it"},
 		{10, "spec.containers[1].env[0].valueFrom.file: stat "},
 		{11, "spec.containers[1].pidFile: stat "},
 		{13, "spec.containers[1].hooks.prestart[0].path: stat "},
@@ -198,6 +206,13 @@ containers:
 		{34, "spec.containers[10].bundle: \"gone\" is in no folder of the PATH /etc in the root "},
 		{34, "spec.containers[10].bundle: /w is no directory in the root "},
 		{35, "spec.containers[11].workingDir: /new is not in the root " + root + ", which is read-only"},
+		{37, "spec.containers[13].rootfs.path: " + root + "/etc/conf is not a directory: name the one that the container's files are in"},
+		{38, "spec.containers[14].rootfs.path: there is no directory " + root + "/etc/conf/x: something on the way to it is a file"},
+		{39, "spec.containers[15].rootfs.path: " + root + "/dangling is a link that leads to nothing, to /not/there: make that"},
+		{40, "spec.containers[16].command[0]: /w is not in the root " + w.dir + "/empty, which is empty: put the container's files there"},
+		{40, "spec.containers[16].consoleSocket: there is no socket " + w.dir + "/nowhere/socket: who is to have the terminal has to listen there"},
+		{41, "spec.containers[17].command[0]: " + root + "/gone is not in the root " + root + ": write the path as the container sees it, /gone"},
+		{41, "spec.containers[17].consoleSocket: " + root + "/etc/conf is no socket"},
 	}
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	if r.code != 1 || len(lines) != len(faults) {

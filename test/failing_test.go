@@ -38,7 +38,7 @@ func TestMissingRoot(t *testing.T) {
 	w := start(t)
 	w.declare("web", quick+"containers:\n- {name: app, rootfs: {path: DIR/late}, command: [/w, sleep]}")
 	s := w.wait("web", "failed", phase("Failed"))
-	if !strings.Contains(s.Status.Message, filepath.Join(w.dir, "late")) {
+	if want := `container "app" can't be started: rootfs.path: there is no directory ` + filepath.Join(w.dir, "late") + ": make it"; !strings.HasPrefix(s.Status.Message, want) {
 		t.Errorf("it says %q", s.Status.Message)
 	}
 	w.declare("other", app("sleep"))
@@ -54,6 +54,37 @@ func TestMissingRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.running("web")
+}
+
+// What is wrong with a root is said alike by validate, plan and the status.
+func TestRootsThatAreNone(t *testing.T) {
+	w := start(t)
+	if err := os.Mkdir(filepath.Join(w.dir, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ root, command, want string }{
+		"missing": {filepath.Join(w.dir, "none"), "/w", "rootfs.path: there is no directory " + filepath.Join(w.dir, "none") + ": make it, with the container's files in it"},
+		"file":    {"/etc/passwd", "/w", "rootfs.path: /etc/passwd is not a directory: name the one that the container's files are in"},
+		"empty":   {filepath.Join(w.dir, "empty"), "/w", "command[0]: /w is not in the root " + filepath.Join(w.dir, "empty") + ", which is empty: put the container's files there"},
+		"without": {rootfs, "/gone", "command[0]: /gone is not in the root " + rootfs + ": name a program that is there, as the container sees it"},
+		"outside": {rootfs, rootfs + "/w", "command[0]: " + rootfs + "/w is not in the root " + rootfs + ": write the path as the container sees it, /w"},
+	} {
+		spec := quick + "restartPolicy: Never\ncontainers:\n- {name: app, rootfs: {path: " + c.root + "}, command: [" + c.command + ", sleep]}"
+		file := filepath.Join(t.TempDir(), "m.yaml")
+		if err := os.WriteFile(file, []byte(w.document(name, spec)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.run("validate", file); r.code != 1 || !strings.Contains(r.out, "spec.containers[0]."+c.want) {
+			t.Errorf("%s: validate says %+v", name, r)
+		}
+		if r := w.run("plan", file); !strings.Contains(r.out, "Note: "+name+`: it could not be started as things are: container "app": `+c.want) {
+			t.Errorf("%s: plan says %+v", name, r)
+		}
+		w.declare(name, spec)
+		if s := w.wait(name, "failed", phase("Failed")); s.Status.Message != `container "app" can't be started: `+c.want {
+			t.Errorf("%s: the status says %q", name, s.Status.Message)
+		}
+	}
 }
 
 // What of a root is in the way of a mount is named, with what to do, and so for

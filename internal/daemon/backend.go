@@ -274,6 +274,7 @@ func (d *daemon) Plan(ctx context.Context, paths []string) (api.Plan, error) {
 			notes = append(notes, name+": the daemon is at work on it already")
 		}
 		notes = append(notes, anewNotes(set.Sandboxes[name], r.Actions)...)
+		notes = append(notes, d.startNotes(in.Desired, r.Actions)...)
 		if s := set.Sandboxes[name]; len(notes)+len(r.Actions) == 0 && s != nil && now[name] != nil && s.Hash() == now[name].Hash() {
 			stands, _ := d.board.Get(name)
 			notes = standingNotes(stands)
@@ -309,6 +310,33 @@ func holdNote(set *desired.Set, name string) string {
 		return "it is declared no more, and its removal is held: " + why
 	}
 	return "what was accepted last is in force: " + why
+}
+
+// startNotes says of what a plan starts why it could not be started, by what the
+// host has for it.
+func (d *daemon) startNotes(s *plan.Declared, actions []plan.Action) (notes []string) {
+	var names []string
+	for _, a := range actions {
+		switch {
+		case s == nil || !s.Spec.State.Runs():
+		case a.Verb == plan.Create || a.Verb == plan.Restore:
+			names = append(names, plan.Whole)
+		case a.Verb == plan.Start:
+			names = append(names, a.Container)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	unfit := d.actuator.Unfit(s, names)
+	for _, name := range slices.Sorted(maps.Keys(unfit)) {
+		what := "it"
+		if name != plan.Whole {
+			what = fmt.Sprintf("container %q", name)
+		}
+		notes = append(notes, fmt.Sprintf("%s: %s could not be started as things are: %s", s.Name, what, unfit[name]))
+	}
+	return notes
 }
 
 // isHalfway says whether something is between two states, as it is while an action

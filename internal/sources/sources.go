@@ -3,6 +3,7 @@ package sources
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -175,7 +176,9 @@ func (h *check) containers(at string, list []desired.Container) {
 
 func (h *check) container(at string, c *desired.Container) {
 	if c.Rootfs != nil {
-		h.exists(at+".rootfs.path", c.Rootfs.Path, "Directory")
+		if fault := h.noRoot(at+".rootfs.path", c.Rootfs.Path); fault != "" {
+			h.add(at+".rootfs.path", "%s", fault)
+		}
 		h.root(at, c, &specs.Spec{Root: &specs.Root{Path: c.Rootfs.Path, Readonly: c.Rootfs.ReadOnly}})
 	}
 	if c.Bundle != "" {
@@ -193,10 +196,46 @@ func (h *check) container(at string, c *desired.Container) {
 			h.order(fmt.Sprintf("%s.hooks.%s[%d].path", at, point, k), hook.Path, program)
 		}
 	}
-	for field, file := range map[string]string{"consoleSocket": c.ConsoleSocket, "pidFile": c.PIDFile, "userLog": c.UserLog} {
+	if c.ConsoleSocket != "" {
+		h.socket(at+".consoleSocket", c.ConsoleSocket)
+	}
+	for field, file := range map[string]string{"pidFile": c.PIDFile, "userLog": c.UserLog} {
 		if file != "" {
 			h.exists(at+"."+field, filepath.Dir(file), "Directory")
 		}
+	}
+}
+
+// noRoot says what is wrong with the directory that is to be a container's root;
+// empty: nothing, or nobody knows, or it is said at the field.
+func (h *check) noRoot(at, path string) string {
+	info, err := h.stat(path)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		if link, err := os.Readlink(path); err == nil { // it answers: it was looked at
+			return fmt.Sprintf("%s is a link that leads to nothing, to %s: make that a directory with the container's files in it", path, link)
+		}
+		return fmt.Sprintf("there is no directory %s: make it, with the container's files in it", path)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Sprintf("there is no directory %s: something on the way to it is a file", path)
+	case err != nil:
+		h.fail(at, err)
+	case !info.IsDir():
+		return path + " is not a directory: name the one that the container's files are in"
+	}
+	return ""
+}
+
+// socket asks for the socket that somebody is to listen at.
+func (h *check) socket(at, path string) {
+	info, err := h.stat(path)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		h.add(at, "there is no socket %s: who is to have the terminal has to listen there before the container is started", path)
+	case err != nil:
+		h.fail(at, err)
+	case info.Mode()&fs.ModeSocket == 0:
+		h.add(at, "%s is no socket: who is to have the terminal has to listen there", path)
 	}
 }
 
@@ -224,10 +263,8 @@ func (h *check) bundle(at string, c *desired.Container) {
 	if spec.Root == nil || spec.Root.Path == "" {
 		return
 	}
-	if info, err := h.stat(spec.Root.Path); err != nil {
-		h.fail(at+".bundle", fmt.Errorf("%s: root.path: %w", file, err))
-	} else if !info.IsDir() {
-		h.add(at+".bundle", "%s: root.path: %s is not a directory", file, spec.Root.Path)
+	if fault := h.noRoot(at+".bundle", spec.Root.Path); fault != "" {
+		h.add(at+".bundle", "%s: root.path: %s", file, fault)
 	}
 	for i, m := range spec.Mounts {
 		if !oci.IsBind(m) {
@@ -321,10 +358,15 @@ func (h *check) command(at string, c *desired.Container, spec *specs.Spec, in in
 			return
 		}
 	}
-	if path.IsAbs(name) {
-		h.add(at, "%s is not in the root %s", name, spec.Root.Path)
-	} else {
-		h.add(at, "%q is in no folder of the PATH %s in the root %s", name, strings.Join(search, ":"), spec.Root.Path)
+	switch inside, whole := strings.CutPrefix(name, path.Clean(spec.Root.Path)+"/"); {
+	case in.empty():
+		h.add(at, "%s is not in the root %s, which is empty: put the container's files there", name, spec.Root.Path)
+	case whole:
+		h.add(at, "%s is not in the root %s: write the path as the container sees it, /%s", name, spec.Root.Path, inside)
+	case path.IsAbs(name):
+		h.add(at, "%s is not in the root %s: name a program that is there, as the container sees it", name, spec.Root.Path)
+	default:
+		h.add(at, "%q is in no folder of the PATH %s in the root %s: name a program that is there", name, strings.Join(search, ":"), spec.Root.Path)
 	}
 }
 
@@ -378,6 +420,18 @@ func (h *check) workingDir(at string, c *desired.Container, spec *specs.Spec, in
 type inRoot struct {
 	root    hostpath.File
 	mounted func(place string) bool
+}
+
+// empty says that nothing is in the root.
+func (r inRoot) empty() bool {
+	fd, err := unix.Openat(int(r.root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	dir := os.NewFile(uintptr(fd), r.root.Real)
+	defer dir.Close()
+	_, err = dir.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // find opens what is at a place, to be closed, or says that nothing is there; it
