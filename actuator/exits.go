@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandboxer/actuator/gvisor"
+	"sandboxer/desired"
 	"sandboxer/observed"
 )
 
@@ -188,7 +189,7 @@ func exitOf(status unix.WaitStatus, at time.Time) observed.Exit {
 	if status.Signaled() {
 		exit.Signal = int(status.Signal())
 		exit.Code = 128 + exit.Signal
-		exit.Message = "ended by " + unix.SignalName(status.Signal())
+		exit.Message = "ended by " + desired.SignalName(status.Signal())
 	} else {
 		exit.Code = status.ExitStatus()
 	}

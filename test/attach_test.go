@@ -48,6 +48,10 @@ func TestAttach(t *testing.T) {
 	if out := w.ok("logs", "web"); out != "early\nweb is heard\nweb/app is heard\ngot user defined signal 1\ntwo\nweb is heard\nthree\n" {
 		t.Errorf("the log is %q", out)
 	}
+	if out := strings.Join(strings.Fields(w.ok("events", "web")), " "); !strings.Contains(out, `SIGTERM for container "app" came through attach of uid 0`) ||
+		!strings.Contains(out, "a user sent SIGTERM to its first process") || strings.Contains(out, "SIGHUP") {
+		t.Errorf("the events are\n%s", out)
+	}
 	if r := w.run("attach", "web"); r.code != 1 || !strings.Contains(r.err, "does not run: it is stopped (Error, exit code 7)") {
 		t.Errorf("after the end: %+v", r)
 	}

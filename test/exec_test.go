@@ -286,6 +286,12 @@ func TestExecSignals(t *testing.T) {
 	s.signal(syscall.SIGTERM)
 	s.expect("ended by terminated")
 	s.ends(0)
+	// What is typed for a command is no kill of the container, nor is it told as one.
+	for _, word := range []string{"Asked", "Signalled", "Killed", "kill", "SIG"} {
+		if out := w.ok("events", "web"); strings.Contains(out, word) {
+			t.Errorf("the events tell of signals that were the command's:\n%s", out)
+		}
+	}
 
 	// A command ends with its container, and says so.
 	s = w.session("exec", "web", "--", "/w", "signals")

@@ -60,10 +60,7 @@ func (s *Server) level(p peer) (most Level) {
 // allow refuses a request that its peer may not make, and notes one that
 // changes something.
 func (s *Server) allow(r *http.Request, rt *route) error {
-	p := peer{refused: errors.New("nobody knows who connects")}
-	if ask, ok := r.Context().Value(peerKey{}).(func() peer); ok {
-		p = ask()
-	}
+	p := asker(r)
 	err := p.refused
 	if err == nil {
 		switch may := s.level(p); {
@@ -77,15 +74,43 @@ func (s *Server) allow(r *http.Request, rt *route) error {
 		s.refusals.note("method", brief(r.Method), "path", brief(r.URL.Path), "uid", p.uid, "pid", p.pid, "reason", err.Error())
 		return &Error{Code: http.StatusForbidden, Message: err.Error() + "; the daemon's configuration file (access) says who may do what"}
 	}
-	if rt.note == unnoted {
+	if rt.note == unnoted || rt.note == tells {
 		return nil
 	}
-	a := Audit{Method: r.Method, Path: strings.TrimSuffix(r.URL.RequestURI(), "?"), Sandbox: r.PathValue("name"), UID: p.uid, PID: p.pid, Program: p.program}
+	a := auditOf(r, p)
 	s.cfg.Log.Info("a change was asked for", "method", a.Method, "path", a.Path, "uid", a.UID, "pid", a.PID, "program", a.Program)
 	if s.cfg.Audit != nil && rt.note == told {
 		s.cfg.Audit(a)
 	}
 	return nil
+}
+
+// signalled notes who asked for a signal. That a window has another size is noted
+// for developers alone: it comes many times in a row.
+func (s *Server) signalled(r *http.Request, container string, k KillRequest) {
+	a := auditOf(r, asker(r))
+	a.Container, a.Signal = container, &k
+	level := 0
+	if k.WindowChanged() {
+		level = 1
+	}
+	s.cfg.Log.V(level).Info("a signal was asked for", "method", a.Method, "path", a.Path, "signal", brief(k.Signal), "process", k.PID,
+		"uid", a.UID, "pid", a.PID, "program", a.Program)
+	if s.cfg.Audit != nil {
+		s.cfg.Audit(a)
+	}
+}
+
+func auditOf(r *http.Request, p peer) Audit {
+	return Audit{Method: r.Method, Path: strings.TrimSuffix(r.URL.RequestURI(), "?"), Sandbox: r.PathValue("name"), UID: p.uid, PID: p.pid, Program: p.program}
+}
+
+// asker is who has sent a request.
+func asker(r *http.Request) peer {
+	if ask, ok := r.Context().Value(peerKey{}).(func() peer); ok {
+		return ask()
+	}
+	return peer{refused: errors.New("nobody knows who connects")}
 }
 
 // Audit says who asked for a change.
@@ -95,4 +120,7 @@ type Audit struct {
 	UID          uint32
 	PID          int
 	Program      string
+	// Container and Signal are of a signal alone.
+	Container string
+	Signal    *KillRequest
 }

@@ -294,6 +294,7 @@ func (s *Server) kill(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.signalled(r, container, req)
 	return struct{}{}, s.cfg.Backend.Kill(r.Context(), sb.Name, container, req)
 }
 

@@ -34,6 +34,7 @@ const (
 	unnoted note = iota // it changes nothing
 	logged              // in the daemon's log
 	told                // in the events, too
+	tells               // in both, by what answers, which knows for what it is asked
 )
 
 // streamer sends until it is done; nil: the request asks for no stream.
@@ -54,7 +55,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/v1/sandboxes/{name}/attach", level: Operate, note: logged, query: []string{"container"}, session: s.attach},
 		{method: "GET", path: "/v1/sandboxes/{name}/processes", level: Read, query: []string{"container"}, answer: s.processes},
 		{method: "GET", path: "/v1/sandboxes/{name}/stats", level: Read, answer: s.stats},
-		{method: "POST", path: "/v1/sandboxes/{name}/kill", level: Operate, note: told, query: []string{"container"}, answer: s.kill},
+		{method: "POST", path: "/v1/sandboxes/{name}/kill", level: Operate, note: tells, query: []string{"container"}, answer: s.kill},
 		{method: "POST", path: "/v1/sandboxes/{name}/checkpoint", level: Admin, note: told, stream: s.checkpoint},
 		{method: "GET", path: "/v1/events", level: Read, query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", level: Admin, note: told, answer: s.confirm},

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sandboxer/desired"
 	"sandboxer/internal/events"
 )
@@ -205,6 +207,18 @@ type KillRequest struct {
 	PID         int    `json:"pid,omitempty"`
 	Foreground  bool   `json:"foreground,omitempty"`
 	ContainerID string `json:"containerId,omitempty"`
+}
+
+// WindowChanged says that it tells a terminal's programs of another size.
+func (k *KillRequest) WindowChanged() bool {
+	n, err := desired.SignalNumber(k.Signal)
+	return err == nil && n == unix.SIGWINCH
+}
+
+// PassedOn says whose signal it is: of a command that exec runs, or of a container
+// that somebody is attached to. Else it is one that was asked for as such.
+func (k *KillRequest) PassedOn() (exec, attach bool) {
+	return k.ContainerID != "" && k.PID != 0, k.ContainerID != "" && k.PID == 0
 }
 
 // Process is one process of a container. Its numbers count in the whole

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/internal/events"
 )
@@ -69,10 +70,24 @@ func (d *daemon) serve(ctx context.Context, server *api.Server, l net.Listener) 
 	return parts.wait()
 }
 
-// asked makes an event of a change that somebody asked for.
+// asked makes an event of a change that somebody asked for. What is typed for a
+// command of exec is none: it is that command's own.
 func (d *daemon) asked(a api.Audit) {
-	d.events.Append(events.Event{Sandbox: a.Sandbox, Type: events.Normal, Reason: "Asked",
-		Message: fmt.Sprintf("%s was asked for by uid %d (%s, pid %d)", whatAsked(a.Method, a.Path), a.UID, a.Program, a.PID)})
+	what := whatAsked(a.Method, a.Path) + " was asked for by"
+	if k := a.Signal; k != nil {
+		exec, attach := k.PassedOn()
+		n, err := desired.SignalNumber(k.Signal)
+		switch {
+		case exec || err != nil || attach && k.WindowChanged():
+			return
+		case attach:
+			what = fmt.Sprintf("%s for container %q came through attach of", desired.SignalName(n), a.Container)
+		default:
+			what = fmt.Sprintf("%s for container %q was asked for by", desired.SignalName(n), a.Container)
+		}
+	}
+	d.events.Append(events.Event{Sandbox: a.Sandbox, Container: a.Container, Type: events.Normal, Reason: "Asked",
+		Message: fmt.Sprintf("%s uid %d (%s, pid %d)", what, a.UID, a.Program, a.PID)})
 }
 
 // whatAsked names a request to who knows the commands.
@@ -81,7 +96,7 @@ func whatAsked(method, uri string) string {
 	if err != nil {
 		return method + " " + uri
 	}
-	what := map[string]string{"restart": "restart", "kill": "kill", "exec": "exec", "attach": "attach", "checkpoint": "checkpoint",
+	what := map[string]string{"restart": "restart", "exec": "exec", "attach": "attach", "checkpoint": "checkpoint",
 		"confirm-deletions": "the deletion of what is held"}[path.Base(u.Path)]
 	if what == "" {
 		return method + " " + uri

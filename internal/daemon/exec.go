@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"sandboxer/actuator"
 	"sandboxer/desired"
 	"sandboxer/internal/api"
@@ -50,7 +48,7 @@ func notRun(err error) int {
 	}
 	text := err.Error()
 	switch {
-	case !strings.Contains(text, "error finding executable ") && !strings.Contains(text, "failed to load "):
+	case !actuator.Unloadable(err):
 		return 0
 	case strings.HasSuffix(text, "no such file or directory"):
 		return 127
@@ -72,13 +70,18 @@ func (d *daemon) Kill(ctx context.Context, sandbox, container string, r api.Kill
 	if err != nil {
 		return d.inTheWay(sandbox, container, err)
 	}
-	if r.PID == 0 {
+	if exec, attach := r.PassedOn(); !exec && !(attach && r.WindowChanged()) {
 		whom := "its first process"
-		if r.All {
+		switch {
+		case r.All:
 			whom = "all its processes"
+		case r.Foreground:
+			whom = "what is in the foreground of its terminal"
+		case r.PID != 0:
+			whom = fmt.Sprintf("process %d", r.PID)
 		}
-		d.events.Append(events.Event{Sandbox: sandbox, Container: container, Reason: "Killed",
-			Message: fmt.Sprintf("a user sent %s to %s", unix.SignalName(sig), whom)})
+		d.events.Append(events.Event{Sandbox: sandbox, Container: container, Type: events.Normal, Reason: "Signalled",
+			Message: fmt.Sprintf("a user sent %s to %s", desired.SignalName(sig), whom)})
 	}
 	return nil
 }

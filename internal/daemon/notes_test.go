@@ -7,6 +7,7 @@ import (
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
+	"sandboxer/internal/events"
 	"sandboxer/observed"
 	"sandboxer/reconcile/plan"
 )
@@ -131,13 +132,44 @@ func TestDependencyOfEnded(t *testing.T) {
 	}
 }
 
+// A signal that is passed on is told of as what it is, and not where it is a
+// command's of exec, or only tells of a window.
+func TestSignalsThatAreNoKills(t *testing.T) {
+	log, err := events.Open(events.Config{Dir: t.TempDir()})
+	check(t, err)
+	defer log.Close()
+	d := &daemon{events: log}
+	for _, k := range []api.KillRequest{
+		{Signal: "HUP"},
+		{Signal: "2", ContainerID: "web.app.1", PID: 7},
+		{Signal: "2", ContainerID: "web.app.1", PID: 7, Foreground: true},
+		{Signal: "2", ContainerID: "web.app.1"},
+		{Signal: "28", ContainerID: "web.app.1", Foreground: true},
+		{Signal: "WINCH"},
+		{Signal: "37"},
+		{Signal: "no such"},
+	} {
+		d.asked(api.Audit{Method: "POST", Path: "/v1/sandboxes/web/kill", Sandbox: "web", Container: "app", Signal: &k, PID: 1, Program: "p"})
+	}
+	var got []string
+	for _, e := range log.List("web") {
+		got = append(got, e.Container+" "+e.Message)
+	}
+	want := []string{`app SIGHUP for container "app" was asked for by uid 0 (p, pid 1)`,
+		`app SIGINT for container "app" came through attach of uid 0 (p, pid 1)`,
+		`app SIGWINCH for container "app" was asked for by uid 0 (p, pid 1)`,
+		`app SIGRTMIN+3 for container "app" was asked for by uid 0 (p, pid 1)`}
+	if !slices.Equal(got, want) {
+		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
+}
+
 // An event of what was asked for names the command, and no request.
 func TestWhatAsked(t *testing.T) {
 	for uri, want := range map[string]string{
 		"/v1/sandboxes/web/restart":                       "restart",
 		"/v1/sandboxes/web/restart?container=app":         `restart of container "app"`,
 		"/v1/sandboxes/web/restart?container=app&gofer=1": `restart of gofers of container "app"`,
-		"/v1/sandboxes/web/kill?container=app":            `kill of container "app"`,
 		"/v1/sandboxes/web/checkpoint":                    "checkpoint",
 		"/v1/confirm-deletions":                           "the deletion of what is held",
 		"/v1/sandboxes/web/new":                           "POST /v1/sandboxes/web/new",

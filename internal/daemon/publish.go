@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sandboxer/desired"
 	"sandboxer/internal/events"
 	"sandboxer/internal/status"
@@ -254,7 +252,7 @@ func (d *daemon) containerEnded(rec observed.ContainerRecord) {
 		Message: fmt.Sprintf("container %q ended with exit code %d", rec.Name, rec.Exit.Code),
 	}
 	if rec.Exit.Signal != 0 {
-		e.Message = fmt.Sprintf("container %q was ended by %s", rec.Name, unix.SignalName(unix.Signal(rec.Exit.Signal)))
+		e.Message = fmt.Sprintf("container %q was ended by %s", rec.Name, desired.SignalName(rec.Exit.Signal))
 	}
 	switch {
 	case rec.Exit.Reason == observed.ReasonKilled:
