@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"sandboxer/desired"
 	"sandboxer/internal/api"
 	"sandboxer/internal/pty"
 )
@@ -42,7 +43,7 @@ command that has no terminal; --sig-proxy=false leaves it alone.`,
 		Example: "  sandboxer attach web\n  sandboxer attach web/shell --detach-keys ctrl-x,d\n" +
 			"  sandboxer attach web --sig-proxy=false --no-stdin",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(1, runs),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			keys, err := parseKeys(o.detachKeys)
 			if err != nil {
@@ -58,6 +59,7 @@ command that has no terminal; --sig-proxy=false leaves it alone.`,
 	f.StringVar(&o.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "what to type at a terminal to leave it: characters and ctrl-CHARACTERs")
 	f.BoolVar(&o.noStdin, "no-stdin", false, "do not let the command read this program's stdin")
 	f.BoolVar(&o.sigProxy, "sig-proxy", true, "pass signals on; else they detach")
+	_ = cmd.RegisterFlagCompletionFunc("container", c.completeContainer(runs)) // it has none yet
 	return cmd
 }
 
@@ -82,19 +84,16 @@ func parseKeys(list string) (keys []byte, err error) {
 
 // attach connects to a container's command and ends as it does.
 func (c *cli) attach(ctx context.Context, client *api.Client, name string, o attachOptions, keys []byte) error {
-	ctx, detach := context.WithCancel(ctx)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	detach := func() { giveUp(nil) }
 	defer detach()
-	signals := forward(detach)
+	signals := forward(giveUp)
 	signal.Ignore(unix.SIGPIPE) // a reader that leaves ends nothing but this
-	t, err := lookUpWhole(ctx, client, name)
-	if err != nil {
-		return err
+	t, session, err := c.join(ctx, client, name, o, signals)
+	if by, ok := interruption(ctx); ok && err != nil {
+		c.say("sandboxer: %s came before %s was attached to", desired.SignalName(by), name)
+		return by.code()
 	}
-	if t.container, err = oneContainer(t.container, o.container); err != nil {
-		return err
-	}
-	<-signals.taken // else one that comes now ends this program
-	session, err := client.Attach(ctx, t.sandbox.Name, t.container)
 	if err != nil {
 		return err
 	}
@@ -154,6 +153,19 @@ func (c *cli) attach(ctx context.Context, client *api.Client, name string, o att
 		return fmt.Errorf("detached from %s: %s; \"sandboxer logs %s\" has all that it writes", whom, end.Error, whom)
 	}
 	return exitCode(end.ExitCode)
+}
+
+// join opens a session with the command of the container that is meant.
+func (c *cli) join(ctx context.Context, client *api.Client, name string, o attachOptions, signals *forwarder) (t target, session *api.AttachSession, err error) {
+	if t, err = lookUpWhole(ctx, client, name); err != nil {
+		return t, nil, err
+	}
+	if t.container, err = oneContainer(t.container, o.container); err != nil {
+		return t, nil, err
+	}
+	<-signals.taken // else one that comes now ends this program
+	session, err = client.Attach(ctx, t.sandbox.Name, t.container)
+	return t, session, err
 }
 
 // follow shows what comes until the end, or until ctx is done.

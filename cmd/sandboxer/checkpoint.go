@@ -14,11 +14,10 @@ func (c *cli) checkpointCommand() *cobra.Command {
 		Short: "Write a checkpoint of a running sandbox",
 		Long: `Writes the processes of a sandbox, with their memory and open files, into a
 directory of the daemon's host. The sandbox is frozen meanwhile and then goes
-on as it was. A manifest with restoreFrom starts from there.`,
-		Example: "  sandboxer checkpoint web --image-path /srv/checkpoints/web-1\n" +
-			"  sandboxer checkpoint web --image-path ./warm && grep restoreFrom web.yaml",
+on as it was. A manifest with restoreFrom: DIR starts from there.`,
+		Example:           "  sandboxer checkpoint web --image-path /srv/checkpoints/web-1\n  sandboxer checkpoint web --image-path ./web-2",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeName,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if path == "" {
 				return usagef("--image-path is required: a directory that is not there yet")

@@ -108,6 +108,24 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("exit code %d, want %s", code, args[0])
 				}
 			},
+			// interrupts N COMMAND...: send it SIGINT once the daemon was asked, and
+			// compare its exit code.
+			"interrupts": func(ts *testscript.TestScript, _ bool, args []string) {
+				program, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), ":")[0], args[1]))
+				ts.Check(err)
+				cmd := exec.Command(program, args[2:]...)
+				cmd.Env = []string{"SANDBOXER_SOCKET=" + ts.Getenv("SANDBOXER_SOCKET")}
+				var said strings.Builder
+				cmd.Stderr = &said
+				ts.Check(cmd.Start())
+				asked := await("asked", load(ts).asked)
+				ts.Check(cmd.Process.Signal(os.Interrupt))
+				_ = cmd.Wait() // its code says it
+				ts.Check(asked)
+				if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[0] || !strings.Contains(said.String(), "SIGINT came before the command was started") {
+					ts.Fatalf("exit code %s, want %s: %s", code, args[0], said.String())
+				}
+			},
 			// narrow: no line of the last output is wider than a table may be.
 			"narrow": func(ts *testscript.TestScript, _ bool, _ []string) {
 				for l := range strings.Lines(ts.ReadFile("stdout")) {

@@ -88,7 +88,7 @@ $` + socketEnv + ` says: that is where the other commands ask.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&o.Manifests, "manifests", []string{"/etc/sandboxer.d"}, "directory of manifests; can be given more than once")
 	f.StringVar(&o.StateDir, "state-dir", defaultState, "records of what runs; need not survive a reboot")
-	f.StringVar(&o.DataDir, "data-dir", "/var/lib/sandboxer", "accepted manifests and logs")
+	f.StringVar(&o.DataDir, "data-dir", "/var/lib/sandboxer", "accepted manifests, what is remembered, logs, volumes and checkpoints")
 	f.StringVar(&o.Config, "config", "/etc/sandboxer/config.yaml", "settings; may be missing")
 	f.DurationVar(&o.Resync, "resync", 30*time.Second, "how often everything is looked at anew, events or not")
 	f.BoolVar(&o.ResyncOnly, "resync-only", false, "act at each resync alone: no file events, no ends of processes, no timers")

@@ -18,6 +18,7 @@ import (
 )
 
 func (c *cli) describeCommand() *cobra.Command {
+	outputs := []string{"text", "json", "yaml"}
 	var output string
 	cmd := &cobra.Command{
 		Use:   "describe NAME...",
@@ -32,7 +33,7 @@ shows the sizes; -o json and yaml hold the accepted specification whole.`,
 		Args:              args(cobra.MinimumNArgs(1), "at least one NAME"),
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("output", output, "text", "json", "yaml"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			client := c.client()
@@ -67,6 +68,7 @@ shows the sizes; -o json and yaml hold the accepted specification whole.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	return cmd
 }
 

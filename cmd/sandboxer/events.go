@@ -14,6 +14,7 @@ import (
 )
 
 func (c *cli) eventsCommand() *cobra.Command {
+	outputs := []string{"table", "wide", "json"}
 	var output string
 	var follow bool
 	cmd := &cobra.Command{
@@ -24,9 +25,9 @@ outlive the daemon and the sandbox; the latest 2000 are shown. With --follow new
 ones are added until you interrupt it, over restarts of the daemon.`,
 		Example:           "  sandboxer events\n  sandboxer events web --follow\n  sandboxer events web/app -o json",
 		Args:              args(cobra.MaximumNArgs(1), "at most one NAME[/CONTAINER]"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(1, anyContainer),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			client := c.client()
@@ -76,6 +77,7 @@ ones are added until you interrupt it, over restarts of the daemon.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json (with --follow: a line each)")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with every new one")
 	return cmd
 }

@@ -41,7 +41,7 @@ the command gets SIGHUP. With --tty it has a terminal of its own, which follows
 the size of yours.`,
 		Example: "  sandboxer exec web -- /bin/app --version\n  sandboxer exec -it web/app -- /bin/sh\n" +
 			"  sandboxer exec -i db --user 70:70 --env PGOPTIONS=-e -- psql <dump.sql",
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeExec,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			command, err := commandOf(cmd, list)
 			if err != nil || command == nil {
@@ -117,8 +117,8 @@ func (o *execOptions) request(command []string) (api.ExecRequest, error) {
 
 // exec runs the command and ends as it does.
 func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execOptions, req api.ExecRequest) error {
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	signals := forward(giveUp)
 	// A reader that leaves ends nothing but what is written to it.
 	signal.Ignore(unix.SIGPIPE)
@@ -142,20 +142,24 @@ func (c *cli) exec(ctx context.Context, client *api.Client, name string, o execO
 	session, err := client.Exec(ctx, sandbox, container, req, std.give)
 	if errors.Is(err, api.ErrNotFound) {
 		var t target
-		if t, err = lookUpWhole(ctx, client, name); err != nil {
-			return err
+		if t, err = lookUpWhole(ctx, client, name); err == nil {
+			sandbox = t.sandbox.Name
+			container, err = oneContainer(t.container, o.container)
 		}
-		sandbox = t.sandbox.Name
-		if container, err = oneContainer(t.container, o.container); err != nil {
-			return err
+		if err == nil {
+			session, err = client.Exec(ctx, sandbox, container, req, std.give)
 		}
-		session, err = client.Exec(ctx, sandbox, container, req, std.give)
 	}
 	var refused *api.Error
 	if errors.As(err, &refused) && refused.ExitCode != 0 {
 		std.close() // before anything is said
 		c.say("sandboxer: %v", err)
 		return exitCode(refused.ExitCode)
+	}
+	if by, ok := interruption(ctx); ok && err != nil {
+		std.close() // before anything is said
+		c.say("sandboxer: %v", by)
+		return by.code()
 	}
 	if err != nil {
 		return err

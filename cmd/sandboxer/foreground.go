@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sandboxer/desired"
 	"sandboxer/internal/api"
+	"sandboxer/internal/logs"
 	"sandboxer/observed"
 )
 
@@ -57,11 +60,17 @@ func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) 
 	client := api.NewClient(filepath.Join(r.StateDir, "sandboxer.sock"))
 	defer client.Close()
 	f := &front{run: r, daemon: d, resize: std.resize, done: func() { std.finish(); std.close() }}
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	defer context.AfterFunc(ctx, d.leave)()
 	f.send = func(sig unix.Signal) {
 		sendSignal(ctx, client, r.Name, r.Container, api.KillRequest{Signal: strconv.Itoa(int(sig)), Foreground: o.terminal})
+	}
+	f.tell = func(container string) {
+		ctx, cancel := context.WithTimeout(ctx, tellTime)
+		defer cancel()
+		// Without it the container has failed all the same.
+		_ = client.Logs(ctx, r.Name, container, logs.Options{Tail: mostTold, Entries: true}, logs.NewText(c.stderr, c.stderr, false))
 	}
 	f.signals = forward(giveUp)
 	std.start(f.send)
@@ -76,6 +85,10 @@ func (c *cli) foreground(ctx context.Context, s *desired.Sandbox, o runOptions) 
 	case err != nil || f.failed != nil:
 		return errors.Join(f.failed, err)
 	case !f.ended:
+		if by, ok := interruption(ctx); ok {
+			c.say("sandboxer: %s ended it before its first container ran", desired.SignalName(by))
+			return by.code()
+		}
 		return errors.New("it was ended before its first container ran")
 	}
 	return exitCode(f.code)
@@ -88,6 +101,7 @@ type front struct {
 	resize  func() bool
 	send    func(unix.Signal) // to the first container
 	done    func()            // gives back the terminal; may be called again
+	tell    func(string)      // shows what a container wrote last
 	signals *forwarder
 
 	started, ended bool
@@ -103,7 +117,9 @@ func (f *front) see(change api.Change) {
 	// Nobody who waits for a command waits for repairs: init containers run once.
 	for _, c := range change.Status.InitContainers {
 		if c.State == "stopped" && c.ExitCode != nil && *c.ExitCode != 0 && !f.started {
-			f.failed = fmt.Errorf("init container %q ended with exit code %d", c.Name, *c.ExitCode)
+			f.failed = fmt.Errorf("init container %q %s", c.Name, how(c))
+			f.done()
+			f.tell(c.Name)
 			f.over()
 			return
 		}
@@ -123,6 +139,24 @@ func (f *front) see(change api.Change) {
 		f.failed = fmt.Errorf("sandbox %q can't be run: %s", f.run.Name, change.Status.Message)
 		f.over()
 	}
+}
+
+// tellTime and mostTold are how long is waited for what a container wrote, and how
+// many lines of it are shown.
+const (
+	tellTime = 5 * time.Second
+	mostTold = 100
+)
+
+// how is how a container failed.
+func how(c api.Container) string {
+	switch c.Reason {
+	case observed.ReasonStartError:
+		return "can't be started: " + c.Message
+	case observed.ReasonError, "":
+		return fmt.Sprintf("ended with exit code %d", *c.ExitCode)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("ended with exit code %d (%s): %s", *c.ExitCode, c.Reason, c.Message), ": ")
 }
 
 // main is the state of the container that is run.

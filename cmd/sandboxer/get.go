@@ -21,6 +21,7 @@ import (
 )
 
 func (c *cli) getCommand() *cobra.Command {
+	outputs := []string{"table", "wide", "json", "yaml"}
 	var output, labels string
 	var watch bool
 	cmd := &cobra.Command{
@@ -38,7 +39,7 @@ A SELECTOR is KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between: of labels
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: c.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("output", output, "table", "wide", "json", "yaml"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			wanted, err := parseSelector(labels)
@@ -74,6 +75,7 @@ A SELECTOR is KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between: of labels
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or yaml")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with every change")
 	cmd.Flags().StringVarP(&labels, "selector", "l", "", "only what has such labels")
 	return cmd

@@ -23,7 +23,7 @@ restartPolicy's business: to stop a sandbox for good, declare it Stopped.
 With --all and no container named, it goes to every process of the sandbox.`,
 		Example:           "  sandboxer kill web SIGHUP\n  sandboxer kill web/app -s KILL --all",
 		Args:              args(cobra.RangeArgs(1, 2), "a NAME and perhaps a signal"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeKill,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			switch {
 			case len(list) == 1 && sig == "":
@@ -66,6 +66,7 @@ With --all and no container named, it goes to every process of the sandbox.`,
 	f.StringVarP(&sig, "signal", "s", "", "which signal, as SIGTERM, TERM or 15 (default SIGTERM)")
 	f.StringVarP(&container, "container", "c", "", "which container, where there are several; as NAME/CONTAINER")
 	f.BoolVarP(&all, "all", "a", false, "every process, not only the first")
+	_ = cmd.RegisterFlagCompletionFunc("container", c.completeContainer(runs)) // it has none yet
 	return cmd
 }
 

@@ -29,7 +29,7 @@ the container has ended for good, or is removed.`,
 		Example: "  sandboxer logs web --follow\n  sandboxer logs web/app --tail 20 --timestamps\n" +
 			"  sandboxer logs web --since 10m 2>&1 | grep error\n  sandboxer logs web --previous",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(1, anyContainer),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			var err, err2 error
 			o.Tail, err = parseTail(tail)

@@ -14,20 +14,23 @@ import (
 )
 
 func (c *cli) planCommand() *cobra.Command {
+	outputs := []string{"table", "wide", "json"}
 	var output string
 	var exit bool
 	cmd := &cobra.Command{
 		Use:   "plan [PATH...]",
 		Short: "Show what would be done, and why",
 		Long: `Shows what the daemon would do, and why, if the files or folders were its
-manifests; without any, what it is about to do. Nothing is changed. Faults in
-them make the exit code 1. A PATH of - is stdin.
+manifests, and its only ones: what runs and is not in them shows as to be
+destroyed. Without any it shows what it is about to do. Nothing is changed.
+Faults in them make the exit code 1; what on the host is in the way of a start
+is a note. A PATH of - is stdin.
 
 With --exit-code it ends with 3 where there is something to do.`,
 		Example: "  sandboxer plan\n  sandboxer plan ./manifests\n  sandboxer plan web.yaml -o json\n" +
 			"  sandboxer plan --exit-code ./manifests >/dev/null; [ $? = 3 ] && echo \"it would change something\"",
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			paths, piped, err := keepStdin(paths)
@@ -69,6 +72,7 @@ With --exit-code it ends with 3 where there is something to do.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	cmd.Flags().BoolVar(&exit, "exit-code", false, "end with 3 where there is something to do")
 	return cmd
 }
@@ -132,7 +136,7 @@ them with DeletionHeld. A NAME of which none is held hinders no other.
 It does not wait: what runs in them has its grace period to end.`,
 		Example:           "  sandboxer confirm-deletions\n  sandboxer confirm-deletions web db",
 		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeHeld,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			client := c.client()
 			defer client.Close()

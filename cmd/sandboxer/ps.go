@@ -13,6 +13,7 @@ import (
 )
 
 func (c *cli) psCommand() *cobra.Command {
+	outputs := []string{"table", "wide", "json"}
 	var output, container string
 	cmd := &cobra.Command{
 		Use:   "ps NAME[/CONTAINER]",
@@ -22,9 +23,9 @@ run. Their numbers count in the whole sandbox; in their containers they have
 others. %CPU is of one CPU, over the life of the process.`,
 		Example:           "  sandboxer ps web\n  sandboxer ps web/app -o json",
 		Args:              args(cobra.ExactArgs(1), "one NAME"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(1, anyContainer),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			client := c.client()
@@ -47,6 +48,7 @@ others. %CPU is of one CPU, over the life of the process.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	cmd.Flags().StringVarP(&container, "container", "c", "", "this container's only; as NAME/CONTAINER")
 	return cmd
 }

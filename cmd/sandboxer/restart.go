@@ -30,7 +30,7 @@ With --gofer only the processes that open files for them are replaced, one
 after the other, and no container notices: that is how a host picks up the
 gofer of a newer sandboxer. "sandboxer get -o wide" shows their versions.`,
 		Example:           "  sandboxer restart web\n  sandboxer restart web/app\n  sandboxer restart --gofer web\n  sandboxer restart --gofers --all",
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(0, anyContainer),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			switch {
 			case all && len(names) > 0:

@@ -36,7 +36,8 @@ type cli struct {
 	stdout, stderr io.Writer
 	// runDaemon is the daemon itself: the commands know its options only.
 	runDaemon func(context.Context, daemonOptions) error
-	socket    string // of --socket
+	socket    string   // of --socket
+	line      []string // this command line, without the program's name
 }
 
 // usageError says that a command was called wrongly.
@@ -55,6 +56,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("the command ended with ex
 // command runs one command line, without the program's name, and returns its
 // exit code.
 func command(args []string, c cli) int {
+	c.line = args
 	root := c.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
@@ -94,6 +96,8 @@ const about = `sandboxer keeps gVisor sandboxes on this host as files declare th
 const (
 	byManifest = "put a manifest into the daemon's directory (\"sandboxer validate\" and \"plan\" check it before)"
 	byRemoval  = "remove the manifest, or its document, from the daemon's directory"
+	byExec     = "\"sandboxer exec -it NAME -- /bin/sh\" runs a shell in a container, if it has one"
+	noImages   = "images are not supported: a container names a root directory or an OCI bundle"
 	byState    = "write state: %s into the manifest, and the sandbox follows"
 )
 
@@ -107,8 +111,12 @@ var instead = map[string]string{
 	"top": "\"sandboxer stats\" shows what is used, \"sandboxer ps\" the processes", "inspect": "\"sandboxer describe NAME\" shows everything",
 	"state": "\"sandboxer get NAME\" shows it", "info": "\"sandboxer version\" and \"sandboxer get\" show what there is",
 	"signal": "\"sandboxer kill NAME SIGNAL\" sends one", "diff": "\"sandboxer plan\" shows what would change",
+	"shell": byExec, "sh": byExec, "bash": byExec, "ssh": byExec, "enter": byExec,
+	"cp":      "\"sandboxer exec NAME -- tar c DIR | tar x\" copies out of a container, \"tar c DIR | sandboxer exec -i NAME -- tar x\" into it",
+	"explain": "\"sandboxer schema\" says what a manifest may hold", "rollout": "\"sandboxer restart NAME\" starts containers anew",
+	"build": noImages, "push": noImages, "load": noImages,
 	"lint": "\"sandboxer validate PATH\" checks manifests", "check": "\"sandboxer validate PATH\" checks manifests",
-	"pull": "images are not supported: a container names a root directory or an OCI bundle", "images": "images are not supported: a container names a root directory or an OCI bundle",
+	"pull": noImages, "images": noImages,
 }
 
 // otherWord is what is wrong with such a word; nil where it is none.
@@ -159,6 +167,7 @@ func (c *cli) root() *cobra.Command {
 		c.attachCommand(), c.runCommand(), c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
 		c.versionCommand(), c.completionCommand())
 	c.checkHelp(root)
+	c.completions(root)
 	return root
 }
 

@@ -38,12 +38,14 @@ declared with stdin: true, it reads there too, and with --tty or terminal: true
 it has a terminal. Signals are passed on to it. It is run once, whatever its
 restartPolicy is. The other containers follow theirs, and are asked to end, with
 their grace period, when the first has ended; another signal then kills them.
+An init container that fails ends the run with 1; what it wrote last is shown.
 
 Nothing is left of the sandbox: no process, cgroup, mount, log or directory,
 also when this program is killed. The file is read once; - is stdin.`,
 		Example: "  sandboxer run job.yaml >result.txt\n  sandboxer run -it shell.yaml\n" +
 			"  tar c . | sandboxer run -i build.yaml | tar x -C out",
-		Args: args(cobra.ExactArgs(1), "one FILE"),
+		Args:              args(cobra.ExactArgs(1), "one FILE"),
+		ValidArgsFunction: completeManifest,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if !filepath.IsAbs(o.cgroupParent) {
 				return usagef("--cgroup-parent %s: want a path such as /, below each hierarchy's mount point", o.cgroupParent)
@@ -67,7 +69,7 @@ also when this program is killed. The file is read once; - is stdin.`,
 	f.BoolVarP(&o.terminal, "tty", "t", false, "give the first container a terminal")
 	f.StringVar(&o.stateDir, "state-dir", "/run/sandboxer-run", "where records of each run are kept while it lasts")
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/sandboxer-run", "where the volumes of each run are kept while it lasts")
-	f.StringVar(&o.config, "config", "/etc/sandboxer/config.yaml", "settings; may be missing unless it is given")
+	f.StringVar(&o.config, "config", "/etc/sandboxer/config.yaml", "settings; may be missing")
 	f.StringVar(&o.cgroupParent, "cgroup-parent", "/", "where the cgroup of each run is made")
 	f.StringVar(&o.logLevel, "log-level", "error", "what to say on stderr of what is done: debug, info, warn or error")
 	return cmd

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandboxer/desired"
 	"sandboxer/internal/api"
 )
 
@@ -25,22 +26,39 @@ type forwarder struct {
 	taken chan struct{}
 }
 
+// interrupted is a signal that came before it could be passed on.
+type interrupted unix.Signal
+
+func (i interrupted) Error() string {
+	return desired.SignalName(i) + " came before the command was started"
+}
+
+// code is what this program ends with then, as a command does that a signal ends.
+func (i interrupted) code() exitCode { return exitCode(128 + int(i)) }
+
+// interruption says whether a signal had ctx given up, and which.
+func interruption(ctx context.Context) (by interrupted, ok bool) {
+	ok = errors.As(context.Cause(ctx), &by)
+	return by, ok
+}
+
 // forward begins to take signals. They wait until to is called; where that
-// takes long, giveUp is called. Each signal that a Go program takes costs it
+// takes long, giveUp is called with the first of them, an interrupted. Each signal that a Go program takes costs it
 // two changes of threads, so this does not wait for them: see taken.
-func forward(giveUp func()) *forwarder {
+func forward(giveUp context.CancelCauseFunc) *forwarder {
 	f := &forwarder{signals: make(chan os.Signal, 16), ready: make(chan func(unix.Signal)), taken: make(chan struct{})}
 	go f.run(giveUp)
 	return f
 }
 
-func (f *forwarder) run(giveUp func()) {
+func (f *forwarder) run(giveUp context.CancelCauseFunc) {
 	signal.Notify(f.signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
 		unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH)
 	close(f.taken)
 	var send func(unix.Signal)
 	var waiting []unix.Signal
 	var late <-chan time.Time
+	var first interrupted
 	for {
 		select {
 		case send = <-f.ready:
@@ -56,10 +74,12 @@ func (f *forwarder) run(giveUp func()) {
 				waiting = append(waiting, unix.SIGWINCH)
 			case s != unix.SIGCONT:
 				waiting = append(waiting, s.(unix.Signal))
-				late = time.After(startPatience)
+				if late == nil {
+					first, late = interrupted(s.(unix.Signal)), time.After(startPatience)
+				}
 			}
 		case <-late:
-			giveUp()
+			giveUp(first)
 		}
 	}
 }

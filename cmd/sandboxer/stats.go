@@ -22,6 +22,7 @@ import (
 const leastInterval = 100 * time.Millisecond
 
 func (c *cli) statsCommand() *cobra.Command {
+	outputs := []string{"table", "wide", "json"}
 	var output string
 	var watch bool
 	var interval time.Duration
@@ -30,8 +31,7 @@ func (c *cli) statsCommand() *cobra.Command {
 		Short: "Show what sandboxes and their containers use",
 		Long: `Shows what sandboxes and their containers use; without a NAME, all that run.
 With --watch, it goes on until you interrupt it, also over restarts of the
-daemon. Of NAME/CONTAINER it leaves out
-the sandbox's other containers.
+daemon. Of NAME/CONTAINER it leaves out the sandbox's other containers.
 
 A sandbox's line is what the host counts for all of its processes: with memory
 goes page cache, and gVisor's own use with everything. Its containers' lines are
@@ -40,9 +40,9 @@ processes; READ and WRITTEN are of storage, not of page cache.`,
 		Example: "  sandboxer stats\n  sandboxer stats web db --watch --interval 5s\n" +
 			"  sandboxer stats web -o json",
 		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(0, anyContainer),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := oneOf("output", output, "table", "wide", "json"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			if interval < leastInterval {
@@ -54,6 +54,7 @@ processes; READ and WRITTEN are of storage, not of page cache.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json (with --watch: a line each time)")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on measuring")
 	cmd.Flags().DurationVar(&interval, "interval", time.Second, "how long CPU is measured")
 	return cmd

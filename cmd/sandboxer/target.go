@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"sandboxer/internal/api"
 )
 
@@ -143,19 +141,4 @@ func lookUp(ctx context.Context, client *api.Client, arg string) (target, error)
 		return target{}, err
 	}
 	return find(list.Items, arg)
-}
-
-// completeNames offers the sandboxes' names to a shell.
-func (c *cli) completeNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	client := c.client()
-	defer client.Close()
-	list, err := client.List(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, s := range list.Items {
-		names = append(names, s.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

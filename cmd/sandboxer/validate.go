@@ -28,9 +28,9 @@ func (c *cli) validateCommand() *cobra.Command {
 		Short: "Check manifests without a daemon",
 		Long: `Checks files and folders of manifests without a daemon, as strictly as the
 daemon does, and what they name on this host: bundles, roots, volumes, files
-with values, checkpoints, hooks. Every fault is printed as
-"file:line: path: message"
-and makes the exit code 1. What is allowed and most likely not meant is told as
+with values, checkpoints, hooks, console sockets, the folders of pid files and
+user logs. Every fault is printed as "file:line: field: what is wrong" and makes
+the exit code 1. What is allowed and most likely not meant is told as
 "Note: ..." on stderr. A PATH of - is stdin.`,
 		Example: "  sandboxer validate web.yaml\n  sandboxer validate /etc/sandboxer.d",
 		Args:    args(cobra.MinimumNArgs(1), "files or folders"),

@@ -39,6 +39,7 @@ func buildVersion() api.Version {
 }
 
 func (c *cli) versionCommand() *cobra.Command {
+	outputs := []string{"text", "json"}
 	var output string
 	cmd := &cobra.Command{
 		Use:     "version",
@@ -47,7 +48,7 @@ func (c *cli) versionCommand() *cobra.Command {
 		Example: "  sandboxer version\n  sandboxer version -o json",
 		Args:    args(cobra.NoArgs, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			if err := oneOf("output", output, "text", "json"); err != nil {
+			if err := oneOf("output", output, outputs...); err != nil {
 				return err
 			}
 			v := buildVersion()
@@ -60,15 +61,20 @@ func (c *cli) versionCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeWords(outputs...)) // it has none yet
 	return cmd
 }
 
 func (c *cli) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
-		Use:       "completion SHELL",
-		Short:     "Print a shell's completion script",
-		Long:      "Prints the completion script of bash, zsh, fish or powershell.",
+		Use:   "completion SHELL",
+		Short: "Print a shell's completion script",
+		Long: `Prints the completion script of bash, zsh, fish or powershell: of commands,
+flags and their values, and of the names of sandboxes and containers that the
+daemon knows (behind NAME/ and -c), signals, labels and what can be waited for.
+
+That of bash needs the package bash-completion, that of zsh its compinit.`,
 		Example:   "  sandboxer completion bash > /etc/bash_completion.d/sandboxer\n  source <(sandboxer completion zsh)",
 		Args:      args(cobra.ExactArgs(1), "one SHELL"),
 		ValidArgs: shells,

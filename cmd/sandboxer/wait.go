@@ -60,7 +60,7 @@ Left out, it waits for the declared state.`,
 		Example: "  sandboxer wait web --timeout 30s\n  sandboxer wait job --for exit\n" +
 			"  sandboxer wait web --for Paused --timeout 10s",
 		Args:              args(cobra.MinimumNArgs(1), "at least one NAME"),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: c.completeTargets(0, anyContainer),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			goal, err := parseGoal(what)
 			if err != nil {
@@ -169,10 +169,15 @@ func phases() (names []string) {
 	return names
 }
 
+// goals are all that can be waited for by name.
+func goals() []string {
+	return slices.Concat([]string{forExit, forReady, forDeleted}, phases(), conditionTypes())
+}
+
 // parseGoal gives the goal in its own spelling; empty: the declared state.
 func parseGoal(s string) (string, error) {
-	goals := slices.Concat([]string{forExit, forReady, forDeleted}, phases(), conditionTypes())
-	for _, g := range goals {
+	all := goals()
+	for _, g := range all {
 		if s == "" || strings.EqualFold(s, g) {
 			if s == "" {
 				g = ""
@@ -180,7 +185,7 @@ func parseGoal(s string) (string, error) {
 			return g, nil
 		}
 	}
-	return "", usagef("--for %s: want one of %s", s, strings.Join(goals, ", "))
+	return "", usagef("--for %s: want one of %s", s, strings.Join(all, ", "))
 }
 
 // waiter is one wait.

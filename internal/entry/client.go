@@ -5,8 +5,8 @@ import "unsafe"
 // What is in this file runs before Go does: without goroutines, heap, stack to
 // grow or anything that was initialised. It may call nothing but itself.
 
-// commands are those that the client alone can do, and that scripts call often.
-var commands = [...]string{"exec", "get", "logs", "events", "wait", "kill", "ps", "stats"}
+// commands are those that the client alone can do, and that scripts, or shells, call often.
+var commands = [...]string{"exec", "get", "logs", "events", "wait", "kill", "ps", "stats", "__complete", "__completeNoDesc"}
 
 // Begin is called by the entry point alone, with what the kernel has left at sp.
 // It is all there is of the helper that unmounts a sentry's /proc, bounds a

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Every command's -o offers what the command takes, and no flag with a value, and
+// no word, is completed by files where it means none.
+func TestEverythingCompletes(t *testing.T) {
+	paths := map[string]bool{"validate": true, "plan": true} // whose words are files
+	for _, cmd := range (&cli{stdout: io.Discard, stderr: io.Discard}).root().Commands() {
+		if cmd.ValidArgsFunction == nil && len(cmd.ValidArgs) == 0 && !paths[cmd.Name()] {
+			t.Errorf("%s: its words are completed by files", cmd.Name())
+		}
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			complete, ok := cmd.GetFlagCompletionFunc(f.Name)
+			if !ok && f.NoOptDefVal == "" {
+				t.Errorf("%s --%s is completed by files", cmd.Name(), f.Name)
+			}
+			if f.Name != "output" {
+				return
+			}
+			words, directive := complete(cmd, nil, "")
+			if directive != cobra.ShellCompDirectiveNoFileComp || !slices.Contains(words, "json") || !slices.Contains(words, f.DefValue) {
+				t.Errorf("%s --output: %q, %v", cmd.Name(), words, directive)
+			}
+		})
+	}
+}
