@@ -3,6 +3,7 @@ package actuator
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sandboxer/actuator/gvisor"
 	"sandboxer/observed"
@@ -55,13 +56,17 @@ func (a *Actuator) freeze(ctx context.Context, w work, through, to observed.Sand
 }
 
 // telling is a pause or resume that a sentry was told of and has not answered.
-type telling struct{ paused bool }
+type telling struct {
+	paused  bool
+	sandbox string
+	since   time.Time
+}
 
 // tell has a sentry pause or resume. What it does not answer in time it may
 // still do, whenever that is: the question stays open, and until it is answered
 // or seen to be done, nothing else is told, since that could be overtaken.
 func (a *Actuator) tell(ctx context.Context, rec *observed.Record, paused bool) error {
-	this, answer := &telling{paused}, make(chan error)
+	this, answer := &telling{paused, rec.Name, time.Now()}, make(chan error)
 	a.mu.Lock()
 	if err := a.background.Err(); err != nil {
 		a.mu.Unlock()

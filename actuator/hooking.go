@@ -15,6 +15,7 @@ type hooking struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	before *hooking // is waited for first; nil: nobody
+	since  time.Time
 }
 
 // beside runs hooks of a container while everything else goes on, one sequence
@@ -28,7 +29,7 @@ func (a *Actuator) beside(c observed.ContainerRecord, run func(context.Context))
 		return
 	}
 	ctx, cancel := context.WithCancelCause(a.background)
-	h := &hooking{cancel: cancel, done: make(chan struct{}), before: a.hooks[key]}
+	h := &hooking{cancel: cancel, done: make(chan struct{}), before: a.hooks[key], since: time.Now()}
 	a.hooks[key] = h
 	a.waiting.Go(func() {
 		defer a.c.Poke(c.Sandbox)

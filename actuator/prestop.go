@@ -12,8 +12,10 @@ import (
 
 // preStopping is what an instance does, or has done, before it is stopped.
 type preStopping struct {
-	cancel context.CancelFunc
-	over   bool
+	cancel             context.CancelFunc
+	over               bool
+	sandbox, container string
+	since              time.Time
 }
 
 // preStop begins what a container is to do before it is sent its stop signal,
@@ -30,7 +32,7 @@ func (a *Actuator) preStop(w work) error {
 		return nil
 	}
 	ctx, cancel := context.WithDeadline(a.background, w.Until)
-	h := &preStopping{cancel: cancel}
+	h := &preStopping{cancel: cancel, sandbox: w.Sandbox, container: w.Container, since: time.Now()}
 	a.preStops[rec.ID] = h
 	a.waiting.Go(func() {
 		defer cancel()

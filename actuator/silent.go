@@ -16,10 +16,11 @@ const silenceTime = 3 * time.Second
 
 // silence is a gofer's.
 type silence struct {
-	gofer  observed.Process
-	served uint64 // how many requests had been answered
-	since  time.Time
-	poke   *time.Timer
+	gofer              observed.Process
+	sandbox, container string
+	served             uint64 // how many requests had been answered
+	since              time.Time
+	poke               *time.Timer
 }
 
 // Silent says whether a container's gofer has answered nobody for a while: it
@@ -42,7 +43,7 @@ func (a *Actuator) Silent(sandbox observed.Record, rec observed.ContainerRecord)
 	if !was || last.gofer != rec.Gofer || last.served != served {
 		a.endSilence(rec.ID)
 		poke := a.later(silenceTime, func() { a.c.Poke(rec.Sandbox) })
-		a.silences[rec.ID] = silence{gofer: rec.Gofer, served: served, since: time.Now(), poke: poke}
+		a.silences[rec.ID] = silence{gofer: rec.Gofer, sandbox: rec.Sandbox, container: rec.Name, served: served, since: time.Now(), poke: poke}
 		return false, nil
 	}
 	return time.Since(last.since) >= silenceTime, nil

@@ -86,6 +86,13 @@ func (w *Watcher) Unwatch(p Process) {
 	w.drop(p)
 }
 
+// Len is how many processes are watched.
+func (w *Watcher) Len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.watches)
+}
+
 // Liveness is Process.Liveness, at the cost of one call where the process is
 // watched: the kernel tells through its pidfd.
 func (w *Watcher) Liveness(p Process) (Liveness, error) {

@@ -145,10 +145,10 @@ type key struct {
 	asked   []ask
 	missing bool // the store does not list it
 	timer   *time.Timer
-	doing   string // what the pass under way does
 	// looks are closed once a pass has been published that begins from now on;
 	// seen are those that the pass under way is for.
 	looks, seen []chan<- struct{}
+	work        progress
 
 	looked   bool // seen once since anything may be done about it
 	loaded   bool

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -62,18 +61,21 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	err := l.load(name, k)
 	if err == nil {
 		l.answer(k)
+		l.enter(k, Looking)
 		lookCtx, cancel := context.WithTimeout(ctx, l.cfg.LookTimeout)
+		began := time.Now()
 		in.Observed, err = l.cfg.Looker.Look(lookCtx, name)
 		cancel()
+		l.noteLook(k, time.Since(began))
 	}
 	if ctx.Err() != nil {
 		return next{} // the look may have failed for that alone
 	}
-	l.does(k, "plan")
 	if in.Blind = err != nil; in.Blind {
 		in.Observed.Name = name
 	}
 	l.trouble(&k.troubles.look, err, name, "looking at the sandbox")
+	l.enter(k, Deciding)
 	now := l.tell(k) // after the look: what it shows has happened
 	in.Now, in.Memory = now, k.memory
 	if names := plan.Successors(&in); len(names) > 0 && l.cfg.Unfit != nil {
@@ -103,6 +105,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 	}
 	due, again := k.due(r, now)
 	if !forGood(due) {
+		l.enter(k, Storing)
 		l.remember(name, k, d != nil || held)
 	}
 	if k.memory.Equal(k.saved) {
@@ -119,6 +122,7 @@ func (l *Loop) pass(ctx context.Context, name string, k *key) next {
 		if forGood(due) && !slices.ContainsFunc(in.Observed.Containers, func(c observed.Container) bool { return plan.Live(&c) }) {
 			forgetting.Go(func() { panicked = l.caught(func() { l.forget(name, k) }) })
 		}
+		l.enter(k, Acting)
 		l.act(ctx, k, due, d)
 		if forgetting.Wait(); panicked != nil {
 			l.panicked(k, panicked, name)
@@ -203,11 +207,6 @@ func earliest(a, b time.Time) time.Time {
 // act carries out actions that are free of each other side by side. Each gets
 // its full time even if ctx ends: half of a creation is worse than either.
 func (l *Loop) act(ctx context.Context, k *key, actions []plan.Action, d *plan.Declared) {
-	var verbs []string
-	for _, a := range actions {
-		verbs = append(verbs, strings.TrimSpace(string(a.Verb)+" "+a.Container))
-	}
-	l.does(k, strings.Join(verbs, ", "))
 	errs := make([]error, len(actions))
 	do := func(i int) {
 		timeout := l.cfg.ActionTimeout
@@ -217,6 +216,8 @@ func (l *Loop) act(ctx context.Context, k *key, actions []plan.Action, d *plan.D
 		actCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		began := l.cfg.Now()
+		l.begins(k, actions[i], began)
+		defer l.ends(k, actions[i])
 		if panicked := l.caught(func() { errs[i] = l.cfg.Actor.Do(actCtx, actions[i], d) }); panicked != nil {
 			errs[i] = panicked
 		}

@@ -49,26 +49,6 @@ func (l *Loop) Works(name string) bool {
 	return k != nil && k.running
 }
 
-// Unfinished names the sandboxes that are being worked on, each with what is done.
-func (l *Loop) Unfinished() (list []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name, k := range l.keys {
-		if k.running {
-			list = append(list, name+": "+k.doing)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-// does says what is done for a sandbox from now on.
-func (l *Loop) does(k *key, what string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k.doing = what
-}
-
 // key needs l.mu.
 func (l *Loop) key(name string) *key {
 	k := l.keys[name]
@@ -127,7 +107,7 @@ func (l *Loop) enqueue(name string, k *key) {
 	k.queued = true
 	if k.timer != nil {
 		k.timer.Stop()
-		k.timer = nil
+		k.timer, k.work.next = nil, time.Time{}
 	}
 	l.queue = append(l.queue, name)
 	l.wake.Signal()
@@ -188,6 +168,7 @@ func (l *Loop) worked(ctx context.Context, name string, k *key) {
 	late.Stop()
 	l.mu.Lock()
 	l.passing--
+	k.work.took, k.work.passes, k.work.retries = time.Since(began), k.work.passes+1, k.retries.list()
 	l.wake.Signal()
 	l.mu.Unlock()
 	lend()
@@ -209,7 +190,9 @@ func (l *Loop) take() (name string, k *key, ok bool) {
 	name = l.queue[0]
 	l.queue = l.queue[1:]
 	k = l.keys[name]
-	k.queued, k.running, k.again, k.doing = false, true, false, "look"
+	k.queued, k.running, k.again = false, true, false
+	k.work.last = l.cfg.Now()
+	k.work.phase, k.work.since = Beginning, k.work.last
 	l.working, l.passing = l.working+1, l.passing+1
 	k.seen, k.looks = append(k.seen, k.looks...), nil
 	return name, k, true
@@ -239,6 +222,7 @@ func (l *Loop) Look(ctx context.Context, name string) error {
 
 // publish tells of a pass, also those who wait for it.
 func (l *Loop) publish(k *key, p Pass) {
+	l.enter(k, Publishing)
 	l.cfg.OnPass(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,7 +257,8 @@ func (l *Loop) seize(ctx context.Context, name string) (*key, error) {
 	defer l.mu.Unlock()
 	for ctx.Err() == nil && !l.closed {
 		if k := l.key(name); !k.running {
-			k.running, k.doing = true, "what was asked for"
+			k.running = true
+			k.work.phase, k.work.since = Exclusive, l.cfg.Now()
 			l.seized.Add(1)
 			if k.queued {
 				k.queued = false
@@ -303,17 +288,23 @@ type next struct {
 func (l *Loop) release(name string, k *key, n next) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.running = false
+	k.running, k.work.phase = false, ""
 	l.freed.Broadcast()
 	switch {
 	case l.closed:
 	case k.again || n.now || n.soon && l.cfg.ResyncOnly:
 		l.enqueue(name, k)
 	case n.soon:
-		k.timer = time.AfterFunc(minWait, func() { l.Poke(name) })
+		l.sleep(name, k, minWait)
 	case n.done && len(k.asked) == 0 && len(k.looks) == 0:
 		delete(l.keys, name)
 	case !n.at.IsZero() && !l.cfg.ResyncOnly:
-		k.timer = time.AfterFunc(max(n.at.Sub(l.cfg.Now()), minWait), func() { l.Poke(name) })
+		l.sleep(name, k, max(n.at.Sub(l.cfg.Now()), minWait))
 	}
+}
+
+// sleep needs l.mu. It has a key worked on after that time, if nobody pokes it before.
+func (l *Loop) sleep(name string, k *key, wait time.Duration) {
+	k.work.next = l.cfg.Now().Add(wait)
+	k.timer = time.AfterFunc(wait, func() { l.Poke(name) })
 }

@@ -93,6 +93,13 @@ func (a *Alarms) Clear(name string) {
 	a.drop(name)
 }
 
+// Len is how many cgroups are watched.
+func (a *Alarms) Len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.byName)
+}
+
 // drop needs a.mu.
 func (a *Alarms) drop(name string) {
 	if w := a.byName[name]; w != nil {

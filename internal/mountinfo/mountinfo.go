@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,25 @@ func ReadAt(dir int, name string) ([]Mount, error) {
 		return nil, err
 	}
 	return parse(string(b))
+}
+
+// Lines are those of the table that the calling process sees, as the kernel writes
+// them, whose mount choose picks.
+func Lines(choose func(Mount) bool) (lines []string, err error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		mounts, err := parse(line)
+		if err != nil {
+			return nil, err
+		}
+		if choose(mounts[0]) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return lines, nil
 }
 
 func parse(text string) ([]Mount, error) {
@@ -107,4 +127,17 @@ func unescape(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// Concerns chooses the mounts that matter to who works in some directories: what is
+// mounted in them, what they are on, and the hierarchies of cgroups.
+func Concerns(dirs ...string) func(Mount) bool {
+	below := func(path, dir string) bool {
+		return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+	}
+	return func(m Mount) bool {
+		return strings.HasPrefix(m.Kind, "cgroup") || slices.ContainsFunc(dirs, func(dir string) bool {
+			return below(m.Point, dir) || below(dir, m.Point)
+		})
+	}
 }

@@ -1,7 +1,9 @@
 package mountinfo
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +29,31 @@ func TestUnescape(t *testing.T) {
 	for path, want := range map[string]string{"/a": "/a", `/a\040b`: "/a b", `/a\134040`: `/a\040`, `/\`: `/\`, `/\012`: "/\n"} {
 		if got := unescape(path); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Lines are the kernel's own; those that concern a directory are what it is on and
+// what is in it.
+func TestLines(t *testing.T) {
+	all, err := Lines(func(Mount) bool { return true })
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(all, "\n") + "\n"; got != string(b) {
+		t.Errorf("got\n%s\nwant\n%s", got, b)
+	}
+	concerns := Concerns("/run/sandboxer", "/data/")
+	for m, want := range map[Mount]bool{
+		{Point: "/"}: true, {Point: "/run"}: true, {Point: "/run/sandboxer"}: true, {Point: "/run/sandboxer/x"}: true, {Point: "/data/v"}: true,
+		{Point: "/run/sandboxer-2"}: false, {Point: "/home"}: false, {Point: "/sys/fs/cgroup", Kind: "cgroup2"}: true, {Point: "/database"}: false,
+	} {
+		if got := concerns(m); got != want {
+			t.Errorf("%+v: %v", m, got)
 		}
 	}
 }
