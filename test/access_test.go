@@ -54,7 +54,7 @@ func TestAccess(t *testing.T) {
 	}{
 		{1, []string{"get"}}, {1, []string{"logs", "web"}}, {1, []string{"events"}}, {1, []string{"describe", "web"}},
 		{2, []string{"exec", "web", "--", "/w", "id"}}, {2, []string{"kill", "web", "-s", "SIGURG"}},
-		{3, []string{"plan"}}, {3, []string{"confirm-deletions"}},
+		{3, []string{"plan"}}, {3, []string{"confirm-deletions"}}, {3, []string{"debug", "state"}}, {3, []string{"debug", "pprof", "goroutine"}},
 	}
 	for level, attr := range []*syscall.SysProcAttr{
 		user(), user(4001), user(4001, 4002), user(5000, 4003), {Credential: &syscall.Credential{Uid: 0, Gid: 0}},

@@ -73,6 +73,9 @@ func (b *backend) Describe(_ context.Context, name string) (api.Description, err
 			Containers: []desired.Container{{Name: "app", Command: []string{"/bin/app"}, Env: []desired.EnvVar{
 				{Name: "MODE", Value: "prod"}, {Name: "TOKEN", ValueFrom: &desired.EnvSource{File: "/etc/token"}}}}}}
 	}
+	if name == "vault" {
+		d.Spec.Containers[0].Env = append(d.Spec.Containers[0].Env, desired.EnvVar{Name: "PASSWORD", Value: "hunter2hunter2"})
+	}
 	return d, err
 }
 
@@ -205,6 +208,18 @@ func (b *backend) ConfirmDeletions(_ context.Context, names []string) (done api.
 		}
 	}
 	return done, nil
+}
+
+// DebugState is of one sandbox that is being made; what it says has a value of vault's.
+func (b *backend) DebugState(context.Context) api.DebugState {
+	dir := filepath.Dir(b.socket)
+	return api.DebugState{PID: 42, Settings: api.DebugSettings{StateDir: dir, DataDir: dir, ConfigFile: dir + "/config.yaml"}, Mounts: []string{"36 35 0:1 / /run rw - tmpfs t rw"},
+		Loop: api.DebugLoop{Workers: 16, Queue: []string{"web"}}, Sandboxes: []api.DebugSandbox{{Name: "web", Phase: "acting", LookError: "it said hunter2hunter2"}},
+		Missing: []string{"background"}}
+}
+
+func (b *backend) RecentLog() []byte {
+	return []byte("level=INFO msg=ready\nlevel=INFO msg=hunter2hunter2\n")
 }
 
 func (b *backend) Plan(_ context.Context, paths []string) (api.Plan, error) {

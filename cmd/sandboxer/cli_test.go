@@ -172,11 +172,15 @@ func load(ts *testscript.TestScript) *backend { return ts.Value(backendKey{}).(*
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	c := cli{stdout: io.Discard, stderr: io.Discard}
-	for _, cmd := range c.root().Commands() {
+	all := c.root().Commands()
+	for _, cmd := range all {
+		all = append(all, cmd.Commands()...)
+	}
+	for _, cmd := range all {
 		if cmd.Name() == "help" {
 			continue
 		}
-		if cmd.Short == "" || cmd.Long == "" || !strings.HasPrefix(cmd.Example, "  sandboxer "+cmd.Name()) {
+		if cmd.Short == "" || cmd.Long == "" || !strings.HasPrefix(cmd.Example, "  "+cmd.CommandPath()) {
 			t.Errorf("%s: Short %q, Long %q, Example %q", cmd.Name(), cmd.Short, cmd.Long, cmd.Example)
 		}
 		for l := range strings.Lines(cmd.Long) {

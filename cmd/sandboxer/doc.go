@@ -3,5 +3,6 @@
 //
 // This package is wiring and commands only: flags in, text out. Every command
 // but daemon, validate, schema, version and completion is a client of the
-// daemon's API and nothing more. Exit codes: 0 done, 1 failed, 2 wrong usage.
+// daemon's API and nothing more (debug dump also reads a daemon's directories,
+// where that does not answer). Exit codes: 0 done, 1 failed, 2 wrong usage.
 package main

@@ -165,7 +165,7 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(c.daemonCommand(), c.getCommand(), c.describeCommand(), c.eventsCommand(), c.logsCommand(),
 		c.waitCommand(), c.execCommand(), c.killCommand(), c.psCommand(), c.statsCommand(), c.validateCommand(), c.planCommand(), c.restartCommand(),
 		c.attachCommand(), c.runCommand(), c.checkpointCommand(), c.confirmCommand(), c.schemaCommand(),
-		c.versionCommand(), c.completionCommand())
+		c.debugCommand(), c.versionCommand(), c.completionCommand())
 	c.checkHelp(root)
 	c.completions(root)
 	return root

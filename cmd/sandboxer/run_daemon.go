@@ -36,7 +36,8 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	}
 	out := newLossy(os.Stderr)
 	defer out.finish()
-	log := newLog(out, o.LogLevel, o.LogFormat)
+	kept := &recent{}
+	log := newLog(io.MultiWriter(out, kept), o.LogLevel, o.LogFormat)
 	// As soon as can be: who is ended before leaves running what is to be stopped.
 	ctx, stop := untilEnded(ctx, log)
 	defer stop()
@@ -67,6 +68,7 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 		MaxLogFiles:            c.Logs.MaxFiles,
 		Version:                buildVersion(),
 		Log:                    log,
+		RecentLog:              kept.bytes,
 	})
 }
 

@@ -73,6 +73,12 @@ type Backend interface {
 	// was, into path, which is absolute and clean.
 	Checkpoint(ctx context.Context, sandbox, path string) (Checkpoint, error)
 
+	// DebugState says how the daemon itself stands. It answers also where parts of
+	// it hang, and before the daemon is ready.
+	DebugState(ctx context.Context) DebugState
+	// RecentLog is the end of the daemon's own log; empty where nothing is kept.
+	RecentLog() []byte
+
 	// ConfirmDeletions lets deletions that the guard holds go ahead, those of
 	// names or, without any, all, and says which, sorted.
 	ConfirmDeletions(ctx context.Context, names []string) (Confirmation, error)

@@ -38,6 +38,7 @@ type fake struct {
 	refreshed atomic.Value // the name
 	watched   atomic.Value // string
 	unready   func() error
+	hang      chan struct{} // what Plan waits for
 }
 
 func (f *fake) Health(context.Context) error {
@@ -146,7 +147,17 @@ func (f *fake) ConfirmDeletions(_ context.Context, names []string) (Confirmation
 	return Confirmation{NotHeld: names}, f.err
 }
 
+func (f *fake) DebugState(context.Context) DebugState {
+	return DebugState{PID: 42, Loop: DebugLoop{Queue: []string{"web"}}}
+}
+
+func (f *fake) RecentLog() []byte { return []byte("the daemon's last words\n") }
+
 func (f *fake) Plan(_ context.Context, paths []string) (Plan, error) {
+	if f.hang != nil {
+		<-f.hang
+		return Plan{}, f.err
+	}
 	f.planned = paths
 	return Plan{}, f.err
 }

@@ -90,6 +90,8 @@ func TestDocumentDescribesTheTypes(t *testing.T) {
 		"Event": events.Event{}, "ExecRequest": ExecRequest{}, "ExecUser": ExecUser{}, "ExecStarted": ExecStarted{},
 		"ExecEnd": ExecEnd{}, "KillRequest": KillRequest{}, "ProcessList": ProcessList{}, "Process": Process{},
 		"Exit": Exit{}, "Stats": Stats{}, "ContainerStats": ContainerStats{}, "CheckpointRequest": CheckpointRequest{}, "Checkpoint": Checkpoint{},
+		"DebugState": DebugState{}, "DebugSettings": DebugSettings{}, "DebugGrant": DebugGrant{}, "DebugCounts": DebugCounts{}, "DebugLoop": DebugLoop{},
+		"DebugSandbox": DebugSandbox{}, "DebugWork": DebugWork{}, "DebugRetry": DebugRetry{}, "DebugRecord": DebugRecord{}, "DebugContainer": DebugContainer{},
 	} {
 		all, always := fields(reflect.TypeOf(v))
 		switch name {

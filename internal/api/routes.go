@@ -17,6 +17,7 @@ type route struct {
 	method, path string
 	query        []string // the parameters that it knows
 	always       bool     // also while the daemon does not work yet
+	aid          bool     // it looks for faults, also where nothing else is answered any more
 	level        Level    // that its client needs
 	note         note     // what is made of it being asked for
 	// answer returns what to send as JSON; stream says that it is called
@@ -60,6 +61,9 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/v1/events", level: Read, query: []string{"sandbox", "follow"}, answer: s.events, stream: s.followEvents},
 		{method: "POST", path: "/v1/confirm-deletions", level: Admin, note: told, answer: s.confirm},
 		{method: "POST", path: "/v1/plan", level: Admin, answer: s.plan},
+		{method: "GET", path: "/v1/debug/state", level: Admin, always: true, aid: true, answer: s.debugState},
+		{method: "GET", path: "/v1/debug/log", level: Admin, always: true, aid: true, stream: s.debugLog},
+		{method: "GET", path: "/v1/debug/pprof/{name}", level: Admin, always: true, aid: true, query: []string{"seconds", "debug"}, stream: s.profile},
 	}
 }
 
@@ -67,6 +71,7 @@ func (s *Server) routes() []route {
 func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
 	answers, streams, sessions := make(chan struct{}, maxAnswers), make(chan struct{}, maxStreams), make(chan struct{}, maxSessions)
+	aids := make(chan struct{}, maxAids)
 	for _, rt := range s.routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
 			if err := s.allow(r, &rt); err != nil {
@@ -89,6 +94,8 @@ func (s *Server) mux() http.Handler {
 			}
 			slots := answers
 			switch {
+			case rt.aid:
+				slots = aids
 			case stream != nil:
 				slots = streams
 			case rt.session != nil:

@@ -24,6 +24,7 @@ const (
 	maxAnswers  = 128              // at once
 	maxStreams  = 128              // at once, so that watchers can't lock out the rest
 	maxSessions = 512              // commands at once, in all sandboxes
+	maxAids     = 8                // what looks for faults, at once, whatever else is under way
 )
 
 // Config is what a Server needs.
@@ -47,6 +48,8 @@ type Server struct {
 	cfg      Config
 	handler  http.Handler
 	refusals refusals
+	// measuring is full while a profile is taken over a time.
+	measuring chan struct{}
 
 	mu      sync.Mutex
 	answers map[*http.Request]string // that have not ended: what was asked
@@ -57,7 +60,7 @@ func New(c Config) (*Server, error) {
 	if c.Backend == nil {
 		return nil, errors.New("api: Backend is required")
 	}
-	s := &Server{cfg: c, refusals: refusals{log: c.Log}, answers: map[*http.Request]string{}}
+	s := &Server{cfg: c, refusals: refusals{log: c.Log}, measuring: make(chan struct{}, 1), answers: map[*http.Request]string{}}
 	s.handler = s.mux()
 	return s, nil
 }

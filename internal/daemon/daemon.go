@@ -70,6 +70,8 @@ type Config struct {
 	MaxLogFiles int
 	Version     api.Version
 	Log         logr.Logger
+	// RecentLog is the end of what was logged; nil: it is not kept.
+	RecentLog func() []byte
 }
 
 // daemon is what the parts share.
@@ -111,8 +113,9 @@ type daemon struct {
 	written             *written.Log
 	newKey              bool           // the key of records was made by this daemon
 	unlock              []func() error // what this process alone has
-	held                bool           // something did not end; it ends with the process
-	program             *os.File       // the gofers', while the daemon runs; nil: this binary
+	started             time.Time
+	held                bool     // something did not end; it ends with the process
+	program             *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
 // Run runs the daemon until ctx is done, and leaves every sandbox running
@@ -139,7 +142,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	d := &daemon{c: c, board: status.NewBoard(), startup: newStartup(), troubles: troubles{}, refused: map[checkpoint.Directory]string{}, moved: make(chan struct{}, 1), unlock: []func() error{unlock}}
+	d := &daemon{c: c, started: time.Now(), board: status.NewBoard(), startup: newStartup(), troubles: troubles{}, refused: map[checkpoint.Directory]string{}, moved: make(chan struct{}, 1), unlock: []func() error{unlock}}
 	defer func() {
 		if d.held {
 			return

@@ -30,6 +30,13 @@ func (p *passes) get(name string) (reconcile.Pass, bool) {
 	return pass, ok
 }
 
+// all are the latest passes, by name.
+func (p *passes) all() map[string]reconcile.Pass {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.m)
+}
+
 func (p *passes) set(pass reconcile.Pass) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
