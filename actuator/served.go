@@ -193,6 +193,15 @@ func (a *Actuator) ManifestsReach(kept []shelf.Kept) desired.Reach {
 			return err
 		}
 		defer f.Close()
+		now, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		// Whoever can write the folder may show one thing to who reads it and another one
+		// to who judges it.
+		if !os.SameFile(now, info) || now.Sys().(*syscall.Stat_t).Ctim != info.Sys().(*syscall.Stat_t).Ctim {
+			return fmt.Errorf("%s was changed, or something else was put in its place, while it was looked at", real)
+		}
 		if elsewhere {
 			return all.Refusal(f, real)
 		}

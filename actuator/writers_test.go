@@ -195,3 +195,26 @@ func BenchmarkLink(b *testing.B) {
 		})
 	}
 }
+
+// A manifest is judged as the object that was looked at, also by who may be shown another
+// one.
+func TestManifestsReachIsOfOneObject(t *testing.T) {
+	a, dir := writing(t, 2)
+	one, other := filepath.Join(dir, "volumes", "1", "one.yaml"), filepath.Join(dir, "volumes", "1", "other.yaml")
+	for began := time.Now(); ; { // the kernel's clock for files has ticks
+		check(t, os.WriteFile(other, nil, 0o644))
+		check(t, os.WriteFile(one, []byte("x"), 0o644))
+		var st unix.Stat_t
+		check(t, unix.Stat(other, &st))
+		if time.Unix(st.Ctim.Unix()).After(began) {
+			break
+		}
+	}
+	for _, c := range []struct{ looked, want string }{{one, "is refused: "}, {other, "something else was put in its place"}} {
+		info, err := os.Lstat(c.looked)
+		check(t, err)
+		if err := a.ManifestsReach(nil)(one, info, false); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("looked at %s: %v", c.looked, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -119,5 +120,30 @@ func TestDirectoryRefusesWhatContainersWrite(t *testing.T) {
 		writes.Store(false)
 		r.d.Rescan()
 		r.await("web@1", "l@1", "s@1", "i@1")
+	})
+}
+
+// What is written into a manifest between the look at it and its reading is judged, too.
+func TestDirectoryJudgesWhatIsRead(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.put("m/w.yaml", doc("web", 1))
+		r.put("m/other.yaml", doc("other", 1))
+		planted := doc("planted", 1)
+		var wrote atomic.Bool
+		r.cfg.Reach = func() Reach {
+			return func(real string, info fs.FileInfo, _ bool) error {
+				switch {
+				case filepath.Base(real) != "w.yaml":
+				case info.Size() == int64(len(planted)):
+					return errors.New("a container wrote it")
+				case wrote.CompareAndSwap(false, true):
+					r.must(os.WriteFile(real, []byte(planted), 0o644))
+				}
+				return nil
+			}
+		}
+		r.start()
+		s := r.await("other@1", "!w.yaml")
+		wantMessage(t, s.Problems, "w.yaml", "a container wrote it")
 	})
 }

@@ -69,6 +69,17 @@ func (p *pass) file(f *folder, path, shown, real, unsafe string) {
 			p.unreadable(path, shown, err)
 			return
 		}
+		// What was written before it was read is judged with it.
+		if info, err = fd.Stat(); err != nil {
+			p.unreadable(path, shown, err)
+			return
+		}
+		if now, _ := stampOf(info); now != at {
+			if refuse := p.reachable(real, info); refuse != "" {
+				out.docs, out.broken = nil, true
+				p.problem(shown, "%s", refuse)
+			}
+		}
 	}
 	p.out.files = append(p.out.files, out)
 }
