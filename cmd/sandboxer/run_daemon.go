@@ -14,13 +14,14 @@ import (
 	"strconv"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sandboxer/desired"
+	"sandboxer/internal/answers"
 	"sandboxer/internal/api"
 	"sandboxer/internal/claims"
 	"sandboxer/internal/daemon"
+	"sandboxer/internal/hostpath"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/owner"
 	"sandboxer/internal/written"
@@ -163,17 +164,8 @@ func (l *logsConfig) check(wrong func(path, format string, args ...any)) {
 }
 
 // notWritten refuses a configuration file that a container may have written, or may
-// reach by another name.
-func notWritten(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(real, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// reach by another name. It was read by then: what was changed meanwhile shows.
+func notWritten(f hostpath.File) error {
 	answers := func(string) error { return nil }
 	all, err := written.New(written.Dir, "", answers).Writers()
 	if err != nil || len(all) == 0 {
@@ -183,18 +175,42 @@ func notWritten(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(all.Planted(f, real, kept), all.RefusalElse(f, real))
+	return errors.Join(all.Planted(f.File, f.Real, kept), all.RefusalElse(f.File, f.Real))
+}
+
+// maxConfig is more than any configuration file has, in bytes.
+const maxConfig = 16 << 20
+
+// readJudged reads a configuration file. It is one object that is read and judged: a
+// container that could write the folder would exchange it in between.
+func readJudged(path string) ([]byte, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	asked := answers.New(self, nil)
+	defer asked.Close()
+	f, err := hostpath.Resolver{Answers: asked.Check, Link: hostpath.AnyLink}.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := f.Read(maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := owner.Check(path); err != nil {
+		return nil, err
+	}
+	return b, errors.Join(owner.CheckOpened(f.File, f.Real), notWritten(f))
 }
 
 // readConfig reads a configuration file; one that is not there says nothing.
 func readConfig(path string) (config, error) {
 	c := config{Logs: logsConfig{MaxSize: *resource.NewQuantity(logs.DefaultMaxFile, resource.BinarySI), MaxFiles: logs.DefaultMaxFiles}}
-	b, err := readAnswering(path)
+	b, err := readJudged(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
-	}
-	if err == nil {
-		err = errors.Join(owner.Check(path), notWritten(path))
 	}
 	if err != nil {
 		return c, err
