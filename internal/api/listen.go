@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SocketMode is the mode of the API's socket without grants: root, and whom root
@@ -22,12 +24,13 @@ const maxSocketPath = 107
 // Closing the listener removes the socket if it is still the listener's own. Who
 // has a grant can open it: the socket is given to a group that is alone, and is
 // open to everybody where there are more, who are told apart by the Server.
-func Listen(path string, grants []Grant) (net.Listener, error) {
-	if len(path)+len(bindSuffix) > maxSocketPath {
-		return nil, fmt.Errorf("the socket's path %s is too long: %d bytes are allowed; choose another with --socket",
-			path, maxSocketPath-len(bindSuffix))
-	}
-	if err := checkFree(path); err != nil {
+func Listen(path string, grants []Grant) (net.Listener, error) { return ListenOver(path, grants, nil) }
+
+// ListenOver is Listen where somebody may have a socket at path that is no daemon:
+// stranger says so of the process that listens there, 0 where that can't be told. It is
+// replaced then.
+func ListenOver(path string, grants []Grant, stranger func(pid int) bool) (net.Listener, error) {
+	if err := CheckFree(path, stranger); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -44,39 +47,116 @@ func Listen(path string, grants []Grant) (net.Listener, error) {
 		return nil, fmt.Errorf("binding the socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	st, err := place(temp, path, grants)
+	own, err := place(l, temp, path, grants)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("placing the socket: %w", err), l.Close(), os.Remove(temp))
 	}
-	return &listener{UnixListener: l, path: path, own: st}, nil
+	return &listener{UnixListener: l, path: path, own: own}, nil
 }
 
 const bindSuffix = ".new"
 
-func place(temp, path string, grants []Grant) (os.FileInfo, error) {
+// ErrAnswers says that somebody listens who is no stranger.
+var ErrAnswers = errors.New("another daemon answers")
+
+// errReplaced says that somebody else can write the folder, and does.
+var errReplaced = errors.New("somebody puts something else in its place meanwhile")
+
+// place gives the socket that was bound its mode, owner and place. Whoever can write the
+// folder may have put something else there, such as a link: what is changed is the
+// object that this process listens on.
+func place(l *net.UnixListener, temp, path string, grants []Grant) (os.FileInfo, error) {
 	mode := os.FileMode(SocketMode)
 	for _, g := range grants {
 		if g.GID != grants[0].GID {
 			mode = 0o666
 		}
 	}
-	if len(grants) > 0 {
-		if err := os.Chown(temp, 0, int(grants[0].GID)); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.Chmod(temp, mode); err != nil {
-		return nil, err
-	}
-	st, err := os.Lstat(temp)
+	f, err := os.OpenFile(temp, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
-	return st, os.Rename(temp, path)
+	defer f.Close()
+	object := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	if is, err := listensOn(l, object); err != nil || !is {
+		return nil, errors.Join(errReplaced, err)
+	}
+	if len(grants) > 0 {
+		if err := os.Chown(object, 0, int(grants[0].GID)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Chmod(object, mode); err != nil {
+		return nil, err
+	}
+	own, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return own, os.Rename(temp, path)
 }
 
-// checkFree returns nil if nothing is at path or only what a dead daemon left.
-func checkFree(path string) error {
+// listensOn says whether a listener's socket is the one at path.
+func listensOn(l *net.UnixListener, path string) (bool, error) {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	if pid, err := pidOf(conn); err != nil || pid != os.Getpid() {
+		return false, err
+	}
+	// It is taken out again, and who else has found the socket has come too early.
+	if err := l.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return false, err
+	}
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return false, nil // it is another one of this process's
+		}
+		if err != nil {
+			return false, err
+		}
+		pid, err := pidOf(c)
+		c.Close()
+		if err == nil && pid == os.Getpid() {
+			return true, l.SetDeadline(time.Time{})
+		}
+	}
+}
+
+// whoListens is the process that listens on a socket.
+func whoListens(path string) (pid int, err error) {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return pidOf(conn)
+}
+
+// pidOf is the process at the other end.
+func pidOf(conn net.Conn) (pid int, err error) {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	if controlErr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); controlErr != nil || err != nil {
+		return 0, errors.Join(controlErr, err)
+	}
+	return int(cred.Pid), nil
+}
+
+// CheckFree returns nil if nothing is at path, or only what a dead daemon left, or what
+// somebody listens on who is a stranger, as ListenOver has it; it is no path that could
+// be bound else.
+func CheckFree(path string, stranger func(pid int) bool) error {
+	if len(path)+len(bindSuffix) > maxSocketPath {
+		return fmt.Errorf("the socket's path %s is too long: %d bytes are allowed; choose another with --socket",
+			path, maxSocketPath-len(bindSuffix))
+	}
 	st, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -87,14 +167,11 @@ func checkFree(path string) error {
 	if st.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("%s is in the way: it is not a socket; remove it or choose another path with --socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		conn.Close()
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
+	pid, err := whoListens(path)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) || stranger != nil && stranger(pid) {
 		return nil
 	}
-	return fmt.Errorf("another daemon answers on %s; stop it first or choose another path with --socket", path)
+	return fmt.Errorf("%w on %s; stop it first or choose another path with --socket", ErrAnswers, path)
 }
 
 // listener removes its socket when it is closed.
@@ -113,6 +190,16 @@ func Gone(l net.Listener) bool {
 	}
 	_, err := os.Lstat(own.path)
 	return errors.Is(err, os.ErrNotExist)
+}
+
+// Placed says whether what is at the path of a listener of Listen's is its own.
+func Placed(l net.Listener) bool {
+	own, ok := l.(*listener)
+	if !ok {
+		return true
+	}
+	st, err := os.Lstat(own.path)
+	return err == nil && os.SameFile(st, own.own)
 }
 
 // Close stops listening; a socket that somebody else has put in its place

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -114,5 +115,69 @@ func TestClientSaysWhatToDo(t *testing.T) {
 	cancel()
 	if _, err := cl.List(ctx); err != context.Canceled {
 		t.Errorf("after cancel: %v", err)
+	}
+}
+
+// Who can write the socket's folder has nothing else changed than the socket, whatever it
+// puts there meanwhile, and is replaced if it listens there and is a stranger.
+func TestListenAmongOthers(t *testing.T) {
+	dir := t.TempDir()
+	path, temp, victim := filepath.Join(dir, "s.sock"), filepath.Join(dir, "s.sock"+bindSuffix), filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	defer l.Close()
+	if err := os.Rename(temp, temp+".away"); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "other"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, target := range []string{victim, filepath.Join(dir, "other")} {
+		for what, put := range map[string]func(string, string) error{"link": os.Symlink, "hard link": os.Link} {
+			if err := put(target, temp); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := place(l, temp, path, []Grant{{GID: 7}}); err == nil {
+				t.Errorf("a %s to %s was placed", what, target)
+			}
+			if err := os.Remove(temp); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if st, err := os.Lstat(victim); err != nil || st.Mode() != 0o600 {
+		t.Errorf("the other file: %v, %v", st.Mode(), err)
+	}
+
+	squatter, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer squatter.Close()
+	asked := 0
+	if _, err := ListenOver(path, nil, func(pid int) bool { asked = pid; return false }); !errors.Is(err, ErrAnswers) || asked != os.Getpid() {
+		t.Errorf("over who is none: %v, of process %d", err, asked)
+	}
+	mine, err := ListenOver(path, nil, func(int) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	if !Placed(mine) {
+		t.Error("it is not where it was placed")
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if Placed(mine) {
+		t.Error("it is not noticed that something else is there")
 	}
 }

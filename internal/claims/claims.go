@@ -4,6 +4,9 @@
 // What one has left is a claim as long as its state directory is there, or
 // sandboxes of it run.
 //
+// A claim is tentative until its daemon is sure to start: it is taken back if that is
+// refused, or dies.
+//
 // Its functions may be called from many goroutines and processes.
 package claims
 
@@ -41,6 +44,15 @@ type Claim struct {
 	// Kept is what of them no container can change; nil: an earlier version has written
 	// it, which did not say.
 	Kept []shelf.Kept `json:"kept"`
+	// Starting is set as long as its daemon may be refused yet: a name by which it has
+	// noted what it has covered. Where that dies meanwhile, Before counts, which is what
+	// there was; nil: nothing.
+	Starting string `json:"starting,omitempty"`
+	Before   *Claim `json:"before,omitempty"`
+	// Again: one with that name has died before.
+	Again bool `json:"-"`
+
+	abandoned bool // it is of one that died while it started, and had none before
 }
 
 // raw is it with names of any bytes.
@@ -102,6 +114,7 @@ func Drop(stateDir string, h Host) error { return ofHost.drop(stateDir, h) }
 // returns an error that wraps ErrTaken where another daemon lives that does, or
 // has died and left sandboxes that run. The claim is written, with the last one's
 // things and what was kept of them, and is the caller's until it calls release, or ends.
+// It is tentative until the caller writes it without Starting and Before.
 func Reserve(own Claim, h Host) (_ Claim, release func() error, err error) {
 	return ofHost.reserve(own, h)
 }
@@ -123,6 +136,17 @@ func (c Claim) kept(answers func(path string) error) []shelf.Kept {
 	}
 	return shelf.Guard{Things: c.Things, Answers: answers}.Kept()
 }
+
+// TakeBack has a tentative claim be what it was before. mine: the caller has reserved it;
+// else it is one of Abandoned.
+func TakeBack(c Claim, mine bool) error { return ofHost.takeBack(c, mine) }
+
+// Abandoned are the tentative claims of daemons that have died, as these wrote them: what
+// they have covered is to be uncovered, and they are to be taken back.
+func Abandoned() ([]Claim, error) { return ofHost.abandoned() }
+
+// Lives says whether the daemon does that a claim is of.
+func Lives(c Claim) bool { return held(lockFile(ofHost.file(c.StateDir))) }
 
 // File is where a daemon's claim is.
 func File(stateDir string) string { return ofHost.file(stateDir) }
@@ -157,6 +181,8 @@ func (r registry) claims(h Host) (left []Claim, err error) {
 	for _, c := range all {
 		if !r.isGone(c, all, h) {
 			left = append(left, c)
+		} else if c.abandoned {
+			continue // who takes back what it has covered removes it
 		} else if err := r.drop(c.StateDir, h); err != nil {
 			return nil, err
 		}
@@ -178,9 +204,31 @@ func (r registry) read() (all []Claim, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, c)
+		all = append(all, c.now(path))
 	}
 	return all, nil
+}
+
+// now is what a claim comes to: its daemon may have died before it had started.
+func (c Claim) now(path string) Claim {
+	switch {
+	case c.Starting == "" || held(lockFile(path)):
+		return c
+	case c.Before != nil && c.Before.StateDir == c.StateDir:
+		return *c.Before
+	}
+	c.abandoned = true
+	return c
+}
+
+// held says at once whether a daemon has a lock.
+func held(lock string) bool {
+	f, err := os.OpenFile(lock, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
 
 // Stamp is another text once any claim was written, or is gone.
@@ -241,11 +289,11 @@ func (r registry) isGone(c Claim, all []Claim, h Host) bool {
 		return false
 	}
 	_, err := os.Lstat(c.StateDir)
-	if err == nil || isShort(err) {
+	if !c.abandoned && err == nil || isShort(err) {
 		return false
 	}
 	lock := lockFile(r.file(c.StateDir))
-	if !errors.Is(err, fs.ErrNotExist) && !exists(lock) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !exists(lock) {
 		return false // nobody knows whether it runs
 	}
 	// Somebody may have removed it under a daemon.

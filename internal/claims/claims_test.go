@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,5 +208,78 @@ func TestOwner(t *testing.T) {
 	check(t, err)
 	if len(all) != 1 || all[0].StateDir != next.StateDir {
 		t.Errorf("left are %+v", all)
+	}
+}
+
+// A claim of a daemon that is not sure to start comes to what was there before, or to
+// nothing, once that has died, and is taken back by whoever takes back what it has
+// covered; so it is when it is refused.
+func TestTentative(t *testing.T) {
+	for _, had := range []bool{false, true} {
+		d := left(t, "there", processes{})
+		first := Claim{StateDir: d.StateDir, DataDir: d.DataDir, CgroupParent: "/parent", Things: []shelf.Thing{{What: "the first", Path: "/a"}}, Kept: []shelf.Kept{{}}}
+		if had {
+			check(t, d.in.write(first))
+		} else {
+			check(t, remove(d.in.file(d.StateDir)))
+		}
+		claimed := func(when string, want ...string) {
+			t.Helper()
+			all, err := d.in.claims(d.host)
+			check(t, err)
+			var got []string
+			for _, c := range all {
+				for _, thing := range c.Things {
+					got = append(got, thing.What)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %q are claimed, not %q (there was one: %t)", when, got, want, had)
+			}
+		}
+		var before []string
+		if had {
+			before = []string{"the first"}
+		}
+		begin := func() (Claim, func() error) {
+			t.Helper()
+			own, free, err := d.in.reserve(Claim{StateDir: d.StateDir, DataDir: d.DataDir, CgroupParent: "/parent"}, d.host)
+			check(t, err)
+			if own.Starting == "" || (own.Before != nil) != had {
+				t.Errorf("it is not tentative: %+v", own)
+			}
+			own.Things = []shelf.Thing{{What: "the second", Path: "/b"}}
+			check(t, d.in.write(own))
+			claimed("starting", "the second")
+			return own, free
+		}
+		own, free := begin()
+		check(t, d.in.takeBack(own, false)) // it lives
+		claimed("still starting", "the second")
+		check(t, d.in.takeBack(own, true))
+		check(t, free())
+		claimed("refused", before...)
+		if exists(d.in.file(d.StateDir)) != had {
+			t.Error("its file is not as it was")
+		}
+
+		own, free = begin()
+		check(t, free())
+		claimed("dead", before...)
+		again, free := begin()
+		if !again.Again || again.Starting != own.Starting {
+			t.Errorf("the next one does not know what the dead one has covered: %+v", again)
+		}
+		check(t, free())
+		all, err := d.in.abandoned()
+		check(t, err)
+		if len(all) != 1 || all[0].Starting != own.Starting {
+			t.Fatalf("abandoned are %+v", all)
+		}
+		check(t, d.in.takeBack(all[0], false))
+		claimed("taken back", before...)
+		if all, err := d.in.abandoned(); err != nil || len(all) != 0 {
+			t.Errorf("abandoned are %+v, %v", all, err)
+		}
 	}
 }

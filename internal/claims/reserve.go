@@ -1,11 +1,14 @@
 package claims
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,13 +47,106 @@ func (r registry) reserve(own Claim, h Host) (_ Claim, release func() error, err
 	if err != nil {
 		return own, nil, err
 	}
+	own.Starting = rand.Text()
 	if was, err := read(path); err == nil {
-		own.Things, own.Kept = was.Things, was.kept(h.Answers)
+		own.Before = &was
+		if was.Starting != "" {
+			own.Starting, own.Before, own.Again = was.Starting, was.Before, true
+		}
+	}
+	if own.Before != nil {
+		own.Before.Kept = own.Before.kept(h.Answers)
+		own.Things, own.Kept = own.Before.Things, own.Before.Kept
 	}
 	if err := r.write(own); err != nil {
 		return own, nil, errors.Join(err, free())
 	}
 	return own, free, nil
+}
+
+// takeBack has a claim be what it was before its daemon began to start, unless it is
+// another one's by now. mine: the caller has its lock; else nobody may have it.
+func (r registry) takeBack(c Claim, mine bool) error {
+	unlock, err := r.turn()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := r.file(c.StateDir)
+	now, err := read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case now.Starting != c.Starting || !mine && held(lockFile(path)):
+		return nil
+	case now.Before == nil:
+		return remove(path)
+	}
+	return r.write(*now.Before)
+}
+
+// abandoned are the claims of daemons that died before they had started, as they wrote
+// them.
+func (r registry) abandoned() (all []Claim, err error) {
+	paths, err := r.files()
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		c, err := read(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.Starting != "" && !held(lockFile(path)) {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// coveringPatience is how long who covers waits for who uncovers, which may wait for a
+// file system, and uncoveringPatience how long that waits for all others.
+const (
+	coveringPatience   = time.Second
+	uncoveringPatience = 10 * time.Second
+)
+
+// Covering has nobody uncover what others may be counting on meanwhile, until done is
+// called.
+func Covering() (done func(), err error) {
+	done, err = ofHost.covers(unix.LOCK_SH, coveringPatience)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return func() {}, nil // it is not waited for: what is covered is worth more
+	}
+	return done, err
+}
+
+// Uncovering has nobody cover anything until done is called.
+func Uncovering() (done func(), err error) { return ofHost.covers(unix.LOCK_EX, uncoveringPatience) }
+
+func (r registry) covers(how int, patience time.Duration) (done func(), err error) {
+	if err := os.MkdirAll(string(r), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(string(r), ".covers"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; time.Sleep(patience / 200) {
+		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EWOULDBLOCK) || time.Since(began) > patience {
+			f.Close()
+			return nil, fmt.Errorf("waiting for daemons that cover what is theirs: %w", err)
+		}
+	}
 }
 
 // turn waits until no other process reserves anything.

@@ -49,7 +49,7 @@ func (d *daemon) keepOwn(ctx context.Context, checker *answers.Checker) error {
 	var deadline time.Time
 	for {
 		// An end is heeded between rounds: who is asked to end has work to do before.
-		left, err := d.cover(context.WithoutCancel(ctx), checker)
+		left, err := d.cover(context.WithoutCancel(ctx), checker, false)
 		if err != nil {
 			return err
 		}
@@ -61,18 +61,12 @@ func (d *daemon) keepOwn(ctx context.Context, checker *answers.Checker) error {
 				d.c.Log.Error(r.why, "a sandbox may reach what is kept from it until it is ended")
 			}
 		}
-		left = slices.DeleteFunc(left, func(r reach) bool { return r.ours || !slices.ContainsFunc(r.things, d.isOwn) })
+		left = d.ofOthers(left)
 		if len(left) == 0 {
 			return nil
 		}
-		if late := time.Now().After(deadline); late || slices.ContainsFunc(left, func(r reach) bool { return r.forGood }) {
-			why := left[0].why
-			for _, r := range left {
-				if r.forGood {
-					why = r.why
-				}
-			}
-			return fmt.Errorf("%w: end that sandbox, or choose another directory", why)
+		if late := time.Now().After(deadline); late || slices.ContainsFunc(left, isForGood) {
+			return refused(left)
 		}
 		select {
 		case <-ctx.Done():
@@ -82,15 +76,49 @@ func (d *daemon) keepOwn(ctx context.Context, checker *answers.Checker) error {
 	}
 }
 
+// exposed is why this daemon's own can't be kept from all containers that run, as far as
+// that can be told with nothing covered.
+func (d *daemon) exposed(ctx context.Context, checker *answers.Checker) error {
+	left, err := d.cover(ctx, checker, true)
+	if left = d.ofOthers(left); err == nil && len(left) > 0 {
+		err = refused(left)
+	}
+	return err
+}
+
+// ofOthers is what keeps this daemon from its start: what others' sandboxes reach.
+func (d *daemon) ofOthers(left []reach) []reach {
+	return slices.DeleteFunc(left, func(r reach) bool { return r.ours || !slices.ContainsFunc(r.things, d.isOwn) })
+}
+
+func isForGood(r reach) bool { return r.forGood }
+
+func refused(left []reach) error {
+	why := left[0].why
+	for _, r := range left {
+		if r.forGood {
+			why = r.why
+		}
+	}
+	return fmt.Errorf("%w: end that sandbox, or choose another directory", why)
+}
+
 func (d *daemon) isOwn(t shelf.Thing) bool {
-	return slices.ContainsFunc(d.own, func(o shelf.Thing) bool { return o.Path == t.Path && o.What == t.What })
+	return slices.ContainsFunc(d.own.all(), func(o shelf.Thing) bool { return o.Path == t.Path && o.What == t.What })
 }
 
 // cover hides what is to be hidden by now, if that is not what was hidden last: this
 // daemon's own in all sandboxes of the host, and in its own ones also what is others',
-// which may not do that. It returns what can be reached all the same.
-func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []reach, err error) {
-	guard, err := d.guard(ctx, checker)
+// which may not do that. It returns what can be reached all the same; with dry, what
+// could for good, and nothing is hidden.
+func (d *daemon) cover(ctx context.Context, checker *answers.Checker, dry bool) (left []reach, err error) {
+	done, err := claims.Covering()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	// Who may be refused covers its own by itself, and knows what to take back.
+	guard, err := d.guardOf(ctx, checker, d.own.all(), func(c *claims.Claim) bool { return c.Starting == "" })
 	if err != nil {
 		return nil, err
 	}
@@ -101,36 +129,26 @@ func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []re
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	all = all.Noting(d.starting)
 	foreign := all.Foreign()
 	own := foreign.Of(d.isOwn)
 	check := onlyPath(checker.Scan(scanPatience))
-	host := claims.Host{Answers: check, Cgroups: d.cgroups}
-	daemons, err := claims.All(host)
+	sandboxes, err := d.sandboxes(check, func(s *sandboxOf) bool {
+		s.look, s.own, s.all, s.dry = own, own, foreign, dry
+		if s.ours() {
+			s.look, s.all = all, all
+			return true
+		}
+		return own.Text() != d.ownCovered // or it is done
+	})
 	if err != nil {
 		return nil, err
 	}
-	var sandboxes []sandboxOf
-	for _, c := range daemons {
-		s := sandboxOf{d: d, claim: c, look: own, own: own, all: foreign}
-		switch {
-		case s.ours():
-			s.look, s.all = all, all
-		case c.CgroupParent == "" || own.Text() == d.ownCovered:
-			continue // an earlier version has written it, or it is done
-		}
-		names, err := d.cgroups.List(c.CgroupParent) // not by records, which may be lost
-		if err != nil {
-			return nil, err
-		}
-		for _, s.name = range names {
-			if claims.Owner(c, s.name, daemons, host).StateDir != c.StateDir {
-				continue
-			}
-			sandboxes = append(sandboxes, s)
-		}
-	}
 	if left, err = coverAll(ctx, sandboxes, func(s *sandboxOf) []reach { return s.cover(ctx, check) }); err != nil {
 		return nil, err
+	}
+	if dry {
+		return left, nil
 	}
 	if !slices.ContainsFunc(left, func(r reach) bool { return !r.forGood }) {
 		d.covered, d.ownCovered = all.Text(), own.Text()
@@ -142,6 +160,32 @@ func (d *daemon) cover(ctx context.Context, checker *answers.Checker) (left []re
 		}
 	}
 	return left, err
+}
+
+// sandboxes are those of all daemons, or of those that are wanted.
+func (d *daemon) sandboxes(check func(path string) error, wanted func(*sandboxOf) bool) (all []sandboxOf, err error) {
+	host := claims.Host{Answers: check, Cgroups: d.cgroups}
+	daemons, err := claims.All(host)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range daemons {
+		s := sandboxOf{d: d, claim: c}
+		if !wanted(&s) || c.CgroupParent == "" && !s.ours() {
+			continue // an earlier version's claim does not say where its sandboxes are
+		}
+		names, err := d.cgroups.List(c.CgroupParent) // not by records, which may be lost
+		if err != nil {
+			return nil, err
+		}
+		for _, s.name = range names {
+			if claims.Owner(c, s.name, daemons, host).StateDir != c.StateDir {
+				continue
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
 }
 
 // atOnce is in how many sandboxes something is covered at a time: one may not answer.
@@ -186,6 +230,7 @@ type sandboxOf struct {
 	// look is what is covered in it, own what is this daemon's own, all what is any
 	// daemon's.
 	look, own, all *shelf.Look
+	dry            bool // nothing is covered
 }
 
 func (s *sandboxOf) ours() bool { return s.claim.StateDir == s.d.c.StateDir }
@@ -199,13 +244,12 @@ func (s *sandboxOf) String() string {
 
 // cover hides things in one, and takes them from it.
 func (s *sandboxOf) cover(ctx context.Context, check func(path string) error) (left []reach) {
-	pids, _, err := s.d.cgroups.Procs(s.cgroup())
-	var runs *shelf.Sandbox
-	if err == nil {
-		runs, err = shelf.Find(pids)
+	runs, err := s.find()
+	if err != nil && s.dry {
+		return nil
 	}
 	if err != nil {
-		return []reach{{things: s.d.own, why: fmt.Errorf("what %s can reach can't be told: %w", s, err)}}
+		return []reach{{things: s.d.own.all(), why: fmt.Errorf("what %s can reach can't be told: %w", s, err)}}
 	}
 	if runs == nil {
 		return nil // none of its containers was started
@@ -226,13 +270,18 @@ func (s *sandboxOf) cover(ctx context.Context, check func(path string) error) (l
 		defer runs.Unpin()
 	}
 	var exposed []shelf.Exposed
-	if err == nil {
+	if err == nil && s.dry {
+		exposed, err = shelf.Exposes(runs, s.look)
+	} else if err == nil {
 		exposed, err = shelf.Cover(runs, s.look)
 	}
 	for _, e := range exposed {
 		if !e.Tree.In(volumes) {
 			left = append(left, reach{things: []shelf.Thing{e.Thing}, forGood: true, why: fmt.Errorf("%s runs: %s", s, e)})
 		}
+	}
+	if s.dry {
+		return left // who covers tells of errors
 	}
 	if err == nil && len(things) > 0 {
 		err = s.take(ctx, runs)
@@ -244,6 +293,15 @@ func (s *sandboxOf) cover(ctx context.Context, check func(path string) error) (l
 		left = append(left, reach{things: things, why: fmt.Errorf("%s can reach what is kept from it (%s): %w", s, names(things), err)})
 	}
 	return left
+}
+
+// find looks for what runs of it; nil: nothing.
+func (s *sandboxOf) find() (*shelf.Sandbox, error) {
+	pids, _, err := s.d.cgroups.Procs(s.cgroup())
+	if err != nil {
+		return nil, err
+	}
+	return shelf.Find(pids)
 }
 
 func names(things []shelf.Thing) string {

@@ -25,7 +25,6 @@ import (
 	"sandboxer/internal/events"
 	"sandboxer/internal/logs"
 	"sandboxer/internal/probe"
-	"sandboxer/internal/shelf"
 	"sandboxer/internal/status"
 	"sandboxer/internal/written"
 	"sandboxer/observed"
@@ -102,20 +101,23 @@ type daemon struct {
 	// told is the latest set that the loop and the users were told of; nil before
 	// the first.
 	told *desired.Set
-	own  []shelf.Thing
+	own  things
 	// covered is where all was that was hidden last, ownCovered what is this
 	// daemon's own of that.
 	covered, ownCovered string
 	kept                kept
-	moved               chan struct{} // capacity 1: a manifests' directory is not covered
-	lost                told          // of other daemons'
-	answers             *answers.Checker
-	written             *written.Log
-	newKey              bool           // the key of records was made by this daemon
-	unlock              []func() error // what this process alone has
-	started             time.Time
-	held                bool     // something did not end; it ends with the process
-	program             *os.File // the gofers', while the daemon runs; nil: this binary
+	// starting and before are what the claim says as long as the daemon may be refused.
+	starting string
+	before   *claims.Claim
+	moved    chan struct{} // capacity 1: what is this daemon's may not be covered
+	lost     told          // of other daemons'
+	answers  *answers.Checker
+	written  *written.Log
+	newKey   bool           // the key of records was made by this daemon
+	unlock   []func() error // what this process alone has
+	started  time.Time
+	held     bool     // something did not end; it ends with the process
+	program  *os.File // the gofers', while the daemon runs; nil: this binary
 }
 
 // Run runs the daemon until ctx is done, and leaves every sandbox running
@@ -162,19 +164,11 @@ func Run(ctx context.Context, c Config) error {
 			d.close()
 		}
 	}()
-	listener, err := d.listen()
+	listener, err := d.listenCovered(ctx)
 	if err != nil {
 		return err
 	}
-	if d.own, err = d.things(d.answers.Check); err == nil {
-		err = claims.Write(d.claim())
-	}
-	if err != nil {
-		return fmt.Errorf("keeping the daemon's own from containers: %w", errors.Join(err, listener.Close()))
-	}
 	d.admit()
-	// The socket is another one than the last daemon's, which was covered.
-	d.coverLater(ctx)
 	if err := d.actuator.Adopt(); err != nil {
 		d.c.Log.Error(err, "some sandboxes could not be taken over")
 	}
@@ -221,6 +215,7 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	above.run("reading manifests", func(ctx context.Context) error { return d.directory.Run(ctx, d.declarationsChanged) })
 	above.run("probing", d.prober.Run)
 	above.run("keeping from containers what is not theirs", d.keepGuard)
+	above.run("watching mounts", d.watchMounts)
 	above.run("looking after the fast path", d.crowd().Run)
 	if f := d.c.Foreground; f != nil {
 		above.run("telling of the sandbox", func(ctx context.Context) error { return d.board.Watch(ctx, "", f.Seen) })

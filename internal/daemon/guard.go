@@ -60,9 +60,33 @@ func (d *daemon) things(check func(path string) error) ([]shelf.Thing, error) {
 	return append(things, inside...), err
 }
 
-// guard is what containers must not reach, other daemons' own included. On a host with
-// many of them, and little time, that takes a while, in which ctx may end.
+// things of a daemon's own are found anew while it runs.
+type things struct {
+	mu   sync.Mutex
+	list []shelf.Thing
+}
+
+// all may be changed by nobody.
+func (t *things) all() []shelf.Thing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.list
+}
+
+func (t *things) set(list []shelf.Thing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = list
+}
+
+// guard is what containers must not reach, other daemons' own included.
 func (d *daemon) guard(ctx context.Context, checker *answers.Checker) (shelf.Guard, error) {
+	return d.guardOf(ctx, checker, d.own.all(), func(*claims.Claim) bool { return true })
+}
+
+// guardOf is that of some things of its own, and of those of others whose claims count. On
+// a host with many of them, and little time, that takes a while, in which ctx may end.
+func (d *daemon) guardOf(ctx context.Context, checker *answers.Checker, own []shelf.Thing, counts func(*claims.Claim) bool) (shelf.Guard, error) {
 	scan := checker.Scan(scanPatience)
 	check := func(path string, linkFree bool) error {
 		if ctx.Err() != nil {
@@ -70,8 +94,8 @@ func (d *daemon) guard(ctx context.Context, checker *answers.Checker) (shelf.Gua
 		}
 		return scan(path, linkFree)
 	}
-	others, err := d.others(ctx, onlyPath(check))
-	things := slices.Concat(d.own, others)
+	others, err := d.others(ctx, onlyPath(check), counts)
+	things := slices.Concat(own, others)
 	for i := range things {
 		if silent, ok := errors.AsType[*answers.Silent](check(things[i].Path, false)); ok {
 			things[i].Silent = silent.Mount
@@ -81,7 +105,7 @@ func (d *daemon) guard(ctx context.Context, checker *answers.Checker) (shelf.Gua
 }
 
 // others are what other daemons of the host have for themselves.
-func (d *daemon) others(ctx context.Context, check func(path string) error) (things []shelf.Thing, err error) {
+func (d *daemon) others(ctx context.Context, check func(path string) error, counts func(*claims.Claim) bool) (things []shelf.Thing, err error) {
 	daemons, err := claims.All(claims.Host{Answers: check, Cgroups: d.cgroups})
 	if err != nil {
 		return nil, err
@@ -90,7 +114,7 @@ func (d *daemon) others(ctx context.Context, check func(path string) error) (thi
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if c.StateDir == d.c.StateDir {
+		if c.StateDir == d.c.StateDir || !counts(&c) {
 			continue
 		}
 		for _, t := range c.Things {
@@ -174,6 +198,9 @@ func (d *daemon) keepGuard(ctx context.Context) error {
 	again := time.NewTicker(d.c.Resync)
 	defer again.Stop()
 	for {
+		if err := d.lookAround(); err != nil {
+			d.c.Log.Error(err, "what root has mounted or linked in this daemon's directories can't be told")
+		}
 		if err := claims.Keep(d.claim()); err != nil {
 			d.c.Log.Error(err, "other daemons may not know what is this one's")
 		}
@@ -186,9 +213,14 @@ func (d *daemon) keepGuard(ctx context.Context) error {
 			}
 		}
 		d.coverLater(ctx)
+		var soon <-chan time.Time
+		if d.takeBackAbandoned(ctx) {
+			soon = time.After(startingTime)
+		}
 		for waits := true; waits; {
 			waits = false
 			select {
+			case <-soon:
 			case e := <-events:
 				waits = strings.HasPrefix(filepath.Base(e.Name), ".") // it is no claim yet
 				if !waits {
@@ -203,6 +235,41 @@ func (d *daemon) keepGuard(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// startingTime is how often it is looked whether a daemon that starts still lives.
+const startingTime = time.Second
+
+// lookAround finds out what else is this daemon's by now: root mounts and links in its
+// directories while it runs. What does not answer may be there, and nothing that was this
+// daemon's is given to containers.
+func (d *daemon) lookAround() error {
+	now, err := d.things(onlyPath(d.answers.Scan(scanPatience)))
+	if err != nil {
+		return err
+	}
+	was := d.own.all()
+	all := slices.Clone(was)
+	for _, t := range now {
+		if !slices.Contains(was, t) {
+			all = append(all, t)
+		}
+	}
+	if len(all) == len(was) {
+		return nil
+	}
+	d.own.set(all)
+	return claims.Write(d.claim())
+}
+
+// watchMounts has it be looked again what is this daemon's once something was mounted.
+func (d *daemon) watchMounts(ctx context.Context) error {
+	return mountinfo.Watch(ctx, func() {
+		select {
+		case d.moved <- struct{}{}:
+		default:
+		}
+	})
 }
 
 // settle waits a moment for what follows on a claim: who starts writes several, and each
@@ -251,7 +318,7 @@ func (d *daemon) manifestsReach() desired.Reach {
 
 // coverLater covers what came since the daemon's own was kept.
 func (d *daemon) coverLater(ctx context.Context) {
-	left, err := d.cover(ctx, d.answers)
+	left, err := d.cover(ctx, d.answers, false)
 	for _, r := range left {
 		if !r.forGood {
 			err = errors.Join(err, r.why)

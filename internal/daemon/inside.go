@@ -50,7 +50,7 @@ func (c *Config) inside(check func(path string) error) (things []shelf.Thing, er
 	for dir, what := range map[string]string{c.StateDir: "the state directory", c.DataDir: "the data directory"} {
 		roots := []string{dir}
 		if check(dir) == nil {
-			links, err := linksIn(dir, linkDepth, volumes)
+			links, err := linksIn(dir, linkDepth, volumes, check)
 			if err != nil {
 				return nil, err
 			}
@@ -94,8 +94,8 @@ func (c *Config) inside(check func(path string) error) (things []shelf.Thing, er
 }
 
 // linksIn are the symbolic links in a directory and, to a depth, in those in it, but in
-// one.
-func linksIn(dir string, depth int, but string) (links []string, err error) {
+// one, and in what does not answer.
+func linksIn(dir string, depth int, but string, check func(path string) error) (links []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // gone meanwhile
@@ -108,8 +108,8 @@ func linksIn(dir string, depth int, but string) (links []string, err error) {
 		switch {
 		case e.Type() == fs.ModeSymlink:
 			links = append(links, at)
-		case e.IsDir() && depth > 1 && at != but:
-			deeper, err := linksIn(at, depth-1, but)
+		case e.IsDir() && depth > 1 && at != but && check(at) == nil:
+			deeper, err := linksIn(at, depth-1, but, check)
 			if err != nil {
 				return nil, err
 			}

@@ -24,7 +24,7 @@ func (d *daemon) ownAll() error {
 	dirs := []string{d.c.StateDir, d.c.DataDir}
 	asked := answers.New("/proc/self/exe", nil)
 	defer asked.Close()
-	for _, t := range d.own {
+	for _, t := range d.own.all() {
 		// Links are not followed; what they lead to is the daemon's as well.
 		if !strings.HasPrefix(t.What, linkThing) || t.Path == filepath.Join(d.c.DataDir, "volumes") || asked.Check(t.Path) != nil {
 			continue

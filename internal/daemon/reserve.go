@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,11 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"sandboxer/actuator"
 	"sandboxer/internal/answers"
+	"sandboxer/internal/api"
 	"sandboxer/internal/claims"
 	"sandboxer/internal/shelf"
-	"sandboxer/internal/written"
 	"sandboxer/observed"
 
 	"golang.org/x/sys/unix"
@@ -25,12 +22,20 @@ import (
 
 // claim is what this daemon has for itself.
 func (d *daemon) claim() claims.Claim {
-	return claims.Claim{StateDir: d.c.StateDir, DataDir: d.c.DataDir, CgroupParent: d.c.CgroupParent, Things: d.own, Kept: d.kept.all()}
+	c := claims.Claim{StateDir: d.c.StateDir, DataDir: d.c.DataDir, CgroupParent: d.c.CgroupParent, Things: d.own.all(), Kept: d.kept.all()}
+	if d.starting != "" {
+		c.Starting, c.Before, c.Kept = d.starting, d.before, nil
+		if d.before != nil {
+			c.Kept = d.before.Kept // no more for sure
+		}
+	}
+	return c
 }
 
 // reserve has this daemon be the only one on its directories and below its cgroup
 // parent, and these out of reach of all containers, before anything of that is touched.
-func (d *daemon) reserve(ctx context.Context) error {
+// Where that can't be, containers and claims are left as they were.
+func (d *daemon) reserve(ctx context.Context) (err error) {
 	asked := answers.New("/proc/self/exe", nil)
 	defer asked.Close()
 	if err := d.c.apart(asked.Check); err != nil {
@@ -41,54 +46,60 @@ func (d *daemon) reserve(ctx context.Context) error {
 		return err
 	}
 	d.unlock = append(d.unlock, release)
+	d.starting, d.before = own.Starting, own.Before
 	d.kept.set(own.Kept)
+	d.own.set(own.Things)
+	defer func() {
+		if err == nil {
+			return
+		}
+		if leftErr := d.takeBack(context.WithoutCancel(ctx), asked); leftErr != nil {
+			d.c.Log.Error(leftErr, "what was covered in containers is left so")
+		}
+	}()
+	if err := d.c.inTheFolder(api.CheckFree(d.c.Socket, d.isStranger(asked.Check))); err != nil {
+		return err
+	}
+	things, err := d.things(asked.Check)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(d.c.Socket); err != nil {
+		// Until it is made, the folder would be kept as it is instead.
+		things = slices.DeleteFunc(things, func(t shelf.Thing) bool { return t.What == socketThing })
+	}
+	d.own.set(things)
+	// What refuses the start is looked for first, without a trace in any container or in
+	// the directories.
+	if err := d.notPlanted(asked.Check, true); err != nil {
+		return err
+	}
+	if err = d.exposed(ctx, asked); err == nil {
+		err = claims.Write(d.claim())
+	}
+	if err == nil {
+		err = d.keepOwn(ctx, asked)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the daemon's own from containers: %w", err)
+	}
+	// By now no container can change anything.
+	if err := d.notPlanted(asked.Check, false); err != nil {
+		return err
+	}
 	// A host that shares the disk knows nothing of claims.
 	unlock, err := observed.Lock(d.c.DataDir)
 	if err != nil {
 		return fmt.Errorf("another daemon works on the data directory: %w; give this one its own --data-dir", err)
 	}
 	d.unlock = append(d.unlock, unlock)
-	if d.own, err = d.things(asked.Check); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(d.c.Socket); err != nil {
-		// Until it is made, the folder would be kept as it is instead.
-		d.own = slices.DeleteFunc(d.own, func(t shelf.Thing) bool { return t.What == socketThing })
-	}
-	if err = claims.Write(d.claim()); err == nil {
-		err = d.keepOwn(ctx, asked)
-	}
-	if err != nil {
-		return fmt.Errorf("keeping the daemon's own from containers: %w", err)
-	}
-	return d.notPlanted(asked.Check)
-}
-
-// notPlanted refuses directories of this daemon's in which a container can have left what
-// the daemon would take for its own.
-func (d *daemon) notPlanted(check func(path string) error) error {
-	all, err := written.New(written.Dir, "", check).Writers()
-	if err != nil {
-		return err
-	}
-	paths := []string{filepath.Join(d.c.StateDir, "sandboxes"), actuator.KeyFile(d.c.DataDir)}
-	for _, name := range []string{"manifests", "memory", "records", "checkpoints", "volumes", "logs", "events.jsonl"} {
-		paths = append(paths, filepath.Join(d.c.DataDir, name))
-	}
-	for _, path := range paths {
-		f, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = all.Planted(f, path, d.kept.all())
-			f.Close()
-		}
-		if err != nil {
-			return fmt.Errorf("what is there may not be the daemon's own: %w; or choose another directory", err)
+	if own.Again {
+		if err := d.uncover(ctx, asked, things, d.starting); err != nil {
+			d.c.Log.Error(err, "what a daemon has covered that died while it started is not taken back")
 		}
 	}
-	return nil
+	d.starting, d.before = "", nil
+	return claims.Write(d.claim())
 }
 
 // kept is what of a daemon's own is out of all containers' reach, and since when.

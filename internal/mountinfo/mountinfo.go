@@ -16,6 +16,7 @@ import (
 // Mount is a line of it.
 type Mount struct {
 	ID       int
+	Parent   int    // the ID of what it is mounted on
 	Device   string // of the file system, major:minor
 	Root     string // the directory or file of the file system that is mounted
 	Point    string // where
@@ -94,6 +95,10 @@ func parse(text string) ([]Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mountinfo: %w", err)
 		}
+		parent, err := strconv.Atoi(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("mountinfo: %w", err)
+		}
 		source, options := "", ""
 		if len(fields) > end+2 {
 			source = fields[end+2]
@@ -102,7 +107,7 @@ func parse(text string) ([]Mount, error) {
 			options = fields[end+3]
 		}
 		mounts = append(mounts, Mount{
-			ID: id, Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
+			ID: id, Parent: parent, Device: fields[2], Root: unescape(fields[3]), Point: unescape(fields[4]),
 			ReadOnly: strings.HasPrefix(fields[5]+",", "ro,"), Kind: fields[end+1],
 			Source: unescape(source), Options: options,
 		})

@@ -11,14 +11,14 @@ func TestParse(t *testing.T) {
 	got, err := parse("36 35 98:0 /mnt1 /mnt2\\040x ro,noatime master:1 - ext3 /dev/root rw,errors=continue\n37 36 0:5 / / rw - fuse.sshfs a b\n" +
 		"38 36 0:6 / /a\u00a0b\r rw - overlay  rw,lowerdir=/a\\054b\n")
 	want := []Mount{
-		{ID: 36, Device: "98:0", Root: "/mnt1", Point: "/mnt2 x", ReadOnly: true, Kind: "ext3", Source: "/dev/root", Options: "rw,errors=continue"},
-		{ID: 37, Device: "0:5", Root: "/", Point: "/", Kind: "fuse.sshfs", Source: "a", Options: "b"},
-		{ID: 38, Device: "0:6", Root: "/", Point: "/a\u00a0b\r", Kind: "overlay", Options: `rw,lowerdir=/a\054b`},
+		{ID: 36, Parent: 35, Device: "98:0", Root: "/mnt1", Point: "/mnt2 x", ReadOnly: true, Kind: "ext3", Source: "/dev/root", Options: "rw,errors=continue"},
+		{ID: 37, Parent: 36, Device: "0:5", Root: "/", Point: "/", Kind: "fuse.sshfs", Source: "a", Options: "b"},
+		{ID: 38, Parent: 36, Device: "0:6", Root: "/", Point: "/a\u00a0b\r", Kind: "overlay", Options: `rw,lowerdir=/a\054b`},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for _, line := range []string{"36 35 98:0 / / rw", "x 35 98:0 / / rw - ext3 a b"} {
+	for _, line := range []string{"36 35 98:0 / / rw", "x 35 98:0 / / rw - ext3 a b", "36 x 98:0 / / rw - ext3 a b"} {
 		if _, err := parse(line); err == nil {
 			t.Errorf("%q was read", line)
 		}

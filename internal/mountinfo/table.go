@@ -1,9 +1,11 @@
 package mountinfo
 
 import (
+	"context"
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,4 +75,42 @@ func (t *Table) close() {
 		t.file.Close()
 	}
 	t.file, t.mounts = nil, nil
+}
+
+// watchTime is how long Watch waits for what else is mounted before it tells of it.
+const watchTime = time.Second
+
+// Watch calls changed after something was mounted or unmounted in this process's
+// namespace, until ctx is done.
+func Watch(ctx context.Context, changed func()) error {
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/proc/self/mountinfo", Err: err}
+	}
+	defer unix.Close(fd)
+	end, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	defer unix.Close(end)
+	stop := context.AfterFunc(ctx, func() { _, _ = unix.Write(end, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}, {Fd: int32(end), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return os.NewSyscallError("poll", err)
+		}
+		if fds[0].Revents == 0 {
+			continue
+		}
+		changed()
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchTime):
+		}
+	}
+	if !stop() {
+		// It has begun: the descriptor is not to be another's by then.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(end), Events: unix.POLLIN}}, -1)
+	}
+	return nil
 }

@@ -1,9 +1,11 @@
 package mountinfo
 
 import (
+	"context"
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,4 +69,38 @@ func testTable(t *testing.T) {
 	}
 	table.Close()
 	want(false, true, false)
+}
+
+// Who watches is told of what is mounted, and of nothing after it has ended.
+func TestWatch(t *testing.T) {
+	told := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- Watch(ctx, func() {
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	dir := t.TempDir()
+	// It may not watch yet.
+	for again := true; again; {
+		if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-told:
+			again = false
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

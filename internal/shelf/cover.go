@@ -154,6 +154,15 @@ type Look struct {
 	guard  Guard
 	mounts []mountinfo.Mount
 	places []place
+	noting string // see Noting
+}
+
+// Noting is the look with which Cover notes what it covers, for Uncover; empty: it notes
+// nothing.
+func (l *Look) Noting(by string) *Look {
+	noting := *l
+	noting.noting = by
+	return &noting
 }
 
 // Look looks for all things.
@@ -163,7 +172,7 @@ func (g Guard) Look() (*Look, error) {
 		return nil, err
 	}
 	places, err := g.locate(mounts)
-	return &Look{g, mounts, places}, err
+	return &Look{guard: g, mounts: mounts, places: places}, err
 }
 
 // Foreign is the look into another daemon's sandboxes: what these may show of the
@@ -226,7 +235,13 @@ func (l *Look) pathOf(p Place) string {
 }
 
 // Again looks once more.
-func (l *Look) Again() (*Look, error) { return l.guard.Look() }
+func (l *Look) Again() (*Look, error) {
+	now, err := l.guard.Look()
+	if err != nil {
+		return nil, err
+	}
+	return now.Noting(l.noting), nil
+}
 
 // cover hides things in trees.
 type cover struct {
@@ -240,6 +255,8 @@ type cover struct {
 	mounts []mountinfo.Mount
 	// covered: something was.
 	covered bool
+	// dry: nothing is, it is only looked for what can't be.
+	dry bool
 	// emptied says of what trees nothing shows.
 	emptied []string
 	// exposed is what would be refused, were it not too late.
@@ -430,6 +447,9 @@ func (c *cover) keepFolder(m mountinfo.Mount, tree int, p *place, point string) 
 	case point == m.Point && p.link:
 		return c.refuse(m, tree, p, "a symbolic link in %s leads to "+p.name()+" and could be replaced: mount that readOnly")
 	}
+	if c.dry {
+		return nil
+	}
 	if err := c.pinAbove(m, point); err != nil {
 		return err
 	}
@@ -513,6 +533,9 @@ func (c *cover) readOnly(point string) bool {
 // hide covers what is at a path of the shelf, unless it is not p's object any
 // more. What is mounted below it goes: it would be kept for nobody.
 func (c *cover) hide(point string, p *place) error {
+	if c.dry {
+		return nil
+	}
 	var fd int
 	var err error
 	if p != nil {
@@ -610,12 +633,24 @@ func (s *inside) bind(dir int, name string, on int, recursive uint) error {
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr); err != nil {
 		return os.NewSyscallError("mount_setattr", err)
 	}
+	if s.noting != "" {
+		if err := s.note(fd); err != nil {
+			return err
+		}
+	}
 	return mountOn(fd, on)
 }
 
 // pinAbove has the kernel refuse to rename the folders between a mount and what
 // is at point in it.
 func (c *cover) pinAbove(m mountinfo.Mount, point string) error {
+	if c.dry {
+		return nil
+	}
+	// Others may count on it by the time that what is noted is taken away.
+	noting := c.noting
+	c.noting = ""
+	defer func() { c.noting = noting }()
 	for dir := path.Dir(point); dir != m.Point && within(m.Point, dir); dir = path.Dir(dir) {
 		if err := c.pin(dir); err != nil {
 			return fmt.Errorf("keeping %s where it is: %w", dir, err)

@@ -39,13 +39,14 @@ type Tree struct {
 }
 
 // The names of the shelf's own directory and file, which cover others, of the
-// directory with what is pinned, and of the file that says which mounts hide nothing
-// that is open. No container's ID begins with a dot.
+// directory with what is pinned, and of the files that say which mounts hide nothing
+// that is open, and which may be taken away. No container's ID begins with a dot.
 const (
 	emptyDir  = ".nothing"
 	emptyFile = ".empty"
 	pins      = ".pins"
 	closed    = ".closed"
+	notes     = ".notes"
 )
 
 // shelfSource is what the shelf says in the kernel's table that it was made of.
@@ -197,7 +198,7 @@ func Remove(ns Namespace, id string) error {
 // known is where things are: they are looked for again only if one has moved since.
 // What is open stays so: see Sandbox.
 func Cover(ns Namespace, known *Look) (exposed []Exposed, err error) {
-	if exposed, err = coverOnce(ns, known); !errors.Is(err, errVanished) {
+	if exposed, err = coverOnce(ns, known, false); !errors.Is(err, errVanished) {
 		return exposed, err
 	}
 	err = lookAgain(func() error {
@@ -205,11 +206,14 @@ func Cover(ns Namespace, known *Look) (exposed []Exposed, err error) {
 		if err != nil {
 			return err
 		}
-		exposed, err = coverOnce(ns, now)
+		exposed, err = coverOnce(ns, now, false)
 		return err
 	})
 	return exposed, err
 }
+
+// Exposes is what Cover would return, with nothing covered.
+func Exposes(ns Namespace, known *Look) ([]Exposed, error) { return coverOnce(ns, known, true) }
 
 // mostLooks is how often things are looked for that move or vanish meanwhile.
 const mostLooks = 10
@@ -225,7 +229,7 @@ func lookAgain(do func() error) (err error) {
 	return err
 }
 
-func coverOnce(ns Namespace, l *Look) ([]Exposed, error) {
+func coverOnce(ns Namespace, l *Look, dry bool) ([]Exposed, error) {
 	var shown []mountinfo.Mount
 	if err := enter(ns, func(s *inside) (err error) {
 		shown, err = mountinfo.ReadIn(s.proc)
@@ -233,13 +237,13 @@ func coverOnce(ns Namespace, l *Look) ([]Exposed, error) {
 	}); err != nil {
 		return nil, err
 	}
-	c := cover{places: l.places, kernel: l.guard.Kernel}
+	c := cover{places: l.places, kernel: l.guard.Kernel, dry: dry}
 	var err error
 	if c.made, err = l.made(shown); err != nil {
 		return nil, err
 	}
 	if err := enter(ns, func(s *inside) error {
-		c.inside = s
+		c.inside, s.noting = s, l.noting
 		err := c.all("/")
 		if c.covered { // by mounts that may have the names of earlier ones
 			err = errors.Join(err, s.forgetClosed())
@@ -275,8 +279,9 @@ func (t Tree) clone() (int, error) {
 
 // inside is a thread in the sentry's mount namespace.
 type inside struct {
-	proc int // this process's /proc
-	root int // the shelf
+	proc   int    // this process's /proc
+	root   int    // the shelf
+	noting string // see Look.Noting
 }
 
 // enter has do run in a mount namespace. The thread ends with it:

@@ -182,6 +182,23 @@ func (all Writers) Planted(f *os.File, real string, kept []shelf.Kept) error {
 // plantedAdvice is for what no container can change any more.
 const plantedAdvice = "look at what it says, and touch it, or put a copy in its place, if it is what it should be"
 
+// Changed returns one that can have changed what is open last, or put it there; nil where
+// there is none.
+func (all Writers) Changed(f *os.File) (*Writer, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	where, err := around(f)
+	if err != nil {
+		return nil, err
+	}
+	return all.Of(where, time.Unix(st.Ctim.Unix())), nil
+}
+
 // Can says whether what is in an open folder may be some container's work, whenever it was
 // changed.
 func (all Writers) Can(folder *os.File) (bool, error) {
