@@ -117,7 +117,8 @@ func settledAbsence(scans []observedScan, name, p string, settle time.Duration) 
 }
 
 // guarded says from first principles whether the guard lets go what went in the
-// last 10 s: against what was declared at the moment before each of it was missed.
+// last 10 s: against what was declared at the moment before each of it was missed for
+// good, by a look that could be sure of it.
 func guarded(scans []observedScan, removedAt map[string]time.Time, r rules) error {
 	for i, past := range scans[:len(scans)-1] {
 		// Whose declaration of that moment is in force yet, or was when it went.
@@ -127,10 +128,11 @@ func guarded(scans []observedScan, removedAt map[string]time.Time, r rules) erro
 				continue
 			}
 			_, gone := removedAt[name]
-			same := true
+			same, away := true, true
 			for _, later := range scans[i+1:] {
 				l, there := later.out.state.entries[name]
 				same = same && (there && l.since.Equal(e.since) || !there && gone)
+				away = away && (!there || !l.absent.IsZero())
 			}
 			if !same {
 				continue
@@ -138,7 +140,7 @@ func guarded(scans []observedScan, removedAt map[string]time.Time, r rules) erro
 			total++
 			if gone {
 				lost++
-				missed = missed || !bears(scans[i+1].scan, name)
+				missed = missed || away
 			}
 		}
 		if missed && total >= 4 && float64(lost) > r.guard*float64(total)+1e-9 {
