@@ -124,15 +124,15 @@ func guarded(scans []observedScan, removedAt map[string]time.Time, r rules) erro
 		// Whose declaration of that moment is in force yet, or was when it went.
 		missed, lost, total := false, 0, 0
 		for name, e := range past.out.state.entries {
-			if !e.absent.IsZero() {
-				continue
-			}
 			_, gone := removedAt[name]
-			same, away := true, true
+			same, away := true, true // away: it is missed from the next look on
 			for _, later := range scans[i+1:] {
 				l, there := later.out.state.entries[name]
 				same = same && (there && l.since.Equal(e.since) || !there && gone)
 				away = away && (!there || !l.absent.IsZero())
+			}
+			if away && !e.absent.IsZero() {
+				continue // it was missed before
 			}
 			if !same {
 				continue
