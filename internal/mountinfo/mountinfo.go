@@ -26,6 +26,10 @@ type Mount struct {
 	Options  string // the file system's own, with what the kernel has escaped in them
 }
 
+// own is the table of the calling thread. That of the process is its first thread's,
+// which may have been left in another namespace.
+const own = "/proc/thread-self/mountinfo"
+
 // Read reads the mounts of the calling thread's namespace, those that others
 // stand on first.
 func Read() ([]Mount, error) {
@@ -56,10 +60,10 @@ func ReadAt(dir int, name string) ([]Mount, error) {
 	return parse(string(b))
 }
 
-// Lines are those of the table that the calling process sees, as the kernel writes
+// Lines are those of the table that the calling thread sees, as the kernel writes
 // them, whose mount choose picks.
 func Lines(choose func(Mount) bool) (lines []string, err error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	b, err := os.ReadFile(own)
 	if err != nil {
 		return nil, err
 	}

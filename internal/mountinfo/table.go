@@ -39,12 +39,11 @@ func (t *Table) read() ([]Mount, error) {
 	if t.file == nil {
 		// Not with os.Open: the runtime would poll it, and the kernel tells of a
 		// change once.
-		const path = "/proc/thread-self/mountinfo"
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(own, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return nil, &os.PathError{Op: "open", Path: own, Err: err}
 		}
-		t.file = os.NewFile(uintptr(fd), path)
+		t.file = os.NewFile(uintptr(fd), own)
 	} else if _, err := t.file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -80,12 +79,12 @@ func (t *Table) close() {
 // watchTime is how long Watch waits for what else is mounted before it tells of it.
 const watchTime = time.Second
 
-// Watch calls changed after something was mounted or unmounted in this process's
-// namespace, until ctx is done.
+// Watch calls changed after something was mounted or unmounted in the namespace of
+// the thread that calls it, until ctx is done.
 func Watch(ctx context.Context, changed func()) error {
-	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(own, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: "/proc/self/mountinfo", Err: err}
+		return &os.PathError{Op: "open", Path: own, Err: err}
 	}
 	defer unix.Close(fd)
 	end, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
