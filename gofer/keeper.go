@@ -3,6 +3,7 @@ package gofer
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,10 +32,13 @@ type Keeper struct {
 }
 
 // Stay has the keeper stay for good: until then it ends with its starter, so
-// that none is left that no record knows.
+// that none is left that no record knows. One that has ended meanwhile, as it does
+// with its container, is none that it fails for.
 func (k *Keeper) Stay() error {
-	_, err := k.stay.Write([]byte{1})
-	return err
+	if _, err := k.stay.Write([]byte{1}); !errors.Is(err, unix.EPIPE) {
+		return err
+	}
+	return nil
 }
 
 // Close lets go of what is needed to say Stay: a keeper that was not told so
