@@ -313,11 +313,3 @@ func (w *world) within(d time.Duration, what string, fn func()) {
 	}
 	w.t.Errorf("%s took %v, each more than %s", what, took, d)
 }
-
-// quiet waits until there is nothing left to do, nor to be told of by plan.
-func (w *world) quiet() {
-	w.t.Helper()
-	if !poll(func() bool { return !strings.Contains(w.ok("plan", "-o", "json"), `"sandbox"`) }) {
-		w.t.Fatalf("the plan is %s", w.ok("plan"))
-	}
-}

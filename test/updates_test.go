@@ -114,7 +114,7 @@ func TestChangesInPlace(t *testing.T) {
 		{"resumed", spec("state: Running", "100m", "64Mi", 300, ""), "state", "resume", none, ""},
 	} {
 		update := false
-		w.quiet() // else what is left of the last change is planned, too
+		w.comesToRest() // else what is left of the last change is planned, too
 		for _, a := range w.plan("web", c.spec) {
 			update = update || a.Action == "update" && a.Class == "in place" && strings.Contains(a.Reason, c.fields)
 			if a.Action != "update" && a.Action != c.verb || a.Class != "in place" {
@@ -172,7 +172,7 @@ func TestChangesOfOneContainer(t *testing.T) {
 		{"mount", "}, command: [/w, id, then, sleep], volumeMounts: [{name: v, mountPath: /v}]", "volumeMounts, workingDir"},
 		{"root", ", readOnly: true}, command: [/w, id, then, sleep]", "rootfs.readOnly, volumeMounts"},
 	} {
-		w.quiet()
+		w.comesToRest()
 		before := w.running("web")
 		text := spec(c.one)
 		want := fmt.Sprintf("container %q was changed: %s; it has 5s to end", "one", c.fields)
@@ -192,7 +192,7 @@ func TestChangesOfOneContainer(t *testing.T) {
 	const one = "}, command: [/w, sleep]"
 	w.declare("web", spec(one))
 	was = w.wait("web", "as before", func(s sandbox) bool { return running(s) && s.box("one").ID == "web.one.10" })
-	w.quiet()
+	w.comesToRest()
 	added := spec(one, "- "+box("three", "sleep"))
 	if plan := w.plan("web", added); len(plan) != 1 || plan[0] != (action{"web", "three", "start", "container", `container "three" was added`}) {
 		t.Errorf("planned for one more: %+v", plan)
@@ -223,7 +223,7 @@ func TestChangesOfTheSandbox(t *testing.T) {
 		{"hostname: b\nvolumes: [{name: v, files: {f: y}}]", "volumes[v].files.f"},
 		{"hostname: b\nnetwork: {mode: host}", "network.mode, volumes"},
 	} {
-		w.quiet()
+		w.comesToRest()
 		was := w.running("web")
 		before := identity(t, was)
 		reason := "the sandbox was changed: " + c.fields
