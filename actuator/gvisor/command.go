@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/sentry/control"
@@ -27,40 +28,54 @@ const killRounds = 20
 // KillTree kills a process of a container and all that it has started, as far
 // as that can be told by who is whose parent. They are stopped before: what is
 // started while they are listed, and whose parent is killed then, is nobody's
-// child any more. A stop takes effect later than it is sent, so that one list
-// without a new process is not enough.
+// child any more. What is stopped must not stay so, so that half of the time is
+// left to kill it.
 func (s Sentry) KillTree(ctx context.Context, id string, pid int) error {
+	stopping, cancel := ctx, context.CancelFunc(func() {})
+	if until, ok := ctx.Deadline(); ok {
+		stopping, cancel = context.WithTimeout(ctx, time.Until(until)/2)
+	}
+	defer cancel()
+	tree, err := s.stopTree(stopping, id, pid)
+	errs := []error{err}
+	for _, pid := range tree {
+		err := s.signalTree(ctx, id, pid, unix.SIGKILL)
+		if errs = append(errs, err); errors.Is(err, ErrNoAnswer) {
+			break // nor will it for the others
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stopTree stops a process and all that it has started, and returns them, also
+// with an error. A stop takes effect later than it is sent, so that one list
+// without a new process is not enough.
+func (s Sentry) stopTree(ctx context.Context, id string, pid int) (tree []int, _ error) {
 	var errs []error
-	var tree []int
 	known := map[int]bool{}
-	for round, same := 0, 0; same < 2 && round < killRounds; round, same = round+1, same+1 {
+	for round, same := 0, 0; same < 2 && round < killRounds; round++ {
 		list, err := s.listed(ctx, id)
 		if errors.Is(err, ErrUnknownContainer) || errors.Is(err, ErrNoProcess) {
-			return nil
+			return nil, nil
 		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
+		same++
 		for _, pid := range treeOf(pid, list) {
 			if known[pid] {
 				continue
 			}
-			known[pid], same = true, -1
+			known[pid], same = true, 0
 			tree = append(tree, pid)
-			if errs = append(errs, s.signalTree(ctx, id, pid, unix.SIGSTOP)); errors.Is(errs[len(errs)-1], ErrNoAnswer) {
-				return errors.Join(errs...) // nor will it for the others
+			err := s.signalTree(ctx, id, pid, unix.SIGSTOP)
+			if errs = append(errs, err); errors.Is(err, ErrNoAnswer) {
+				return tree, errors.Join(errs...)
 			}
 		}
 		if err != nil {
 			break
 		}
 	}
-	for _, pid := range tree {
-		if errs = append(errs, s.signalTree(ctx, id, pid, unix.SIGKILL)); errors.Is(errs[len(errs)-1], ErrNoAnswer) {
-			break
-		}
-	}
-	return errors.Join(errs...)
+	return tree, errors.Join(errs...)
 }
 
 // listed are a container's processes.

@@ -81,6 +81,38 @@ func TestTreeOf(t *testing.T) {
 	}
 }
 
+// What was stopped to be killed is killed also where a stop gets no answer.
+func TestKillTreeOfWhoDoesNotStop(t *testing.T) {
+	killed := make(chan any, 10)
+	socket := server(t, func(request map[string]any, _ int, w io.Writer) {
+		arg, _ := request["arg"].(map[string]any)
+		switch {
+		case request["method"] == boot.ContMgrProcesses:
+			fmt.Fprint(w, `{"success": true, "result": [{"pid": 7, "ppid": 0}, {"pid": 8, "ppid": 7}]}`)
+			return
+		case arg["Signo"] == float64(unix.SIGKILL):
+			killed <- arg["PID"]
+		case arg["PID"] == float64(8):
+			_, _ = io.Copy(io.Discard, w.(io.Reader)) // until it is given up
+			return
+		}
+		fmt.Fprint(w, `{"success": true}`)
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	defer cancel()
+	if err := (Sentry{Socket: socket}).KillTree(ctx, "s.app.1", 7); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("the stop that has no answer is not told of: %v", err)
+	}
+	close(killed)
+	var got []any
+	for pid := range killed {
+		got = append(got, pid)
+	}
+	if !slices.Equal(got, []any{7.0, 8.0}) {
+		t.Errorf("killed are %v", got)
+	}
+}
+
 // What a sentry says in words commands no terminal and forges no line of a log.
 func TestWordsAreWords(t *testing.T) {
 	said, err := json.Marshal(map[string]any{"success": false, "err": "\x1b[2Jall is well\r\nlevel=INFO msg=\"all is well\"\u202e\x00\u009b"})
