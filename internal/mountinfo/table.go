@@ -76,7 +76,8 @@ func (t *Table) close() {
 	t.file, t.mounts = nil, nil
 }
 
-// watchTime is how long Watch waits for what else is mounted before it tells of it.
+// watchTime is the least time between two calls of Watch's: what is mounted meanwhile is
+// told of together.
 const watchTime = time.Second
 
 // Watch calls changed after something was mounted or unmounted in the namespace of
@@ -93,6 +94,12 @@ func Watch(ctx context.Context, changed func()) error {
 	}
 	defer unix.Close(end)
 	stop := context.AfterFunc(ctx, func() { _, _ = unix.Write(end, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
+	defer func() {
+		if !stop() {
+			// It has begun: the descriptor is not to be another's by then.
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(end), Events: unix.POLLIN}}, -1)
+		}
+	}()
 	for ctx.Err() == nil {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}, {Fd: int32(end), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
@@ -106,10 +113,6 @@ func Watch(ctx context.Context, changed func()) error {
 		case <-ctx.Done():
 		case <-time.After(watchTime):
 		}
-	}
-	if !stop() {
-		// It has begun: the descriptor is not to be another's by then.
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(end), Events: unix.POLLIN}}, -1)
 	}
 	return nil
 }
