@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -282,4 +284,33 @@ func TestTentative(t *testing.T) {
 			t.Errorf("abandoned are %+v, %v", all, err)
 		}
 	}
+}
+
+// Who covers waits for nobody for long, and is told so; who waits for it ends with its
+// context.
+func TestCovers(t *testing.T) {
+	in := registry(filepath.Join(t.TempDir(), "claims"))
+	one, sure, err := in.covering(t.Context(), time.Hour)
+	check(t, err)
+	other, alike, err := in.covering(t.Context(), time.Hour)
+	check(t, err)
+	if !sure || !alike {
+		t.Error("two that cover are in each other's way")
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := in.covers(soon, unix.LOCK_EX, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who waits to be alone: %v", err)
+	}
+	one()
+	other()
+	alone, err := in.covers(t.Context(), unix.LOCK_EX, time.Hour)
+	check(t, err)
+	done, sure, err := in.covering(t.Context(), 0)
+	check(t, err)
+	if sure {
+		t.Error("it is not told that somebody uncovers")
+	}
+	done()
+	alone()
 }

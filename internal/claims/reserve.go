@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -117,19 +118,26 @@ const (
 )
 
 // Covering has nobody uncover what others may be counting on meanwhile, until done is
-// called.
-func Covering() (done func(), err error) {
-	done, err = ofHost.covers(unix.LOCK_SH, coveringPatience)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return func() {}, nil // it is not waited for: what is covered is worth more
-	}
-	return done, err
+// called. Who uncovers is not waited for long: what is covered is worth more. Then sure is
+// false: that one may take away what is covered, which is to be covered again.
+func Covering(ctx context.Context) (done func(), sure bool, err error) {
+	return ofHost.covering(ctx, coveringPatience)
 }
 
-// Uncovering has nobody cover anything until done is called.
-func Uncovering() (done func(), err error) { return ofHost.covers(unix.LOCK_EX, uncoveringPatience) }
+func (r registry) covering(ctx context.Context, patience time.Duration) (done func(), sure bool, err error) {
+	done, err = r.covers(ctx, unix.LOCK_SH, patience)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return func() {}, false, nil
+	}
+	return done, err == nil, err
+}
 
-func (r registry) covers(how int, patience time.Duration) (done func(), err error) {
+// Uncovering has nobody cover anything until done is called, but who does not wait.
+func Uncovering(ctx context.Context) (done func(), err error) {
+	return ofHost.covers(ctx, unix.LOCK_EX, uncoveringPatience)
+}
+
+func (r registry) covers(ctx context.Context, how int, patience time.Duration) (done func(), err error) {
 	if err := os.MkdirAll(string(r), 0o700); err != nil {
 		return nil, err
 	}
@@ -137,15 +145,22 @@ func (r registry) covers(how int, patience time.Duration) (done func(), err erro
 	if err != nil {
 		return nil, err
 	}
-	for began := time.Now(); ; time.Sleep(patience / 200) {
+	for began := time.Now(); ; {
 		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EWOULDBLOCK) || time.Since(began) > patience {
-			f.Close()
-			return nil, fmt.Errorf("waiting for daemons that cover what is theirs: %w", err)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		} else if (errors.Is(err, unix.EINTR) || errors.Is(err, unix.EWOULDBLOCK)) && time.Since(began) <= patience {
+			select {
+			case <-time.After(patience / 200):
+			case <-ctx.Done():
+			}
+			continue
 		}
+		f.Close()
+		return nil, fmt.Errorf("waiting for daemons that cover what is theirs: %w", err)
 	}
 }
 

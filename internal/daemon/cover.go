@@ -112,7 +112,7 @@ func (d *daemon) isOwn(t shelf.Thing) bool {
 // which may not do that. It returns what can be reached all the same; with dry, what
 // could for good, and nothing is hidden.
 func (d *daemon) cover(ctx context.Context, checker *answers.Checker, dry bool) (left []reach, err error) {
-	done, err := claims.Covering()
+	done, sure, err := claims.Covering(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (d *daemon) cover(ctx context.Context, checker *answers.Checker, dry bool) 
 	if left, err = coverAll(ctx, sandboxes, func(s *sandboxOf) []reach { return s.cover(ctx, check) }); err != nil {
 		return nil, err
 	}
-	if dry {
+	if dry || !sure { // it is covered once more, and counts then
 		return left, nil
 	}
 	if !slices.ContainsFunc(left, func(r reach) bool { return !r.forGood }) {

@@ -94,12 +94,17 @@ func (d *daemon) reserve(ctx context.Context) (err error) {
 	}
 	d.unlock = append(d.unlock, unlock)
 	if own.Again {
-		if err := d.uncover(ctx, asked, things, d.starting); err != nil {
+		if err := d.uncoverAlone(ctx, asked, things, d.starting); err != nil {
 			d.c.Log.Error(err, "what a daemon has covered that died while it started is not taken back")
 		}
 	}
+	starting, before := d.starting, d.before
 	d.starting, d.before = "", nil
-	return claims.Write(d.claim())
+	if err := claims.Write(d.claim()); err != nil {
+		d.starting, d.before = starting, before // by that it is taken back
+		return err
+	}
+	return nil
 }
 
 // kept is what of a daemon's own is out of all containers' reach, and since when.

@@ -20,7 +20,7 @@ func (d *daemon) takeBack(ctx context.Context, checker *answers.Checker) error {
 	if d.before != nil {
 		was = d.before.Things
 	}
-	if err := d.uncover(ctx, checker, was, d.starting); err != nil {
+	if err := d.uncoverAlone(ctx, checker, was, d.starting); err != nil {
 		return err // who notices that the claim is a dead one's tries again
 	}
 	return claims.TakeBack(d.claim(), true)
@@ -29,15 +29,7 @@ func (d *daemon) takeBack(ctx context.Context, checker *answers.Checker) error {
 // takeBackAbandoned does that for daemons that have died; it says whether others start
 // just now.
 func (d *daemon) takeBackAbandoned(ctx context.Context) (others bool) {
-	all, err := claims.Abandoned()
-	for _, c := range all {
-		one := d.uncover(ctx, d.answers, d.own.all(), c.Starting)
-		if one == nil {
-			one = claims.TakeBack(c, false)
-		}
-		err = errors.Join(err, one)
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := d.uncoverAbandoned(ctx); err != nil && ctx.Err() == nil {
 		d.c.Log.Error(err, "what a daemon has covered that died while it started is not taken back")
 	}
 	check := onlyPath(d.answers.Scan(scanPatience))
@@ -48,14 +40,42 @@ func (d *daemon) takeBackAbandoned(ctx context.Context) (others bool) {
 	return others && err == nil
 }
 
-// uncover takes away what was covered by somebody and is needed neither for some things
-// of this daemon's nor for others'.
-func (d *daemon) uncover(ctx context.Context, checker *answers.Checker, own []shelf.Thing, by string) error {
-	done, err := claims.Uncovering()
+// uncoverAbandoned takes back what daemons have claimed and covered that have died.
+func (d *daemon) uncoverAbandoned(ctx context.Context) error {
+	all, err := claims.Abandoned()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	done, err := claims.Uncovering(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	// While that was waited for, another daemon may have gone on with one, by its name.
+	all, err = claims.Abandoned()
+	for _, c := range all {
+		one := d.uncover(ctx, d.answers, d.own.all(), c.Starting)
+		if one == nil {
+			one = claims.TakeBack(c, false)
+		}
+		err = errors.Join(err, one)
+	}
+	return err
+}
+
+// uncoverAlone is uncover once nobody covers.
+func (d *daemon) uncoverAlone(ctx context.Context, checker *answers.Checker, own []shelf.Thing, by string) error {
+	done, err := claims.Uncovering(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.uncover(ctx, checker, own, by)
+}
+
+// uncover takes away what was covered by somebody and is needed neither for some things
+// of this daemon's nor for others'. It needs claims.Uncovering.
+func (d *daemon) uncover(ctx context.Context, checker *answers.Checker, own []shelf.Thing, by string) error {
 	guard, err := d.guardOf(ctx, checker, own, func(c *claims.Claim) bool { return c.Starting != by })
 	if err != nil {
 		return err
@@ -70,6 +90,9 @@ func (d *daemon) uncover(ctx context.Context, checker *answers.Checker, own []sh
 	}
 	var errs []error
 	for i := range all {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
 		runs, err := all[i].find()
 		if err != nil || runs == nil {
 			errs = append(errs, err)
