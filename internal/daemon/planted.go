@@ -32,7 +32,7 @@ func (d *daemon) notPlanted(check func(path string) error, untouched bool) error
 			dirs = append(dirs, t.Path)
 		}
 	}
-	if err := planting(all, dirs, filepath.Join(d.c.DataDir, "volumes"), d.kept.all(), untouched); err != nil {
+	if err := planting(all, dirs, filepath.Join(d.c.DataDir, "volumes"), d.kept.all(), untouched, check); err != nil {
 		return fmt.Errorf("what is there may not be the daemon's own: %w; or choose another directory", err)
 	}
 	return nil
@@ -42,8 +42,8 @@ func (d *daemon) notPlanted(check func(path string) error, untouched bool) error
 var believed = []string{"manifests", "memory", "records", "checkpoints", "volumes", "logs", "events"}
 
 // planting is why what is in directories is not believed. volumes is the one in which all
-// is the containers'.
-func planting(all written.Writers, dirs []string, volumes string, kept []shelf.Kept, untouched bool) error {
+// is the containers'. What does not answer, as check says, may be anything.
+func planting(all written.Writers, dirs []string, volumes string, kept []shelf.Kept, untouched bool, check func(path string) error) error {
 	for _, dir := range dirs {
 		real, err := filepath.EvalSymlinks(dir)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -73,6 +73,11 @@ func planting(all written.Writers, dirs []string, volumes string, kept []shelf.K
 					return filepath.SkipDir
 				}
 				return nil
+			}
+			if e.Type() != fs.ModeSymlink { // that is not followed
+				if err := check(path); err != nil {
+					return err
+				}
 			}
 			f, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 			if errors.Is(err, fs.ErrNotExist) {

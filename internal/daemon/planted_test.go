@@ -26,6 +26,9 @@ func placeOf(t *testing.T, path string) shelf.Place {
 	return where
 }
 
+// allAnswer is of paths that do.
+func allAnswer(string) error { return nil }
+
 // A file that a container can have changed where a daemon finds what it believes is
 // found however deep it is, and although all folders are older; what it writes in
 // volumes counts for nothing.
@@ -67,11 +70,11 @@ func TestPlanting(t *testing.T) {
 				check(t, errors.Join(os.Rename(at("v/d"), at("v/else")), os.Rename(at("v/else"), at("v/d"))))
 			}
 			all := written.Writers{{Sandbox: "web", Places: []shelf.Place{placeOf(t, at(c.volume))}, Since: since}}
-			err = planting(all, []string{at("v/d"), at("v/d/memory"), at("none")}, at("v/d/volumes"), nil, true)
+			err = planting(all, []string{at("v/d"), at("v/d/memory"), at("none")}, at("v/d/volumes"), nil, true, allAnswer)
 			if (err != nil) != c.planted {
 				t.Errorf("%v", err)
 			}
-			if c.rename && planting(all, []string{at("v/d")}, at("v/d/volumes"), nil, false) != nil {
+			if c.rename && planting(all, []string{at("v/d")}, at("v/d/volumes"), nil, false, allAnswer) != nil {
 				t.Error("what the daemon itself may have changed counts")
 			}
 			if !c.planted || c.rename {
@@ -81,11 +84,21 @@ func TestPlanting(t *testing.T) {
 			for _, name := range []string{"v/d", "elsewhere"} {
 				kept = append(kept, shelf.Kept{Place: placeOf(t, at(name)), Since: time.Now()})
 			}
-			if planting(all, []string{at("v/d"), at("v/d/memory")}, at("v/d/volumes"), kept, true) == nil {
+			if planting(all, []string{at("v/d"), at("v/d/memory")}, at("v/d/volumes"), kept, true, allAnswer) == nil {
 				t.Error("it is believed once it is kept from containers")
 			}
+			silent := errors.New("silent")
+			answersNot := func(path string) error {
+				if path == filepath.Dir(at(c.change)) {
+					return silent
+				}
+				return nil
+			}
+			if err := planting(all, []string{at("v/d"), at("v/d/memory")}, at("v/d/volumes"), kept, true, answersNot); !errors.Is(err, silent) {
+				t.Errorf("what does not answer is looked at: %v", err)
+			}
 			changed(t, at(c.change), time.Now())
-			if err := planting(all, []string{at("v/d"), at("v/d/memory")}, at("v/d/volumes"), kept, true); err != nil && c.volume != "v/d/manifests" {
+			if err := planting(all, []string{at("v/d"), at("v/d/memory")}, at("v/d/volumes"), kept, true, allAnswer); err != nil && c.volume != "v/d/manifests" {
 				t.Errorf("touched: %v", err)
 			}
 		})
