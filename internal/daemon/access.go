@@ -187,6 +187,7 @@ func (d *daemon) serve(ctx context.Context, server *api.Server, l net.Listener) 
 			}
 			d.c.Log.Info("the API's socket was removed and is made anew", "socket", d.c.Socket)
 			said, l = "", next
+			d.coverSoon() // another one was covered
 			listen()
 		}
 	})

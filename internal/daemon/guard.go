@@ -263,13 +263,14 @@ func (d *daemon) lookAround() error {
 }
 
 // watchMounts has it be looked again what is this daemon's once something was mounted.
-func (d *daemon) watchMounts(ctx context.Context) error {
-	return mountinfo.Watch(ctx, func() {
-		select {
-		case d.moved <- struct{}{}:
-		default:
-		}
-	})
+func (d *daemon) watchMounts(ctx context.Context) error { return mountinfo.Watch(ctx, d.coverSoon) }
+
+// coverSoon has keepGuard look again before the resync.
+func (d *daemon) coverSoon() {
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
 }
 
 // settle waits a moment for what follows on a claim: who starts writes several, and each
@@ -305,10 +306,7 @@ func (d *daemon) manifestsReach() desired.Reach {
 			var where shelf.Place
 			where, err = shelf.Locate(f.File, mounts)
 			if err == nil && !slices.ContainsFunc(kept, func(k shelf.Kept) bool { return k.Place.Is(where) }) {
-				select {
-				case d.moved <- struct{}{}:
-				default:
-				}
+				d.coverSoon()
 			}
 		}
 		f.Close()
