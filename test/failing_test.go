@@ -19,7 +19,7 @@ func TestCommandNotThere(t *testing.T) {
 		return s.Status.Phase == "Failed" && s.box("app").NextStartAt != nil && s.box("other").State == "running"
 	})
 	c := s.box("app")
-	if s.Status.Reason != "StartError" || !strings.Contains(s.Status.Message, "no such file") || !strings.Contains(c.Message, "/nope") {
+	if s.Status.Reason != "StartError" || !strings.Contains(s.Status.Message, "is not in the root") || !strings.Contains(c.Message, "/nope") {
 		t.Errorf("it says %+v", s.Status)
 	}
 	if until := time.Until(*c.NextStartAt); until < 50*time.Minute || until > 70*time.Minute {

@@ -156,7 +156,12 @@ func Run(ctx context.Context, c Config) error {
 	if c.Socket == "" {
 		d.c.Socket = filepath.Join(c.StateDir, "sandboxer.sock")
 	}
-	if err := d.open(ctx); err != nil {
+	starting := ctx
+	if c.Foreground != nil || c.StopSandboxesOnExit {
+		// One that is to end already has to know what runs, to end that.
+		starting = context.WithoutCancel(ctx)
+	}
+	if err := d.open(starting); err != nil {
 		return err
 	}
 	defer func() {
@@ -164,7 +169,7 @@ func Run(ctx context.Context, c Config) error {
 			d.close()
 		}
 	}()
-	listener, err := d.listenCovered(ctx)
+	listener, err := d.listenCovered(starting)
 	if err != nil {
 		return err
 	}
