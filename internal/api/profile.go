@@ -63,6 +63,9 @@ func (s *Server) profile(r *http.Request) streamer {
 	if err != nil {
 		return refuse(err)
 	}
+	if debug > 0 && (name == "profile" || name == "trace") {
+		return refuse(badRequest("there is no text of the profile %q: leave out debug", name))
+	}
 	return func(ctx context.Context, w *streamWriter) error {
 		show := func() error {
 			w.begin(profileType(debug))

@@ -17,7 +17,7 @@ type route struct {
 	method, path string
 	query        []string // the parameters that it knows
 	always       bool     // also while the daemon does not work yet
-	aid          bool     // it looks for faults, also where nothing else is answered any more
+	aid          bool     // for who looks for faults: it has slots of its own, beside those of all others
 	level        Level    // that its client needs
 	note         note     // what is made of it being asked for
 	// answer returns what to send as JSON; stream says that it is called
@@ -35,7 +35,7 @@ const (
 	unnoted note = iota // it changes nothing
 	logged              // in the daemon's log
 	told                // in the events, too
-	tells               // in both, by what answers, which knows for what it is asked
+	tells               // what answers it notes it in both, with what only the body says
 )
 
 // streamer sends until it is done; nil: the request asks for no stream.
