@@ -62,6 +62,9 @@ func (b *backend) Watch(ctx context.Context, name string, send func(api.Change) 
 }
 
 func (b *backend) Describe(_ context.Context, name string) (api.Description, error) {
+	if name == "deaf" {
+		return api.Description{}, errors.New("nobody knows")
+	}
 	s, err := b.Sandbox(name)
 	d := api.Description{Sandbox: s, Events: b.Events(name)}
 	if s.Status.Phase != api.Invalid {
@@ -212,8 +215,8 @@ func (b *backend) ConfirmDeletions(_ context.Context, names []string) (done api.
 
 // DebugState is of one sandbox that is being made; what it says has a value of vault's.
 func (b *backend) DebugState(context.Context) api.DebugState {
-	dir := filepath.Dir(b.socket)
-	return api.DebugState{PID: 42, Settings: api.DebugSettings{StateDir: dir, DataDir: dir, ConfigFile: dir + "/config.yaml"}, Mounts: []string{"36 35 0:1 / /run rw - tmpfs t rw"},
+	dir, data := filepath.Dir(b.socket), filepath.Join(filepath.Dir(b.asked), "data")
+	return api.DebugState{PID: 42, Settings: api.DebugSettings{StateDir: dir, DataDir: data, ConfigFile: dir + "/config.yaml"}, Mounts: []string{"36 35 0:1 / /run rw - tmpfs t rw"},
 		Loop: api.DebugLoop{Workers: 16, Queue: []string{"web"}}, Sandboxes: []api.DebugSandbox{{Name: "web", Phase: "acting", LookError: "it said hunter2hunter2"}},
 		Missing: []string{"background"}}
 }

@@ -172,11 +172,7 @@ func load(ts *testscript.TestScript) *backend { return ts.Value(backendKey{}).(*
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	c := cli{stdout: io.Discard, stderr: io.Discard}
-	all := c.root().Commands()
-	for _, cmd := range all {
-		all = append(all, cmd.Commands()...)
-	}
-	for _, cmd := range all {
+	for _, cmd := range below(c.root()) {
 		if cmd.Name() == "help" {
 			continue
 		}

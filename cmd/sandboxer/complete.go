@@ -224,12 +224,25 @@ func completeFolder(*cobra.Command, []string, string) ([]string, cobra.ShellComp
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
+// completeFile offers files of any kind.
+func completeFile(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
 // flagsOf are a command's flags.
 func flagsOf(cmd *cobra.Command) (names []string) {
 	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 		names = append(names, cobra.CompletionWithDesc("--"+f.Name, f.Usage))
 	})
 	return names
+}
+
+// below are the commands of a command, and theirs.
+func below(cmd *cobra.Command) (all []*cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		all = append(append(all, sub), below(sub)...)
+	}
+	return all
 }
 
 // completions has every command's flags offer what they take. What is in none of
@@ -242,7 +255,7 @@ func (c *cli) completions(root *cobra.Command) {
 		"for": completeGoals, "log-level": levels, "log-format": completeWords("text", "json"), "config": completeConfig,
 		"manifests": completeFolder, "state-dir": completeFolder, "data-dir": completeFolder, "image-path": completeFolder,
 	}
-	for _, cmd := range root.Commands() {
+	for _, cmd := range below(root) {
 		if cmd.ValidArgsFunction == nil && len(cmd.ValidArgs) == 0 && cmd.Args != nil && cmd.Args(cmd, nil) == nil && cmd.Args(cmd, []string{""}) != nil {
 			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		}

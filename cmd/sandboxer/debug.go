@@ -49,7 +49,8 @@ Values are left out that may be secret: of variables (those in files are never
 read), headers, hooks' variables and "files" volumes, also where a message has
 them. --with-env keeps literal values of containers' variables. Commands,
 arguments, paths, labels and names stay, and so does what programs, hooks and
-probes have said in messages: read it before you give it away.`,
+probes have said in messages, with values that are declared no more, and what
+these quote of rejected documents: read it before you give it away.`,
 		Example: "  sandboxer debug dump\n  sandboxer debug dump -o - | ssh desk 'cat >report.tar.gz'",
 		Args:    args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,6 +58,9 @@ probes have said in messages: read it before you give it away.`,
 			d.name = "sandboxer-debug-" + now.Format("20060102T150405Z")
 			if output == "" {
 				output = d.name + ".tar.gz"
+			}
+			if output == stdinName && terminal(c.stdout) {
+				return usagef("a bug report is not text: name a file with -o")
 			}
 			client := c.client()
 			defer client.Close()
@@ -82,6 +86,7 @@ probes have said in messages: read it before you give it away.`,
 	f.StringVar(&d.stateDir, "state-dir", defaultState, "the daemon's, where it does not answer")
 	f.StringVar(&d.dataDir, "data-dir", "/var/lib/sandboxer", "the daemon's, where it does not answer")
 	f.StringVar(&d.config, "config", "/etc/sandboxer/config.yaml", "the daemon's, where it does not answer")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeFile) // it has none yet
 	return cmd
 }
 
@@ -117,7 +122,8 @@ func (c *cli) pprofCommand() *cobra.Command {
 ` + strings.Join(api.Profiles, ", ") + `.
 "go tool pprof" reads it, and "go tool trace" the trace. Of block, mutex,
 profile (of the CPU) and trace, which are taken over a time, one is taken at a
-time. With --debug 1 or 2 it is text (goroutine: 2 is what a crash prints).`,
+time. With --debug 1 or 2 all but profile and trace are text (goroutine: 2 is
+what a crash prints).`,
 		Example:   "  sandboxer debug pprof heap -o heap.pb.gz\n  sandboxer debug pprof goroutine --debug 2",
 		Args:      args(cobra.ExactArgs(1), "one PROFILE"),
 		ValidArgs: api.Profiles,
@@ -140,6 +146,7 @@ time. With --debug 1 or 2 it is text (goroutine: 2 is what a crash prints).`,
 	f.StringVarP(&output, "output", "o", stdinName, "file to write, which is not there yet; -: stdout")
 	f.IntVar(&seconds, "seconds", 0, "how long it is taken; 0: as long as the daemon likes (10 s)")
 	f.IntVar(&debug, "debug", 0, "1 or 2: as text")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeFile) // it has none yet
 	return cmd
 }
 

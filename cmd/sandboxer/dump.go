@@ -84,7 +84,7 @@ func (d *dump) gather(ctx context.Context, client *api.Client, now time.Time) {
 	}
 	told := answers && d.try("the status of sandboxes", func() error { return d.sandboxes(ctx, client) })
 	if !told {
-		d.try("the accepted manifests", d.storedManifests)
+		d.manifests()
 	}
 	if state == nil {
 		d.try("the records", d.storedRecords)
@@ -173,7 +173,7 @@ func (d *dump) sandboxes(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	var all []api.Description
-	late := 0
+	late, unknown := 0, false
 	for i, s := range list.Items {
 		var of api.Description
 		err := ask(ctx, func(ctx context.Context) (err error) { of, err = client.Describe(ctx, s.Name); return err })
@@ -181,6 +181,7 @@ func (d *dump) sandboxes(ctx context.Context, client *api.Client) error {
 			continue // it was removed meanwhile, or is no sandbox but a rejected document
 		}
 		if !d.try(fmt.Sprintf("sandbox %q", s.Name), func() error { return err }) {
+			unknown = true
 			if late++; late == mostLate && i+1 < len(list.Items) {
 				d.missing = append(d.missing, fmt.Sprintf("%d more sandboxes", len(list.Items)-i-1))
 				break
@@ -190,6 +191,9 @@ func (d *dump) sandboxes(ctx context.Context, client *api.Client) error {
 		d.redactor.spec(of.Spec)
 		of.Events = []events.Event{} // all are in a file of their own
 		all = append(all, of)
+	}
+	if unknown {
+		d.manifests() // what is said of these, too, may have their values
 	}
 	for i := range list.Items {
 		d.redactor.sandbox(&list.Items[i])
@@ -252,9 +256,10 @@ func (d *dump) readme() string {
 	} else {
 		b.WriteString("So are literal values of containers' variables. Such values, of six characters or more, were taken out\nof messages, too.\n")
 	}
-	b.WriteString("Commands, arguments, paths, labels and names are in it, and what programs, hooks and probes have said in\nmessages: read it before you give it away.\n\nNot in it:\n")
+	b.WriteString("Hashes of specifications are HASH-1 and so on: a value could be guessed by them.\n")
+	b.WriteString("Commands, arguments, paths, labels and names are in it, what programs, hooks and probes have said in messages,\nand what these quote of documents that were rejected. Values that were declared once and are no more are not\nlooked for: read it before you give it away.\n\nNot in it:\n")
 	for _, m := range d.missing {
-		fmt.Fprintf(&b, "- %s\n", m)
+		fmt.Fprintf(&b, "- %s\n", d.redactor.text(m))
 	}
 	if len(d.missing) == 0 {
 		b.WriteString("- nothing is missing\n")

@@ -25,6 +25,12 @@ type accepted struct {
 	Sandbox *desired.Sandbox `json:"sandbox"`
 }
 
+// manifests takes the accepted manifests from the data directory, where the daemon
+// does not tell of each.
+func (d *dump) manifests() {
+	d.try("the accepted manifests (so messages may have values of theirs)", d.storedManifests)
+}
+
 // storedManifests takes the accepted manifests from the data directory.
 func (d *dump) storedManifests() error {
 	return d.each(filepath.Join(d.dataDir, "manifests"), func(name string, content []byte) error {
@@ -65,7 +71,11 @@ func (d *dump) storedRecords() error {
 			}
 			short := map[string]any{}
 			for _, field := range recordFields {
-				if v, ok := all[field]; ok {
+				v, ok := all[field]
+				if hash, is := v.(string); is && (field == "hash" || field == "sandboxHash") {
+					v = d.redactor.mark(hash)
+				}
+				if ok {
 					short[field] = v
 				}
 			}

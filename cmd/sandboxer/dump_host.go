@@ -39,28 +39,25 @@ func hostFacts() host {
 	if unix.Sysinfo(&info) == nil {
 		h.Memory, h.Free, h.Uptime = info.Totalram*uint64(info.Unit), info.Freeram*uint64(info.Unit), info.Uptime
 	}
-	for line := range strings.Lines(line("/etc/os-release", true)) {
+	for line := range strings.Lines(content("/etc/os-release")) {
 		if v, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
 			h.OS = strings.Trim(strings.TrimSpace(v), `"`)
 		}
 	}
-	h.LSM = line("/sys/kernel/security/lsm", false)
+	h.LSM = content("/sys/kernel/security/lsm")
 	for _, s := range sysctls {
-		if v := line("/proc/sys/"+s, false); v != "" {
+		if v := content("/proc/sys/" + s); v != "" {
 			h.Limits[strings.ReplaceAll(s, "/", ".")] = v
 		}
 	}
 	return h
 }
 
-// line is what a small file holds; nothing where it can't be read.
-func line(path string, more bool) string {
+// content is what a small file holds; nothing where it can't be read.
+func content(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return ""
-	}
-	if more {
-		return string(b)
 	}
 	return strings.TrimSpace(string(b))
 }

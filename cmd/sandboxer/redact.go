@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ type redactor struct {
 	withEnv bool // literal values of variables stay
 	values  map[string]bool
 	all     *strings.Replacer // of values; nil: they have changed
+	hashes  map[string]string // of specifications: what stands for each
 }
 
 // hide is what is shown of a value. What is empty is no secret.
@@ -105,13 +107,14 @@ func (r *redactor) text(s string) string {
 		var pairs []string
 		for _, v := range longest {
 			pairs = append(pairs, v, redacted)
-			if quoted := quote(v); quoted != v {
-				pairs = append(pairs, quoted, redacted)
+			// The log quotes messages, and they quote what was said.
+			if once := quote(v); once != v {
+				pairs = append(pairs, quote(once), redacted, once, redacted)
 			}
 		}
 		r.all = strings.NewReplacer(pairs...)
 	}
-	return r.all.Replace(s)
+	return specHash.ReplaceAllStringFunc(r.all.Replace(s), r.mark)
 }
 
 // quote is a value as it stands between quotes.
@@ -120,9 +123,24 @@ func quote(v string) string {
 	return q[1 : len(q)-1]
 }
 
+// specHash is the hash of a specification, as messages have it.
+var specHash = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
+
+// mark stands for the hash of a specification, wherever it is: a hash and all the
+// rest of the specification would let somebody try values until one fits.
+func (r *redactor) mark(hash string) string {
+	if r.hashes == nil {
+		r.hashes = map[string]string{}
+	}
+	if hash != "" && r.hashes[hash] == "" {
+		r.hashes[hash] = fmt.Sprintf("HASH-%d", len(r.hashes)+1)
+	}
+	return r.hashes[hash]
+}
+
 // sandbox takes such values out of what a sandbox says of itself.
 func (r *redactor) sandbox(s *api.Sandbox) {
-	s.Status.Message = r.text(s.Status.Message)
+	s.Status.Message, s.Status.SpecHash = r.text(s.Status.Message), r.mark(s.Status.SpecHash)
 	for i := range s.Status.Conditions {
 		c := &s.Status.Conditions[i]
 		c.Message = r.text(c.Message)
@@ -149,16 +167,22 @@ func (r *redactor) description(d *api.Description) {
 
 func (r *redactor) events(list []events.Event) {
 	for i := range list {
-		list[i].Message = r.text(list[i].Message)
+		list[i].Message, list[i].Revision = r.text(list[i].Message), r.mark(list[i].Revision)
 	}
 }
 
 // state does so with what the daemon says of itself.
 func (r *redactor) state(s *api.DebugState) {
+	s.NotReady = r.text(s.NotReady)
 	for i := range s.Sandboxes {
 		s.Sandboxes[i].LookError = r.text(s.Sandboxes[i].LookError)
 		if rec := s.Sandboxes[i].Record; rec != nil {
-			rec.ProbeError = r.text(rec.ProbeError)
+			rec.ProbeError, rec.Broken = r.text(rec.ProbeError), r.text(rec.Broken)
+			for _, said := range []map[string]string{rec.BrokenContainers, rec.Damaged} {
+				for of, message := range said {
+					said[of] = r.text(message)
+				}
+			}
 		}
 	}
 }

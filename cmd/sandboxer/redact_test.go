@@ -105,22 +105,28 @@ func TestRedactedMessages(t *testing.T) {
 	if e := s.Containers[0].Env; e[0].Value != redacted || e[2].Value != redacted || e[3].Value != "" || e[5].ValueFrom.File != "/etc/token" {
 		t.Errorf("%+v", e)
 	}
-	const said = `it said s3cr3t!-and-more, s3cr3t!, "first line\nand \"second\"\n" and: and "second"; on it goes`
-	const want = `it said REDACTED, REDACTED, "REDACTED\n" and: REDACTED; on it goes`
+	const hash = "0123456789abcdef"
+	const said = `it said s3cr3t!-and-more, s3cr3t!, "first line\nand \"second\"\n" and: and "second"; ` +
+		`in the log \"first line\\nand \\\"second\\\"\"; on it goes at revision ` + hash + ` of x` + hash
+	const want = `it said REDACTED, REDACTED, "REDACTED\n" and: REDACTED; in the log \"REDACTED\"; on it goes at revision HASH-1 of x` + hash
 	if got := r.text(said); got != want {
 		t.Errorf("%s", got)
 	}
-	d := api.Description{Sandbox: api.Sandbox{Status: api.Status{Message: said, Conditions: []api.Condition{{Message: said}},
+	d := api.Description{Sandbox: api.Sandbox{Status: api.Status{Message: said, SpecHash: "fedcba9876543210", Conditions: []api.Condition{{Message: said}},
 		InitContainers: []api.Container{{Message: said}}, Containers: []api.Container{{Message: said}}}},
-		Notes: []string{said}, Pending: []api.Action{{Reason: said}}, Events: []events.Event{{Message: said}}}
+		Notes: []string{said}, Pending: []api.Action{{Reason: said}}, Events: []events.Event{{Message: said, Revision: hash}, {}}}
 	r.description(&d)
-	state := api.DebugState{Sandboxes: []api.DebugSandbox{{LookError: said, Record: &api.DebugRecord{ProbeError: said}}, {}}}
+	if d.Status.SpecHash != "HASH-2" || d.Events[0].Revision != "HASH-1" || d.Events[1].Revision != "" {
+		t.Errorf("hashes: %+v", d)
+	}
+	state := api.DebugState{NotReady: said, Sandboxes: []api.DebugSandbox{{LookError: said, Record: &api.DebugRecord{ProbeError: said, Broken: said,
+		BrokenContainers: map[string]string{"app": said}, Damaged: map[string]string{"app": said}}}, {}}}
 	r.state(&state)
 	b, err := json.Marshal([]any{d, state})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(b), "s3cr3t") || strings.Contains(string(b), "second") || strings.Count(string(b), "on it goes") != 9 {
+	if strings.Contains(string(b), "s3cr3t") || strings.Contains(string(b), "second") || strings.Count(string(b), "on it goes") != 13 {
 		t.Errorf("%s", b)
 	}
 }
