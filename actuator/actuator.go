@@ -226,6 +226,7 @@ func (a *Actuator) Do(ctx context.Context, do plan.Action, d *plan.Declared) err
 	if err != nil {
 		return err
 	}
+	//exhaustive:enforce
 	switch do.Verb {
 	case plan.Create:
 		return a.create(ctx, w, d)

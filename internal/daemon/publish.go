@@ -226,6 +226,8 @@ func (d *daemon) damaged(name, damage string) {
 }
 
 // verbDone names, for events, what an action has done.
+//
+//exhaustive:enforce
 var verbDone = map[plan.Verb]string{
 	plan.Create: "Created", plan.Start: "Started", plan.PreStop: "PreStop", plan.Signal: "Signalled",
 	plan.ReplaceGofer: "GoferReplaced", plan.Keep: "GoferKept", plan.Kill: "Killed", plan.Remove: "Removed", plan.Release: "Released", plan.Pause: "Paused",

@@ -259,6 +259,10 @@ func TestOf(t *testing.T) {
 			in.Pass.Observed.Record.SandboxHash = "old"
 			pending(in, plan.Stop, "hostname was changed")
 		}, want: `Pending ready=false "Stopping" "hostname was changed"` + both},
+		{name: "records are mended", change: func(in *Input) {
+			in.Pass.Observed.Record.SandboxHash = "old"
+			pending(in, plan.Mend, "a record is damaged")
+		}, want: `Pending ready=false "Updating" "a record is damaged"` + both},
 		{name: "one is declared no more", declare: func(s *desired.Sandbox) { s.Spec.Containers = s.Spec.Containers[:1] }, change: func(in *Input) {
 			c := in.Pass.Observed.Containers[0]
 			c.Name, c.ID = "old", "web.old.1"

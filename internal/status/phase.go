@@ -120,6 +120,7 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		return api.Pending, "Waiting", ""
 	}
 	a := v.Pass.Pending[0]
+	//exhaustive:enforce
 	switch a.Verb {
 	case plan.Create:
 		reason = "Creating"
@@ -135,9 +136,9 @@ func (v *view) onItsWay() (phase api.Phase, reason, message string) {
 		reason = "Restoring"
 	case plan.Discard:
 		reason = "Discarding"
-	case plan.SetLimits, plan.ReopenUserLog, plan.SetOOMScore, plan.Remove, plan.ReplaceGofer, plan.Keep:
+	case plan.SetLimits, plan.ReopenUserLog, plan.SetOOMScore, plan.Remove, plan.ReplaceGofer, plan.Keep, plan.Mend:
 		reason = "Updating"
-	default:
+	case plan.PreStop, plan.Signal, plan.Kill, plan.Release, plan.Stop, plan.Destroy:
 		reason = "Stopping"
 	}
 	return api.Pending, reason, a.Reason
