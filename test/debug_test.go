@@ -55,12 +55,12 @@ func TestDebugDump(t *testing.T) {
 		"readinessProbe: {periodSeconds: 1, httpGet: {port: 1, httpHeaders: [{name: Authorization, value: header-hunter2}]}}",
 		"hooks: {poststart: [{path: /bin/sh, args: [sh, -c, 'echo $PASSWORD; exit 1'], env: ['PASSWORD=hook-hunter2']}]}")
 	w.declare("web", spec)
-	w.running("web")
+	was := w.running("web").box("app").ID
 	w.told("web", "HookFailed")
 	// A manifest that changes tells what has changed.
 	w.declare("web", strings.ReplaceAll(spec, "literal-hunter2", "another-hunter2"))
 	w.told("web", "Changed")
-	w.running("web")
+	w.wait("web", "made anew", func(s sandbox) bool { return s.box("app").ID != was && s.box("app").State == "running" })
 	w.put("bad.yaml", "apiVersion: sandboxer/v1\nkind: Sandbox\nmetadata: {name: bad}\nspec: {containers: []}\n")
 
 	check := func(files map[string]string, has ...string) {
