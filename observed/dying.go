@@ -43,25 +43,11 @@ func isDying(pid int) (bool, error) {
 		return false, err
 	}
 	defer unix.Close(dir)
-	// Its name, in parentheses, may hold anything.
+	// The signal is pending before the flag is set, so that is looked at first: what it
+	// was taken for in between shows in the flag.
 	var buf [2 * statMax]byte
-	n, err := readAt(dir, "stat", buf[:])
+	n, err := readAt(dir, "status", buf[:])
 	if err != nil {
-		return false, err
-	}
-	fields := bytes.Fields(buf[bytes.LastIndexByte(buf[:n], ')')+1 : n])
-	if len(fields) < 7 {
-		return false, errors.New("reading a process's flags: the line is too short")
-	}
-	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
-	if err != nil {
-		return false, err
-	}
-	st := stat{state: fields[0][0]}
-	if flags&pfExiting != 0 || st.ended() {
-		return true, nil
-	}
-	if n, err = readAt(dir, "status", buf[:]); err != nil {
 		return false, err
 	}
 	for line := range bytes.Lines(buf[:n]) {
@@ -79,5 +65,18 @@ func isDying(pid int) (bool, error) {
 			}
 		}
 	}
-	return false, nil
+	if n, err = readAt(dir, "stat", buf[:]); err != nil {
+		return false, err
+	}
+	// Its name, in parentheses, may hold anything.
+	fields := bytes.Fields(buf[bytes.LastIndexByte(buf[:n], ')')+1 : n])
+	if len(fields) < 7 {
+		return false, errors.New("reading a process's flags: the line is too short")
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	if err != nil {
+		return false, err
+	}
+	st := stat{state: fields[0][0]}
+	return flags&pfExiting != 0 || st.ended(), nil
 }

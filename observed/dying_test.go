@@ -96,3 +96,24 @@ func TestAwaitDyingWithoutItsLeader(t *testing.T) {
 		t.Errorf("it is not waited for: %v", err)
 	}
 }
+
+// Whoever was killed has ended when the wait for it is over, however far its end had
+// come when it was looked at.
+func TestAwaitDyingOfWhoWasJustKilled(t *testing.T) {
+	for range 100 {
+		cmd := exec.Command("sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		err := observed.AwaitDying(t.Context(), cmd.Process.Pid)
+		var info unix.Siginfo
+		ended := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err != nil || ended != nil || info.Signo == 0 {
+			t.Errorf("%v, %v, signal %d", err, ended, info.Signo)
+		}
+		_ = cmd.Wait() // it was killed
+	}
+}

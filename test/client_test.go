@@ -117,6 +117,10 @@ func (w *world) until(ok func() bool) bool {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		resp, err := w.request(ctx, "GET", "/v1/sandboxes?watch=1")
+		if err != nil && ctx.Err() != nil {
+			cancel()
+			continue // it is a slow moment
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}

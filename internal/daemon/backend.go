@@ -59,6 +59,17 @@ func (d *daemon) awaitDying(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, dyingTime)
 	defer cancel()
 	pids, _, err := d.cgroups.Procs(filepath.Join(d.c.CgroupParent, name))
+	// Those all of whose threads are on their way out are in no list of the cgroup's.
+	if s, known := d.board.Get(name); known {
+		if s.Status.SandboxPID != 0 {
+			pids = append(pids, s.Status.SandboxPID)
+		}
+		for i := range s.Status.Containers {
+			if pid := s.Status.Containers[i].GoferPID; pid != nil {
+				pids = append(pids, *pid)
+			}
+		}
+	}
 	for _, pid := range pids {
 		_ = observed.AwaitDying(ctx, pid) // the look that follows says how it stands
 	}
