@@ -45,9 +45,12 @@ func Read() ([]Mount, error) {
 func ReadIn(proc int) ([]Mount, error) { return ReadAt(proc, "thread-self/mountinfo") }
 
 // ReadAt reads the table of the mounts that another process sees, a file in its
-// directory of /proc.
+// directory of /proc. The error is ESRCH or ENOENT where that has ended, or is about to.
 func ReadAt(dir int, name string) ([]Mount, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == unix.EINVAL {
+		err = unix.ESRCH // it has let go of its namespaces
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: "mountinfo", Err: err}
 	}

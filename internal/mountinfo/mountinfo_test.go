@@ -1,10 +1,15 @@
 package mountinfo
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParse(t *testing.T) {
@@ -62,5 +67,21 @@ func TestLines(t *testing.T) {
 		if got := concerns(m); got != want {
 			t.Errorf("%+v: %v", m, got)
 		}
+	}
+}
+
+// Who has ended, and is not reaped yet, has no table.
+func TestReadAtOfWhoHasEnded(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ReadAt(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/mountinfo", cmd.Process.Pid))
+	if !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
+		t.Error(err)
 	}
 }

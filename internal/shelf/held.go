@@ -92,7 +92,7 @@ func (s *Sandbox) Shows(l *Look) (things []Thing, all bool, err error) {
 // until it is covered, a container may move it away from there and back. What is
 // exposed is none of that. It has to be pinned.
 func (s *Sandbox) Covered(l *Look) error {
-	mounts, err := mountinfo.ReadAt(int(s.sentry.dir.Fd()), "mountinfo")
+	mounts, err := s.table()
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *Sandbox) Covered(l *Look) error {
 
 // Held looks for what is covered and open all the same. It has to be pinned.
 func (s *Sandbox) Held(l *Look) (held []Held, err error) {
-	mounts, err := mountinfo.ReadAt(int(s.sentry.dir.Fd()), "mountinfo")
+	mounts, err := s.table()
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +372,7 @@ func (s *Sandbox) nothing() (f *os.File, dir, file string, err error) {
 // since it was looked for last, or their container was started, there are no others.
 // It has to be pinned.
 func (s *Sandbox) Closed() (is bool, err error) {
-	mounts, err := mountinfo.ReadAt(int(s.sentry.dir.Fd()), "mountinfo")
+	mounts, err := s.table()
 	if err != nil {
 		return false, err
 	}

@@ -116,6 +116,15 @@ func (s *Sandbox) Pin() error {
 	return nil
 }
 
+// table is what the sentry, which is pinned, sees mounted; ErrGone where it has ended.
+func (s *Sandbox) table() ([]mountinfo.Mount, error) {
+	mounts, err := mountinfo.ReadAt(int(s.sentry.dir.Fd()), "mountinfo")
+	if isGone(err) {
+		err = observed.ErrGone
+	}
+	return mounts, err
+}
+
 func isShelf(m mountinfo.Mount) bool { return m.Source == shelfSource && m.Point == "/" }
 
 // isGone is of an error that a process has ended.
