@@ -45,6 +45,11 @@ const (
 	slowQuiet  = time.Second
 )
 
+// answerTime is how long an answer is believed: what a container takes can be just what
+// another one, or a process that helped at the start, has given back since, so that
+// the use shows nothing of it. It is seen at the look that comes next.
+const answerTime = 45 * time.Second
+
 // When a question that got no answer is put again, though nothing else calls for a
 // look: the use may be past the mark already, of which nobody tells a second time.
 const (
@@ -54,8 +59,8 @@ const (
 
 // Memory says what a sandbox uses; see observed.Looker. The sentry is asked
 // about these containers only if the answer can matter: when the mark has been
-// reached, or much has changed since the last answer, or the cgroup is at its
-// limit, where a container can grow while the cgroup, which loses cache to it,
+// reached, or much has changed since the last answer, or that is old, or the cgroup is
+// at its limit, where a container can grow while the cgroup, which loses cache to it,
 // does not.
 func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs []string) (observed.Memory, error) {
 	now, err := a.c.Cgroups.Memory(rec.Cgroup)
@@ -66,7 +71,8 @@ func (a *Actuator) Memory(ctx context.Context, rec observed.Record, containerIDs
 	w := a.memoryOf(rec)
 	kills := now.Kills != w.kills
 	changed := w.containers != nil && max(now.Usage-w.at, w.at-now.Usage) >= plan.MemoryStep
-	ask := len(containerIDs) > 0 && w.mark != 0 && (now.Usage >= w.mark || changed || now.Full)
+	old := w.containers != nil && time.Since(w.asked) >= answerTime
+	ask := len(containerIDs) > 0 && w.mark != 0 && (now.Usage >= w.mark || changed || now.Full || old)
 	a.mu.Unlock()
 
 	victim := 0

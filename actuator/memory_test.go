@@ -119,6 +119,33 @@ func TestMemoryWatch(t *testing.T) {
 	m := look()
 	between(t, "app", m.Containers["mem.app.1"], 30*mib, (much+8)*mib)
 	between(t, "the cgroup, when app was asked about,", m.ContainersAt, mark, mark+much*mib)
+	// An answer is believed for a while, and asked for again then.
+	for same, last := 0, int64(0); same < 10; { // until all is allocated
+		now := look().UsageBytes
+		if same++; now-last > mib/4 || last-now > mib/4 {
+			same, last = 0, now
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.WatchMemory(rec, look().UsageBytes+1000*mib)
+	look() // what has changed little by little
+	age := func(by time.Duration, want bool) {
+		t.Helper()
+		r.mu.Lock()
+		w := r.memory[rec.Cgroup]
+		w.asked = w.asked.Add(-by)
+		was := w.asked
+		r.mu.Unlock()
+		look()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if asked := w.asked != was; asked != want {
+			t.Errorf("of an answer that is %s older it was asked: %v", by, asked)
+		}
+	}
+	age(0, false)
+	age(answerTime, true)
+	r.WatchMemory(rec, mark)
 	// A mark that is passed already is told of too.
 	for len(r.pokes) > 0 {
 		<-r.pokes
